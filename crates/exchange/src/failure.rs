@@ -1,0 +1,141 @@
+//! Failures as values: a code that never changes its meaning, whose fault it is, and what the client is told.
+//!
+//! Codes below 1000 are mod_wsgi's own, for the same events; ours begin at 1000. A code is never given to another event.
+
+use std::fmt;
+
+/// Who can mend it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// Who sent the request.
+    Client,
+    /// Who wrote the application.
+    Application,
+    /// Who wrote the configuration.
+    Configuration,
+    /// The machine, the network, httpd.
+    Carrier,
+    /// The authors of mod_rustgi.
+    Ourselves,
+}
+
+macro_rules! codes {
+    ($($number:literal $id:ident $owner:ident $status:literal $text:literal;)*) => {
+        /// The register of failures that are told to operators.
+        #[repr(u16)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Code { $(#[doc = $text] $id = $number),* }
+
+        impl Code {
+            /// All of them, by number.
+            pub const ALL: &'static [Code] = &[$(Code::$id),*];
+
+            /// Who can mend it.
+            pub const fn owner(self) -> Owner { match self { $(Code::$id => Owner::$owner),* } }
+
+            /// The status that the client gets if no answer was started; 0 where no request is concerned.
+            pub const fn status(self) -> u16 { match self { $(Code::$id => $status),* } }
+
+            /// What happened, in a few words. The log line adds the particulars.
+            pub const fn text(self) -> &'static str { match self { $(Code::$id => $text),* } }
+
+            /// The code with this number.
+            pub fn from_number(number: u16) -> Option<Code> {
+                Code::ALL.iter().copied().find(|code| *code as u16 == number)
+            }
+        }
+    };
+}
+
+codes! {
+    35   SubInterpreterFailed     Carrier       500 "A sub-interpreter could not be created";
+    36   PythonNotStarted         Configuration 0   "Python could not be initialised";
+    87   InterpreterUnavailable   Carrier       500 "The interpreter for the request could not be acquired";
+    89   CallableMissing          Application   500 "The script does not contain the WSGI callable";
+    91   PathEntryFailed          Configuration 0   "A directory could not be added to sys.path";
+    97   ExitSystemExit           Application   0   "SystemExit was raised by an atexit function";
+    98   ExitException            Application   0   "An exception was raised by an atexit function";
+    105  ScriptUnreadable         Application   500 "The script could not be read or compiled";
+    107  ScriptSystemExit         Application   500 "SystemExit was raised while the script was executed";
+    109  ScriptException          Application   500 "An exception was raised while the script was executed";
+    134  ExecNotAllowed           Configuration 403 "Options ExecCGI is off for the script";
+    135  ScriptMissing            Client        404 "The script does not exist";
+    136  ScriptIsDirectory        Client        403 "The script is a directory";
+    137  PathInfoRefused          Client        404 "AcceptPathInfo is off and the request has path information";
+    138  TransferEncodingUnknown  Client        501 "The Transfer-Encoding of the request is not supported";
+    139  ChunkedRefused           Client        411 "Chunked request bodies are not enabled";
+    141  ContentLengthInvalid     Client        400 "The Content-Length of the request is not a number";
+    151  ProcessGroupUnknown      Configuration 500 "The process group is not configured";
+    174  ApplicationException     Application   500 "An exception was raised while the script was running";
+    175  ApplicationSystemExit    Application   500 "SystemExit was raised while the script was running";
+    188  StartException           Configuration 0   "An exception was raised while an interpreter was set up";
+    194  CloseLookUpFailed        Application   500 "Looking up close() of the response raised an exception";
+    210  EmbeddedUnavailable      Configuration 500 "Python is not running in this process";
+    1000 BodyTooLarge             Client        413 "The request body exceeds LimitRequestBody";
+    1001 ResponseTooShort         Application   500 "The response is shorter than its Content-Length";
+    1002 RequestTimeout           Application   504 "RequestTimeout was raised in the application";
+    1003 EngineMissing            Configuration 0   "There is no engine for the configured Python";
+    1004 LibpythonMissing         Configuration 0   "The configured Python has no shared library";
+    1005 InterpreterRefused       Configuration 0   "The configured Python cannot be run";
+    1006 EngineMismatch           Configuration 0   "The engine and the module are of different versions";
+    1007 NotForSubInterpreters    Configuration 500 "An extension module cannot be imported in a sub-interpreter";
+    1008 ShutdownTimedOut         Application   0   "Python did not finish in time and was left";
+    1009 AnswerRefused            Carrier       500 "The server could not take the response";
+    1010 Panic                    Ourselves     500 "An internal error was caught";
+    1011 UnusableInProcess        Application   500 "The process cannot run the request, as it was forked by an application";
+    1012 ResponseUnread           Carrier       500 "A file of the response could not be read";
+}
+
+impl fmt::Display for Code {
+    /// As it begins a log line: `WSGI0089`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WSGI{:04}", *self as u16)
+    }
+}
+
+/// A request that was not answered as asked.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What happened.
+    pub code: Code,
+}
+
+impl Failure {
+    /// The status that the client gets if no answer was started.
+    pub const fn status(self) -> u16 {
+        self.code.status()
+    }
+}
+
+impl From<Code> for Failure {
+    fn from(code: Code) -> Self {
+        Failure { code }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.code.text())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_stand_in_order_and_no_number_is_given_twice() {
+        assert!(Code::ALL.windows(2).all(|pair| (pair[0] as u16) < (pair[1] as u16)));
+    }
+
+    #[test]
+    fn a_failure_reads_as_the_log_line_it_begins() {
+        let failure = Failure::from(Code::CallableMissing);
+        assert_eq!(failure.to_string(), "WSGI0089: The script does not contain the WSGI callable");
+        assert_eq!(Code::from_number(89), Some(Code::CallableMissing));
+        assert_eq!(Code::from_number(2), None);
+    }
+}

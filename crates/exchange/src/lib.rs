@@ -1,0 +1,38 @@
+//! The one interface between whoever carries a request and whoever answers it.
+//!
+//! | noun | what it is | file |
+//! |---|---|---|
+//! | [`Exchange`] | one request and its answer, as its carrier offers it | `exchange.rs` |
+//! | [`Gateway`] | whoever answers (the G of WSGI) | `gateway.rs` |
+//! | [`Head`] | what is known of a request before its body is read | `head.rs` |
+//! | [`Known`] | environ names that have a number, so that no key is made twice | `names.rs` |
+//! | [`Failure`], [`Code`] | why a request was not answered as asked, and whose fault it is | `failure.rs` |
+//! | [`Settings`] | what a gateway is told when its process starts | `settings.rs` |
+//! | [`Bytes`], [`Slice`] | borrowed plain data with a C layout | `bytes.rs` |
+//! | [`abi`] | the C tables through which two shared objects meet | `abi.rs` |
+//!
+//! This crate names neither Apache nor Python and uses nothing but `std`. `unsafe` stands in `bytes.rs` and `abi.rs`
+//! alone, because two shared objects that may come from different compilers share memory only through C layouts.
+
+pub mod abi;
+mod bytes;
+mod exchange;
+mod failure;
+mod gateway;
+mod head;
+mod names;
+mod settings;
+
+pub use bytes::{Bytes, Slice};
+pub use exchange::{
+    Answer, Exchange, Found, Header, Level, LookUp, Part, Push, ReadError, Record, WriteError,
+};
+pub use failure::{Code, Failure, Owner};
+pub use gateway::{Gateway, Journal, Outcome};
+pub use head::{Body, Clocks, Group, Head, Scheme, Script, Variable};
+pub use names::Known;
+pub use settings::{Server, Settings, SettingsError};
+
+/// The release of mod_wsgi whose behaviour is kept: what `mod_wsgi.version` says, and `mod_wsgi/` in the server's
+/// description.
+pub const COMPATIBLE_WITH: [u32; 3] = [6, 1, 1];
