@@ -1,0 +1,38 @@
+//! What every test of this package stands on.
+//!
+//! | noun | what it is | file |
+//! |---|---|---|
+//! | [`Installation`] | the httpd of this machine and the module that was built | `installation.rs` |
+//! | [`Builder`] | a configuration in the making | `builder.rs` |
+//! | [`Server`] | one private httpd, from its start to the checks after its end | `server.rs` |
+//! | [`Connection`], [`Response`] | a client that sees every byte | `client.rs` |
+//! | `watch` | what is looked at after every server: log, processes, open files | `watch.rs` |
+
+mod builder;
+mod client;
+mod installation;
+mod server;
+mod watch;
+
+pub use builder::{Builder, Identity, Mpm};
+pub use client::{Connection, Framing, Response, request};
+pub use installation::Installation;
+pub use server::Server;
+
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything that should happen at once. Long, because a loaded machine is no defect.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks again and again until `answer` is something, and says what was waited for if it never is.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(value) = answer() {
+            return value;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

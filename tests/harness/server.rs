@@ -1,0 +1,430 @@
+//! One private httpd. Made by a [`Builder`]; ends when it is dropped, or by [`Server::stop`], and then everything that
+//! may be wrong with any server is checked.
+
+use super::builder::{free_ports, ordinary_user};
+use super::watch::{self, MARK, OpenFiles};
+use super::{Builder, Connection, Identity, Installation, Response, request, wait_for};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, User, chown};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longest a server may take to stop. httpd itself kills its children after ten seconds.
+const LONGEST_STOP: Duration = Duration::from_secs(20);
+
+/// A running httpd.
+pub struct Server {
+    description: Builder,
+    process: Child,
+    /// The port it answers at.
+    pub port: u16,
+    /// A second port, free for the configuration (`Listen 127.0.0.1:@port2@`).
+    pub second_port: u16,
+    mark: String,
+    /// What its children had open once the first request was answered.
+    open_before: RefCell<BTreeMap<i32, OpenFiles>>,
+    ended: bool,
+}
+
+/// What is left of a server that was stopped.
+pub struct Remains {
+    pub error_log: String,
+    pub access_log: String,
+    /// How long the stop took.
+    pub took: Duration,
+}
+
+impl Server {
+    /// A server in the making.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// A server with one application, mounted at `/`.
+    #[track_caller]
+    pub fn of(application: &str) -> Server {
+        Server::builder_of(application).start()
+    }
+
+    /// A server in the making, with one application, mounted at `/`.
+    pub fn builder_of(application: &str) -> Builder {
+        Builder::new().app("app.wsgi", application).config("WSGIScriptAlias / @apps@/app.wsgi")
+    }
+
+    #[track_caller]
+    pub(super) fn start(mut description: Builder) -> Server {
+        for _ in 0..10 {
+            let ports = free_ports();
+            description.lay_out(&ports);
+            hand_over(&description);
+            let (process, mark) = spawn(&description);
+            let mut server = Server {
+                description,
+                process,
+                port: ports[0],
+                second_port: ports[1],
+                mark,
+                open_before: RefCell::default(),
+                ended: false,
+            };
+            match server.await_start() {
+                Ok(()) => return server,
+                // Somebody else took the port since it was found free.
+                Err(said) if said.contains("AH00072") => description = server.give_up(),
+                Err(said) => {
+                    server.ended = true;
+                    panic!("httpd did not start:\n{said}");
+                }
+            }
+        }
+        panic!("ten times somebody else took the port first");
+    }
+
+    /// Waits until requests are taken; what httpd said, if it ends instead.
+    fn await_start(&mut self) -> Result<(), String> {
+        let begun = Instant::now();
+        loop {
+            if self.process.try_wait().unwrap().is_some() {
+                return Err(self.everything_said());
+            }
+            // In one process, `resuming` is never said: the process serves instead of watching children.
+            let up = if self.description.single_process {
+                self.root().join("run/httpd.pid").exists()
+            } else {
+                self.error_log().contains("resuming normal operations")
+            };
+            if up {
+                return Ok(());
+            }
+            if begun.elapsed() > super::PATIENCE {
+                self.kill_all();
+                return Err(format!("it is not up after a long time\n{}", self.everything_said()));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn give_up(mut self) -> Builder {
+        self.ended = true;
+        let _ = fs::remove_file(self.root().join("logs/error.log"));
+        std::mem::replace(&mut self.description, Builder::new())
+    }
+
+    /// Its own directory.
+    pub fn root(&self) -> &Path {
+        self.description.root()
+    }
+
+    /// GET, on a connection of its own.
+    #[track_caller]
+    pub fn get(&self, target: &str) -> Response {
+        self.send("GET", target, &[], b"")
+    }
+
+    /// POST, on a connection of its own.
+    #[track_caller]
+    pub fn post(&self, target: &str, body: impl AsRef<[u8]>) -> Response {
+        self.send("POST", target, &[], body.as_ref())
+    }
+
+    /// Any request, on a connection of its own.
+    #[track_caller]
+    pub fn send(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        let mut headers = headers.to_vec();
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("Connection")) {
+            headers.push(("Connection", "close"));
+        }
+        let mut connection = self.connect();
+        // An answer may come before the whole body is taken; it is the answer that counts.
+        let _ = connection.try_send(&request(method, target, &headers, body));
+        let response = connection.receive_for(method);
+        drop(connection);
+        self.remember_open_files();
+        response
+    }
+
+    /// A connection, for whoever cares for bytes.
+    #[track_caller]
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.port)
+    }
+
+    /// The curl of this machine, with the address before `target`.
+    #[track_caller]
+    pub fn curl(&self, arguments: &[&str], target: &str) -> Output {
+        let scheme = if self.description.tls { "https" } else { "http" };
+        let done = Command::new("curl")
+            .args(["--silent", "--show-error", "--insecure", "--max-time", "60"])
+            .args(arguments)
+            .arg(format!("{scheme}://localhost:{}{target}", self.port))
+            .output()
+            .expect("curl runs");
+        self.remember_open_files();
+        done
+    }
+
+    /// What the error log holds by now.
+    pub fn error_log(&self) -> String {
+        read_lossy(&self.root().join("logs/error.log"))
+    }
+
+    /// What the access log holds by now: method, path, status, bytes, connection state.
+    pub fn access_log(&self) -> String {
+        read_lossy(&self.root().join("logs/access.log"))
+    }
+
+    /// Waits for a line in the error log that holds this text, and gives that line.
+    #[track_caller]
+    pub fn await_log(&self, text: &str) -> String {
+        let mut log = String::new();
+        let begun = Instant::now();
+        while begun.elapsed() < super::PATIENCE {
+            log = self.error_log();
+            if let Some(line) = log.lines().find(|line| line.contains(text)) {
+                return line.to_owned();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the error log never says {text:?}; it says:\n{log}");
+    }
+
+    /// The numbers of its children.
+    pub fn children(&self) -> Vec<i32> {
+        if self.description.single_process {
+            return vec![self.pid().as_raw()];
+        }
+        watch::children(self.pid().as_raw())
+    }
+
+    /// The number of its only child.
+    #[track_caller]
+    pub fn child(&self) -> i32 {
+        let children = wait_for("a child", || Some(self.children()).filter(|all| !all.is_empty()));
+        assert_eq!(children.len(), 1, "one child");
+        children[0]
+    }
+
+    /// Resident memory of its only child in KiB.
+    #[track_caller]
+    pub fn resident(&self) -> u64 {
+        watch::resident(self.child())
+    }
+
+    /// `httpd -k graceful`, and waits until the new generation serves.
+    #[track_caller]
+    pub fn graceful(&self) {
+        self.next_generation(Signal::SIGUSR1);
+    }
+
+    /// `httpd -k restart`, and waits until the new generation serves.
+    #[track_caller]
+    pub fn restart(&self) {
+        self.next_generation(Signal::SIGHUP);
+    }
+
+    /// `httpd -k graceful-stop`: children finish what they have.
+    pub fn graceful_stop(&self) {
+        self.signal(Signal::SIGWINCH);
+    }
+
+    /// Sends a signal to the parent.
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).expect("httpd runs");
+    }
+
+    /// Waits until the process has ended by itself.
+    #[track_caller]
+    pub fn await_end(&mut self) -> ExitStatus {
+        let begun = Instant::now();
+        while begun.elapsed() < LONGEST_STOP {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("httpd does not end");
+    }
+
+    /// Stops it, checks it, and gives its logs.
+    #[track_caller]
+    pub fn stop(mut self) -> Remains {
+        let begun = Instant::now();
+        let complaints = self.end();
+        let took = begun.elapsed();
+        assert!(complaints.is_empty(), "{}", self.complaint(&complaints));
+        Remains { error_log: self.error_log(), access_log: self.access_log(), took }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.process.id().cast_signed())
+    }
+
+    #[track_caller]
+    fn next_generation(&self, signal: Signal) {
+        let resumed = || self.error_log().matches("resuming normal operations").count();
+        let before = resumed();
+        self.signal(signal);
+        wait_for("the next generation", || (resumed() > before).then_some(()));
+    }
+
+    /// Once, after the first answer: by then what is opened for good is open.
+    fn remember_open_files(&self) {
+        if self.open_before.borrow().is_empty() {
+            *self.open_before.borrow_mut() = self.open_files();
+        }
+    }
+
+    fn open_files(&self) -> BTreeMap<i32, OpenFiles> {
+        let of = |pid: i32| Some((pid, OpenFiles::of(pid)?));
+        self.children().into_iter().filter_map(of).collect()
+    }
+
+    /// Ends it, if it runs, and says all that is wrong.
+    fn end(&mut self) -> Vec<String> {
+        if std::mem::replace(&mut self.ended, true) {
+            return Vec::new();
+        }
+        let mut complaints = Vec::new();
+        if self.process.try_wait().unwrap().is_none() {
+            complaints.extend(self.leaked_files());
+            let _ = kill(self.pid(), Signal::SIGTERM);
+            let begun = Instant::now();
+            while self.process.try_wait().unwrap().is_none() {
+                if begun.elapsed() > LONGEST_STOP {
+                    complaints.push(format!("httpd did not stop within {LONGEST_STOP:?}"));
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        complaints.extend(self.left_over());
+        let log = self.everything_said();
+        let crashes = watch::crash_lines(&log, &self.description.expected_in_log);
+        complaints.extend(crashes.into_iter().map(|line| format!("crash line: {line}")));
+        complaints
+    }
+
+    /// Files that requests left open. Connections of clients close by themselves, a little later.
+    fn leaked_files(&self) -> Vec<String> {
+        if self.description.files_may_stay_open {
+            return Vec::new();
+        }
+        let before = self.open_before.borrow();
+        let begun = Instant::now();
+        loop {
+            let leaked: Vec<String> = self
+                .open_files()
+                .iter()
+                .filter_map(|(pid, now)| {
+                    let more = now.more_than(before.get(pid)?)?;
+                    Some(format!("process {pid} left open: {more}"))
+                })
+                .collect();
+            if leaked.is_empty() || begun.elapsed() > Duration::from_secs(5) {
+                return leaked;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn left_over(&mut self) -> Vec<String> {
+        let begun = Instant::now();
+        let mut left = watch::processes(&self.mark);
+        while !left.is_empty() && begun.elapsed() < Duration::from_secs(2) {
+            std::thread::sleep(Duration::from_millis(10));
+            left = watch::processes(&self.mark);
+        }
+        let name = |pid: &i32| format!("process left over: {pid} {}", watch::command_line(*pid));
+        let complaints = left.iter().map(name).collect();
+        self.kill_all();
+        complaints
+    }
+
+    fn kill_all(&mut self) {
+        for pid in watch::processes(&self.mark) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    fn everything_said(&self) -> String {
+        let said = |name: &str| read_lossy(&self.root().join(name));
+        format!("{}{}{}", said("logs/stdout"), said("logs/stderr"), self.error_log())
+    }
+
+    fn complaint(&self, complaints: &[String]) -> String {
+        format!("{}\n--- the log:\n{}", complaints.join("\n"), tail(&self.everything_said(), 60))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let complaints = self.end();
+        if std::thread::panicking() {
+            // The test has failed already; what the server says may tell why.
+            eprintln!("{}", self.complaint(&complaints));
+        } else {
+            assert!(complaints.is_empty(), "{}", self.complaint(&complaints));
+        }
+    }
+}
+
+/// Gives the directories that httpd writes to their user, where httpd starts as an ordinary one.
+fn hand_over(description: &Builder) {
+    if let Some(user) = other_user(description) {
+        for name in ["", "logs", "run", "docs", "apps"] {
+            chown(&description.root().join(name), Some(user.uid), Some(user.gid)).unwrap();
+        }
+    }
+}
+
+/// The ordinary user that root hands httpd to.
+fn other_user(description: &Builder) -> Option<User> {
+    let wanted = description.identity == Identity::Unprivileged && nix::unistd::geteuid().is_root();
+    wanted.then(|| User::from_name(&ordinary_user().0).unwrap().unwrap())
+}
+
+fn spawn(description: &Builder) -> (Child, String) {
+    let httpd = &Installation::get().httpd;
+    let root = description.root();
+    let mark = root.file_name().unwrap().to_str().unwrap().to_owned();
+    let mut command = Command::new(httpd);
+    if let Some(user) = other_user(description) {
+        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+    }
+    command
+        .arg("-f")
+        .arg(root.join("httpd.conf"))
+        .arg(if description.single_process { "-X" } else { "-DFOREGROUND" })
+        .env(MARK, &mark)
+        .env_remove("PYTHONDONTWRITEBYTECODE")
+        .env_remove("PYTHONUNBUFFERED")
+        .envs(description.environment.iter().map(|(name, value)| (name, value)))
+        .current_dir("/")
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(File::create(root.join("logs/stdout")).unwrap())
+        .stderr(File::create(root.join("logs/stderr")).unwrap());
+    (command.spawn().expect("httpd runs"), mark)
+}
+
+fn read_lossy(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+}
+
+fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}

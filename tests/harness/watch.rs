@@ -1,0 +1,130 @@
+//! What is looked at after every server, whatever the test was about: crash lines in the log, processes that stayed,
+//! files that stayed open.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+/// The variable by which the processes of a server are known, also those that left its process group.
+pub const MARK: &str = "RUSTGI_TEST_SERVER";
+
+/// What no log may hold.
+const CRASHES: &[&str] = &[
+    "exit signal",
+    "Segmentation fault",
+    "core dumped",
+    "AH00045",
+    "AH00046",
+    "AH00047",
+    "AH00051",
+    "AH00052",
+    "panicked at",
+    "WSGI1010",
+    "Fatal Python error",
+    "Py_FatalError",
+    "Assertion",
+    "stack smashing",
+    "corrupted",
+    "double free",
+    "free(): ",
+    "malloc(): ",
+    "realloc(): ",
+    "munmap_chunk",
+    "terminate called",
+    "AddressSanitizer",
+    "symbol lookup error",
+];
+
+/// Lines of a log that tell of a crash and are not expected.
+pub fn crash_lines<'a>(log: &'a str, expected: &[String]) -> Vec<&'a str> {
+    log.lines()
+        .filter(|line| CRASHES.iter().any(|crash| line.contains(crash)))
+        .filter(|line| !expected.iter().any(|text| line.contains(text)))
+        .collect()
+}
+
+/// Numbers of the processes that carry this mark.
+pub fn processes(mark: &str) -> Vec<i32> {
+    let wanted = format!("{MARK}={mark}");
+    numbers_in_proc()
+        .filter(|pid| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|&b| b == 0).any(|entry| entry == wanted.as_bytes()) && !is_zombie(*pid)
+        })
+        .collect()
+}
+
+/// The children of a process.
+pub fn children(parent: i32) -> Vec<i32> {
+    numbers_in_proc().filter(|pid| stat_field(*pid, 1) == Some(parent.to_string())).collect()
+}
+
+/// The command line of a process, for a message.
+pub fn command_line(pid: i32) -> String {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line).replace('\0', " ")
+}
+
+/// Resident memory of a process in KiB.
+pub fn resident(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
+    line.trim().trim_end_matches(" kB").trim().parse().unwrap_or(0)
+}
+
+/// What a process has open, by kind: every regular file by its path, sockets and pipes by their number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenFiles {
+    pub files: BTreeMap<PathBuf, usize>,
+    pub sockets: usize,
+    pub pipes: usize,
+}
+
+impl OpenFiles {
+    pub fn of(pid: i32) -> Option<OpenFiles> {
+        let mut open = OpenFiles::default();
+        for entry in fs::read_dir(format!("/proc/{pid}/fd")).ok()? {
+            let Ok(target) = fs::read_link(entry.ok()?.path()) else { continue };
+            let name = target.to_string_lossy();
+            if name.starts_with("socket:") {
+                open.sockets += 1;
+            } else if name.starts_with("pipe:") {
+                open.pipes += 1;
+            } else if name.starts_with('/') && !name.starts_with("/dev/") {
+                *open.files.entry(target).or_default() += 1;
+            }
+        }
+        Some(open)
+    }
+
+    /// What is open now that was not open `before`; `None` if that is nothing.
+    pub fn more_than(&self, before: &OpenFiles) -> Option<String> {
+        let mut more: Vec<String> = self
+            .files
+            .iter()
+            .filter(|(path, count)| **count > before.files.get(*path).copied().unwrap_or(0))
+            .map(|(path, count)| format!("{} ({count} times)", path.display()))
+            .collect();
+        if self.sockets > before.sockets {
+            more.push(format!("{} sockets, were {}", self.sockets, before.sockets));
+        }
+        if self.pipes > before.pipes {
+            more.push(format!("{} pipes, were {}", self.pipes, before.pipes));
+        }
+        (!more.is_empty()).then(|| more.join(", "))
+    }
+}
+
+fn numbers_in_proc() -> impl Iterator<Item = i32> {
+    fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+fn is_zombie(pid: i32) -> bool {
+    stat_field(pid, 0).is_none_or(|state| state == "Z")
+}
+
+/// A field of `/proc/PID/stat` after the name: 0 is the state, 1 the parent.
+fn stat_field(pid: i32, index: usize) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(index).map(str::to_owned)
+}

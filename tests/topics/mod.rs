@@ -1,0 +1,3 @@
+//! One topic a file. The names of the tests are sentences that hold.
+
+mod lifecycle;
