@@ -173,7 +173,8 @@ impl Connection {
     fn receive_chunks(&mut self, body: &mut Vec<u8>) -> bool {
         while let Some(line) = self.line() {
             let size = line.split(|&b| b == b';').next().unwrap_or_default();
-            let size = std::str::from_utf8(size).ok().and_then(|s| usize::from_str_radix(s, 16).ok());
+            let size =
+                std::str::from_utf8(size).ok().and_then(|s| usize::from_str_radix(s, 16).ok());
             let Some(size) = size else {
                 panic!("not a chunk: {:?}", String::from_utf8_lossy(&line));
             };
@@ -222,7 +223,8 @@ impl Connection {
         let looked = self.stream.peek(&mut byte);
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
         self.unread.is_empty()
-            && looked.is_err_and(|e| matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+            && looked
+                .is_err_and(|e| matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
     }
 
     fn line(&mut self) -> Option<Vec<u8>> {
@@ -275,7 +277,8 @@ fn parse_head(bytes: &[u8]) -> Response {
     let status = status_line.next().and_then(|code| code.parse().ok());
     let status = status.unwrap_or_else(|| panic!("not the head of an answer: {text:?}"));
     let header = |line: &str| {
-        let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("not a header: {line:?}"));
+        let (name, value) =
+            line.split_once(':').unwrap_or_else(|| panic!("not a header: {line:?}"));
         (name.to_owned(), value.strip_prefix(' ').unwrap_or(value).to_owned())
     };
     Response {

@@ -68,7 +68,8 @@ impl Installation {
     /// A self-signed certificate for `localhost` and its key, made once for the run.
     pub fn certificate(&self) -> (PathBuf, PathBuf) {
         static MADE: OnceLock<()> = OnceLock::new();
-        let (certificate, key) = (self.shelf.path().join("tls.crt"), self.shelf.path().join("tls.key"));
+        let (certificate, key) =
+            (self.shelf.path().join("tls.crt"), self.shelf.path().join("tls.key"));
         MADE.get_or_init(|| {
             let made = Command::new("openssl")
                 .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
@@ -106,7 +107,9 @@ fn apxs(variable: &str) -> String {
     let asked = Command::new(std::env::var_os("APXS").unwrap_or_else(|| "apxs".into()))
         .args(["-q", variable])
         .output()
-        .expect("apxs runs (Debian: apache2-dev); RUSTGI_HTTPD and RUSTGI_HTTPD_MODULES do without it");
+        .expect(
+            "apxs runs (Debian: apache2-dev); RUSTGI_HTTPD and RUSTGI_HTTPD_MODULES do without it",
+        );
     String::from_utf8(asked.stdout).unwrap().trim().to_owned()
 }
 

@@ -6,12 +6,12 @@ use super::watch::{self, MARK, OpenFiles};
 use super::{Builder, Connection, Identity, Installation, Response, request, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, chown};
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Longest a server may take to stop. httpd itself kills its children after ten seconds.
@@ -27,7 +27,7 @@ pub struct Server {
     pub second_port: u16,
     mark: String,
     /// What its children had open once the first request was answered.
-    open_before: RefCell<BTreeMap<i32, OpenFiles>>,
+    open_before: Mutex<BTreeMap<i32, OpenFiles>>,
     ended: bool,
 }
 
@@ -69,7 +69,7 @@ impl Server {
                 port: ports[0],
                 second_port: ports[1],
                 mark,
-                open_before: RefCell::default(),
+                open_before: Mutex::default(),
                 ended: false,
             };
             match server.await_start() {
@@ -280,8 +280,9 @@ impl Server {
 
     /// Once, after the first answer: by then what is opened for good is open.
     fn remember_open_files(&self) {
-        if self.open_before.borrow().is_empty() {
-            *self.open_before.borrow_mut() = self.open_files();
+        let mut before = self.open_before.lock().unwrap();
+        if before.is_empty() {
+            *before = self.open_files();
         }
     }
 
@@ -320,7 +321,7 @@ impl Server {
         if self.description.files_may_stay_open {
             return Vec::new();
         }
-        let before = self.open_before.borrow();
+        let before = self.open_before.lock().unwrap();
         let begun = Instant::now();
         loop {
             let leaked: Vec<String> = self

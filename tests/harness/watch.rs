@@ -49,7 +49,8 @@ pub fn processes(mark: &str) -> Vec<i32> {
     numbers_in_proc()
         .filter(|pid| {
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment.split(|&b| b == 0).any(|entry| entry == wanted.as_bytes()) && !is_zombie(*pid)
+            environment.split(|&b| b == 0).any(|entry| entry == wanted.as_bytes())
+                && !is_zombie(*pid)
         })
         .collect()
 }
@@ -116,7 +117,9 @@ impl OpenFiles {
 }
 
 fn numbers_in_proc() -> impl Iterator<Item = i32> {
-    fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+    fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
 fn is_zombie(pid: i32) -> bool {

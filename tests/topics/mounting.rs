@@ -1,0 +1,514 @@
+//! Which requests reach an application, which application, and how the path is divided into SCRIPT_NAME and PATH_INFO.
+
+use super::ENVIRON;
+use crate::harness::{Builder, Response, Server};
+
+/// A server in the making with the application that answers with its environ, not mounted anywhere yet.
+fn builder() -> Builder {
+    Server::builder().app("e.wsgi", ENVIRON)
+}
+
+#[track_caller]
+fn divided(answer: &Response) -> (String, String) {
+    let environ = answer.json();
+    let text = |key: &str| environ[key].as_str().unwrap().to_owned();
+    (text("SCRIPT_NAME"), text("PATH_INFO"))
+}
+
+/// Asks each path, and compares SCRIPT_NAME and PATH_INFO, or the status that is not 200.
+fn expect(server: &Server, rows: &[(&str, Result<(&str, &str), u16>)]) {
+    for (path, expected) in rows {
+        let answer = server.get(path);
+        match expected {
+            Ok((script_name, path_info)) => {
+                assert_eq!(answer.status, 200, "{path}: {}", String::from_utf8_lossy(&answer.body));
+                let (script, info) = divided(&answer);
+                assert_eq!((script.as_str(), info.as_str()), (*script_name, *path_info), "{path}");
+            }
+            Err(status) => assert_eq!(answer.status, *status, "{path}"),
+        }
+    }
+}
+
+#[test]
+fn an_alias_matches_whole_path_segments() {
+    let server = builder().config("WSGIScriptAlias /file @apps@/e.wsgi").start();
+    expect(
+        &server,
+        &[
+            ("/file", Ok(("/file", ""))),
+            ("/file/", Ok(("/file", "/"))),
+            ("/file/a/b", Ok(("/file", "/a/b"))),
+            ("/file/a%2Fb", Err(404)),
+            ("/fi%6Ce/x", Ok(("/file", "/x"))),
+            ("/filex", Err(404)),
+            ("/File", Err(404)),
+            ("/", Err(404)),
+        ],
+    );
+    let repeated = server.get("//file//a///b");
+    assert_eq!(divided(&repeated), ("/file".into(), "/a/b".into()));
+    assert_eq!(repeated.json()["REQUEST_URI"], "//file//a///b");
+}
+
+#[test]
+fn repeated_slashes_are_collapsed_also_where_httpd_keeps_them() {
+    let server = builder().config("MergeSlashes Off\nWSGIScriptAlias /file @apps@/e.wsgi").start();
+    expect(&server, &[("//file//a///b", Ok(("/file", "/a/b")))]);
+}
+
+#[test]
+fn an_alias_that_ends_in_a_slash_wants_one() {
+    let server = builder()
+        .config("WSGIScriptAlias /first/ @apps@/e.wsgi\nWSGIScriptAlias /fs/ @apps@/e.wsgi/")
+        .start();
+    expect(
+        &server,
+        &[
+            ("/first", Err(404)),
+            ("/first/", Ok(("/first/", ""))),
+            ("/first/a", Err(404)),
+            ("/fs/q", Ok(("/fs", "/q"))),
+        ],
+    );
+}
+
+#[test]
+fn slashes_and_dots_in_alias_and_target_are_canonical() {
+    let server = builder()
+        .config(
+            "WSGIScriptAlias /sl//x @apps@/e.wsgi\nWSGIScriptAlias /norm @apps@/../apps//e.wsgi",
+        )
+        .start();
+    expect(&server, &[("/sl/x/1", Ok(("/sl/x", "/1"))), ("/norm/a", Ok(("/norm", "/a")))]);
+    let file = server.get("/norm").json()["SCRIPT_FILENAME"].as_str().unwrap().to_owned();
+    assert_eq!(file, format!("{}/apps/e.wsgi", server.root().display()));
+}
+
+#[test]
+fn the_first_alias_that_matches_wins() {
+    let server = builder()
+        .config("WSGIScriptAlias /sub @apps@/e.wsgi\nWSGIScriptAlias /sub/deep @apps@/e.wsgi")
+        .start();
+    expect(&server, &[("/sub/deep/x", Ok(("/sub", "/deep/x")))]);
+}
+
+#[test]
+fn the_root_alias_takes_every_path() {
+    let server = builder().config("WSGIScriptAlias / @apps@/e.wsgi").start();
+    expect(
+        &server,
+        &[
+            ("/", Ok(("", "/"))),
+            ("/a", Ok(("", "/a"))),
+            ("/a/", Ok(("", "/a/"))),
+            ("/a//b", Ok(("", "/a/b"))),
+            ("/a/../b", Ok(("", "/b"))),
+            ("/../../etc/passwd", Err(400)),
+            ("/%2e%2e/x", Err(400)),
+        ],
+    );
+}
+
+#[test]
+fn a_relative_target_is_not_found() {
+    let server = builder().config("<Directory />\nRequire all granted\n</Directory>\nWSGIScriptAlias /r apps/e.wsgi").start();
+    expect(&server, &[("/r", Err(404))]);
+}
+
+#[test]
+fn a_pattern_alias_substitutes_and_appends_the_rest() {
+    let server = builder()
+        .file("apps/dir/one.wsgi", ENVIRON)
+        .config(
+            "
+WSGIScriptAliasMatch ^/m/([^/]+) @apps@/dir/$1.wsgi
+WSGIScriptAliasMatch ^/(admin|files) @apps@/e.wsgi/$1
+WSGIScriptAliasMatch /mid @apps@/e.wsgi",
+        )
+        .start();
+    expect(
+        &server,
+        &[
+            ("/m/one/x", Ok(("/m/one", "/x"))),
+            ("/m/oneyy/x", Err(404)),
+            ("/admin/x", Ok(("", "/admin/x"))),
+            ("/adminx/y", Ok(("", "/adminx/y"))),
+            ("/a/mid/z", Ok(("/a/mid", "/z"))),
+            ("/midz", Err(404)),
+            ("/M/one/x", Err(404)),
+        ],
+    );
+}
+
+#[test]
+fn a_pattern_that_matches_only_the_first_slash_takes_the_whole_path() {
+    let server = builder().config("WSGIScriptAliasMatch ^/ @apps@/e.wsgi").start();
+    expect(&server, &[("/a/b", Ok(("", "/a/b")))]);
+}
+
+#[test]
+fn a_virtual_hosts_aliases_come_before_the_main_servers() {
+    let server = builder()
+        .app(
+            "other.wsgi",
+            "
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [b'virtual host']
+",
+        )
+        .config(
+            "
+WSGIScriptAlias /main @apps@/e.wsgi
+WSGIScriptAlias /both @apps@/e.wsgi
+<VirtualHost 127.0.0.1:@port@>
+    ServerName localhost
+    WSGIScriptAlias /both @apps@/other.wsgi
+</VirtualHost>
+<VirtualHost 127.0.0.1:@port@>
+    ServerName whole.example
+    WSGIScriptAlias / @apps@/other.wsgi
+</VirtualHost>",
+        )
+        .start();
+    assert_eq!(divided(&server.get("/main/x")), ("/main".into(), "/x".into()));
+    assert_eq!(server.get("/both").text(), "virtual host");
+    let whole = server.send("GET", "/main", &[("Host", "whole.example")], b"");
+    assert_eq!(whole.text(), "virtual host");
+}
+
+#[test]
+fn a_directory_target_offers_its_files_as_scripts() {
+    let server = builder()
+        .load(&["dir"])
+        .file("apps/dir/one.wsgi", ENVIRON)
+        .file("apps/dir/plain.txt", "not Python, and secret")
+        .config("WSGIScriptAlias /dirs/ @apps@/dir/\nWSGIScriptAlias /dirn @apps@/dir")
+        .start();
+    expect(
+        &server,
+        &[
+            ("/dirs/one.wsgi/p", Ok(("/dirs/one.wsgi", "/p"))),
+            ("/dirs/none.wsgi", Err(404)),
+            ("/dirs/", Err(403)),
+            ("/dirn", Err(301)),
+        ],
+    );
+    let text = server.get("/dirs/plain.txt");
+    assert_eq!(text.status, 500, "whatever is there is taken for a script");
+    assert!(!String::from_utf8_lossy(&text.body).contains("secret"));
+}
+
+#[test]
+fn a_script_is_an_index_file_like_any_other() {
+    let server = builder()
+        .load(&["dir"])
+        .file("apps/dir/index.wsgi", ENVIRON)
+        .config("DirectoryIndex index.wsgi\nWSGIScriptAlias /dirs/ @apps@/dir/")
+        .start();
+    assert_eq!(server.get("/dirs/").status, 200);
+}
+
+#[test]
+fn what_is_aliased_elsewhere_stays_there() {
+    let server = builder()
+        .load(&["alias", "status"])
+        .file("docs/static/style.css", "body {}")
+        .config(
+            "
+WSGIScriptAlias / @apps@/e.wsgi
+Alias /static @docs@/static
+Redirect /old http://localhost/new
+<Location /server-status>
+    SetHandler server-status
+</Location>",
+        )
+        .start();
+    assert_eq!(server.get("/static/style.css").text(), "body {}");
+    assert_eq!(server.get("/old").status, 302);
+    assert!(server.get("/server-status?auto").text().contains("ServerVersion:"));
+    assert_eq!(server.get("/staticx").json()["PATH_INFO"], "/staticx");
+}
+
+#[test]
+fn a_file_is_a_script_by_its_handler_where_execution_is_allowed() {
+    let server = builder()
+        .load(&["mime"])
+        .file("docs/set/app.any", ENVIRON)
+        .file("docs/add/app.wsgi", ENVIRON)
+        .file("docs/type/app.wsgi", ENVIRON)
+        .file("docs/off/app.wsgi", ENVIRON)
+        .config(
+            "
+<Directory @docs@/set>
+    SetHandler wsgi-script
+    Options +ExecCGI
+</Directory>
+<Directory @docs@/add>
+    AddHandler wsgi-script .wsgi
+    Options +ExecCGI
+</Directory>
+<Directory @docs@/type>
+    AddType application/x-httpd-wsgi .wsgi
+    Options +ExecCGI
+</Directory>
+<Directory @docs@/off>
+    AddHandler wsgi-script .wsgi
+    Options -ExecCGI
+</Directory>",
+        )
+        .start();
+    expect(
+        &server,
+        &[
+            ("/set/app.any/x", Ok(("/set/app.any", "/x"))),
+            ("/add/app.wsgi", Ok(("/add/app.wsgi", ""))),
+            ("/type/app.wsgi/y", Ok(("/type/app.wsgi", "/y"))),
+            ("/off/app.wsgi", Err(403)),
+            ("/add/none.wsgi", Err(404)),
+        ],
+    );
+    let line = server.await_log("WSGI0134");
+    assert!(line.contains("/off/app.wsgi"), "{line}");
+    assert_eq!(
+        server.get("/type/app.wsgi").json()["mod_wsgi.request_handler"],
+        "application/x-httpd-wsgi"
+    );
+}
+
+#[test]
+fn a_htaccess_file_can_make_scripts() {
+    let server = builder()
+        .load(&["mime"])
+        .file(
+            "docs/h/app.wsgi",
+            "
+def other(environ, start_response):
+    start_response('200 OK', [])
+    return [environ['mod_wsgi.callable_object'].encode()]
+",
+        )
+        .file(
+            "docs/h/.htaccess",
+            "Options +ExecCGI\nAddHandler wsgi-script .wsgi\nWSGICallableObject other\n",
+        )
+        .config("<Directory @docs@>\nAllowOverride FileInfo Options\n</Directory>")
+        .start();
+    assert_eq!(server.get("/h/app.wsgi").text(), "other");
+}
+
+#[test]
+fn negotiation_never_shows_the_source_of_an_aliased_script() {
+    let server = builder()
+        .load(&["mime", "negotiation"])
+        .file("apps/dir/two.py", &format!("# secret\n{ENVIRON}"))
+        .config(
+            "
+AddType text/x-python .py
+WSGIScriptAlias /dirs/ @apps@/dir/
+<Directory @apps@/dir>
+    Options +MultiViews
+</Directory>",
+        )
+        .start();
+    let answer = server.get("/dirs/two");
+    assert!(!String::from_utf8_lossy(&answer.body).contains("secret"), "the source is shown");
+}
+
+#[test]
+fn a_handler_that_nobody_has_never_shows_the_source_of_an_aliased_script() {
+    let server = builder()
+        .load(&["mime"])
+        .file("apps/e.zz", &format!("# secret\n{ENVIRON}"))
+        .config("AddHandler cgi-script .zz\nWSGIScriptAlias /zz @apps@/e.zz")
+        .start();
+    let answer = server.get("/zz");
+    assert!(!String::from_utf8_lossy(&answer.body).contains("secret"), "the source is shown");
+}
+
+#[test]
+fn negotiation_can_find_scripts_that_have_a_handler() {
+    let server = builder()
+        .load(&["alias", "mime", "negotiation"])
+        .file("apps/dir/two.py", ENVIRON)
+        .config(
+            "
+Alias /ah @apps@/dir
+<Directory @apps@/dir>
+    AddHandler wsgi-script .wsgi .py
+    Options +ExecCGI +MultiViews
+    MultiviewsMatch Handlers
+</Directory>",
+        )
+        .start();
+    expect(
+        &server,
+        &[("/ah/two", Ok(("/ah/two.py", ""))), ("/ah/two/x", Ok(("/ah/two.py", "/x")))],
+    );
+}
+
+#[test]
+fn a_rewritten_path_reaches_the_alias_with_pass_through() {
+    let server = builder()
+        .load(&["rewrite"])
+        .config(
+            "
+RewriteEngine On
+RewriteRule ^/rw1(.*)$ /file/rw$1 [PT,QSA,E=MARK:rewritten]
+RewriteRule ^/rw2(.*)$ /file/rw$1
+WSGIScriptAlias /file @apps@/e.wsgi",
+        )
+        .start();
+    let answer = server.get("/rw1/q?x=1");
+    assert_eq!(divided(&answer), ("/file".into(), "/rw/q".into()));
+    assert_eq!(answer.json()["REQUEST_URI"], "/rw1/q?x=1");
+    assert_eq!(answer.json()["MARK"], "rewritten");
+    assert_eq!(server.get("/rw2/q").status, 404);
+}
+
+#[test]
+fn the_front_controller_pattern_of_mod_rewrite_works() {
+    let server = builder()
+        .load(&["rewrite", "mime"])
+        .file("docs/site.wsgi", ENVIRON)
+        .file("docs/real.txt", "a file")
+        .config(
+            "
+<Directory @docs@>
+    Options +ExecCGI
+    AddHandler wsgi-script .wsgi
+    RewriteEngine On
+    RewriteBase /
+    RewriteCond %{REQUEST_FILENAME} !-f
+    RewriteRule ^(.*)$ /site.wsgi/$1 [QSA,PT,L]
+</Directory>",
+        )
+        .start();
+    let answer = server.get("/some/page?a=1");
+    assert_eq!(divided(&answer), ("/site.wsgi".into(), "/some/page".into()));
+    assert_eq!(answer.json()["QUERY_STRING"], "a=1");
+    assert_eq!(server.get("/real.txt").text(), "a file");
+}
+
+#[test]
+fn a_callable_can_be_chosen_for_a_file_a_place_or_an_alias() {
+    let server = Server::builder()
+        .app(
+            "app.wsgi",
+            "
+def named(name):
+    def callable_object(environ, start_response):
+        start_response('200 OK', [])
+        return [name, b' ', environ['mod_wsgi.callable_object'].encode()]
+    return callable_object
+application, first, second, third = map(named, (b'application', b'first', b'second', b'third'))
+",
+        )
+        .load(&["setenvif"])
+        .config(
+            "
+SetEnvIf X-Callable (.+) WHICH=$1
+WSGICallableObject first
+WSGIScriptAlias /server @apps@/app.wsgi
+WSGIScriptAlias /place @apps@/app.wsgi
+WSGIScriptAlias /option @apps@/app.wsgi callable-object=third
+WSGIScriptAlias /env @apps@/app.wsgi
+<Location /place>
+    WSGICallableObject second
+</Location>
+<Location /option>
+    WSGICallableObject second
+</Location>
+<Location /env>
+    WSGICallableObject %{ENV:WHICH}
+</Location>",
+        )
+        .start();
+    assert_eq!(server.get("/server").text(), "first first");
+    assert_eq!(server.get("/place").text(), "second second");
+    assert_eq!(server.get("/option").text(), "third third");
+    let chosen = server.send("GET", "/env", &[("X-Callable", "third")], b"");
+    assert_eq!(chosen.text(), "third third");
+    assert_eq!(server.get("/env").text(), "application application", "a variable that is not set");
+}
+
+#[test]
+fn path_information_can_be_refused() {
+    let server = builder()
+        .config(
+            "
+WSGIScriptAlias /no @apps@/e.wsgi
+<Location /no>
+    AcceptPathInfo Off
+</Location>",
+        )
+        .start();
+    expect(&server, &[("/no", Ok(("/no", ""))), ("/no/x", Err(404))]);
+    server.await_log("WSGI0137");
+}
+
+#[test]
+fn a_missing_script_is_404_and_named_in_the_log() {
+    let server = builder().config("WSGIScriptAlias /gone @apps@/gone.wsgi").start();
+    assert_eq!(server.get("/gone").status, 404);
+    assert!(server.await_log("WSGI0135").contains("/apps/gone.wsgi"));
+}
+
+#[test]
+fn a_directory_in_place_of_a_script_is_403_and_named_in_the_log() {
+    let server = builder().file("apps/dir/x", "").config("WSGIScriptAlias /dir @apps@/dir").start();
+    assert_eq!(server.get("/dir/").status, 403);
+    assert!(server.await_log("WSGI0136").contains("/apps/dir"));
+}
+
+#[test]
+fn access_control_of_the_scripts_directory_holds() {
+    let server = builder()
+        .config(
+            "
+WSGIScriptAlias /e @apps@/e.wsgi
+WSGIScriptAlias /gone @apps@/gone.wsgi
+<Directory @apps@>
+    Require all denied
+</Directory>",
+        )
+        .start();
+    expect(&server, &[("/e", Err(403)), ("/gone", Err(403))]);
+}
+
+#[test]
+fn a_location_can_take_a_path_away_from_an_alias() {
+    let server = builder()
+        .file("docs/sub/status", "a file")
+        .config(
+            "
+WSGIScriptAlias /sub @apps@/e.wsgi
+<Location /sub/status>
+    SetHandler default-handler
+</Location>",
+        )
+        .start();
+    let answer = server.get("/sub/status");
+    assert!(
+        !String::from_utf8_lossy(&answer.body).contains("wsgi.version"),
+        "the application answered"
+    );
+    assert_eq!(server.get("/sub/x").status, 200);
+}
+
+#[test]
+fn configuration_inside_ifmodule_of_mod_wsgi_counts() {
+    let server = builder()
+        .config(
+            "
+<IfModule mod_wsgi.c>
+    WSGIScriptAlias /name @apps@/e.wsgi
+</IfModule>
+<IfModule wsgi_module>
+    WSGIScriptAlias /symbol @apps@/e.wsgi
+</IfModule>",
+        )
+        .start();
+    expect(&server, &[("/name", Ok(("/name", ""))), ("/symbol", Ok(("/symbol", "")))]);
+}
