@@ -1,0 +1,8 @@
+"""What httpd runs."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "notebook.settings")
+application = get_wsgi_application()

@@ -1,0 +1,10 @@
+"""Where everything is."""
+
+from django.urls import path
+
+from . import views
+
+urlpatterns = [
+    path("", views.notes),
+    path("wait/<int:seconds>", views.wait),
+]
