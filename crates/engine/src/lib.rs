@@ -1,1 +1,54 @@
+//! The engine of mod_rustgi: the Python side, in the order of a request's path.
+//!
+//! | what | file |
+//! |---|---|
+//! | Python in this process: its start, its interpreters, its end | `host.rs` `startup.rs` `interpreter.rs` `shutdown.rs` |
+//! | getting a thread into an interpreter, and what it keeps there | `attach.rs` `seat.rs` |
+//! | what is in every interpreter | `state.rs` `module.rs` `restrict.rs` `setup.py` |
+//! | one request, top-down | `serve.rs` |
+//! | loading the script | `script.rs` |
+//! | environ and the objects in it | `environ.rs` `bundle.rs` `input.rs` `log.rs` `file_wrapper.rs` |
+//! | the answer | `adapter.rs` `answering.rs` |
+//! | what those share of a request, and for how long | `request.rs` `lease.rs` `turn.rs` `reading.rs` |
+//! | exceptions that nobody caught | `report.rs` |
+//! | Python objects as Rust sees them | `py/` |
+//!
+//! Nothing in here knows what carries the requests; see the crate `exchange`. Everything that Python holds belongs to one
+//! interpreter: PyO3's own layer, whose types and interned strings belong to the process, is not used.
 
+mod adapter;
+mod answering;
+mod attach;
+mod bundle;
+mod environ;
+mod file_wrapper;
+mod host;
+mod input;
+mod interpreter;
+mod lease;
+mod log;
+mod module;
+mod py;
+mod reading;
+mod report;
+mod request;
+mod restrict;
+mod script;
+mod seat;
+mod serve;
+mod shutdown;
+mod startup;
+mod state;
+mod turn;
+
+use exchange::abi::Engine;
+use host::{Host, journal, settings};
+
+static ENGINE: Engine = Engine::of::<Host>();
+
+/// The engine's table; see [`exchange::abi::ENTRY`].
+#[unsafe(no_mangle)]
+#[expect(unsafe_code, reason = "the one symbol that the server's side looks up")]
+pub extern "C" fn rustgi_engine() -> *const Engine {
+    &raw const ENGINE
+}

@@ -10,12 +10,14 @@ use std::os::fd::BorrowedFd;
 /// Only [`head`](Exchange::head) and [`look_up`](Exchange::look_up) are quick. Every other call may wait for the
 /// client, so none of them may be made while holding a lock that other requests need (an interpreter's).
 pub trait Exchange: Send {
-    /// What is known of the request.
+    /// What is known of the request. What it borrows stays in place and unchanged until the exchange ends, whatever
+    /// other methods are called meanwhile.
     fn head(&self) -> Head<'_>;
 
     /// Takes up to `most` bytes of the request body and hands them, in order and in one piece or several, to `sink`.
     /// Waits for at least one byte unless the input has ended. Returns how many there were: 0 is the end of the
-    /// input, and stays so. The first call lets the client continue (RFC 9110, 10.1.1: 100-continue).
+    /// input, and stays so. The first call lets the client continue (RFC 9110, 10.1.1: 100-continue); with `most` 0 it
+    /// does no more than that.
     ///
     /// # Errors
     /// The body cannot be had in full. What was handed over before is all there is; later calls fail again.

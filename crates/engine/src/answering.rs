@@ -1,0 +1,181 @@
+//! What has been said of an answer: its head as `start_response` gave it, whether it is committed, how many bytes of
+//! the body have been produced. No Python in here.
+
+use exchange::{Answer, Bytes, Header, Slice, WriteError};
+
+/// A stretch of [`AnswerHead::text`].
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    start: usize,
+    end: usize,
+}
+
+/// Status and headers, as bytes that need no Python object.
+#[derive(Debug, Default)]
+pub struct AnswerHead {
+    status: u16,
+    reason: Option<Span>,
+    headers: Vec<(Span, Span)>,
+    length: Option<u64>,
+    text: Vec<u8>,
+}
+
+/// Why a status line or header is refused; `Display` is the message of the ValueError.
+pub type Refusal = &'static str;
+
+impl AnswerHead {
+    /// Forgets everything but the memory.
+    pub fn clear(&mut self) {
+        self.reason = None;
+        self.headers.clear();
+        self.length = None;
+        self.text.clear();
+    }
+
+    /// Takes the status line of PEP 3333: three digits, and a space and a reason phrase if there is more.
+    pub fn set_status(&mut self, line: &[u8]) -> Result<(), Refusal> {
+        let (Some(digits), rest) = (line.get(..3), line.get(3..).unwrap_or_default()) else {
+            return Err("status code must be a 3 digit number");
+        };
+        if !digits.iter().all(u8::is_ascii_digit) {
+            return Err("status code must be a 3 digit number");
+        }
+        self.status = digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
+        if self.status < 200 {
+            return Err("status code must be 200 or more: an application gives final responses");
+        }
+        self.reason = match rest {
+            [] => None,
+            [b' ', reason @ ..] if reason.iter().any(u8::is_ascii_control) => {
+                return Err("status reason must not contain control characters");
+            }
+            [b' ', reason @ ..] => Some(self.keep(reason)),
+            [digit, ..] if digit.is_ascii_digit() => {
+                return Err("status code must be a 3 digit number");
+            }
+            _ => return Err("status code must be followed by a space and the reason"),
+        };
+        Ok(())
+    }
+
+    /// Takes one header. The name is a token (RFC 9110, 5.6.2); the value holds no control character but the tab.
+    pub fn add_header(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        if name.is_empty() {
+            return Err("header name must not be empty");
+        }
+        if !name.iter().copied().all(is_token) {
+            return Err("header name must be a token: letters, digits and !#$%&'*+-.^_`|~");
+        }
+        if value.iter().any(|&byte| byte != b'\t' && byte.is_ascii_control()) {
+            return Err("header value must not contain control characters");
+        }
+        if name.eq_ignore_ascii_case(b"Content-Length") {
+            return self.set_length(value);
+        }
+        let header = (self.keep(name), self.keep(value));
+        self.headers.push(header);
+        Ok(())
+    }
+
+    fn set_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        const WRONG: Refusal = "Content-Length must be a decimal number of bytes";
+        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            return Err(WRONG);
+        }
+        let text = std::str::from_utf8(value).map_err(|_| WRONG)?;
+        let length: i64 = text.parse().map_err(|_| "Content-Length is too large")?;
+        let length = length.unsigned_abs();
+        if self.length.is_some_and(|earlier| earlier != length) {
+            return Err("Content-Length is given twice with different values");
+        }
+        self.length = Some(length);
+        Ok(())
+    }
+
+    /// Says how long the body is, if the application has not.
+    pub fn infer_length(&mut self, length: u64) {
+        self.length.get_or_insert(length);
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Span {
+        let start = self.text.len();
+        self.text.extend_from_slice(bytes);
+        Span { start, end: self.text.len() }
+    }
+
+    fn bytes(&self, span: Span) -> Bytes<'_> {
+        Bytes::new(&self.text[span.start..span.end])
+    }
+
+    /// The head as a carrier takes it.
+    pub fn with_answer<R>(&self, body: impl FnOnce(&Answer<'_>) -> R) -> R {
+        let headers: Vec<Header<'_>> = self
+            .headers
+            .iter()
+            .map(|&(name, value)| Header { name: self.bytes(name), value: self.bytes(value) })
+            .collect();
+        body(&Answer {
+            status: self.status,
+            has_reason: self.reason.is_some(),
+            reason: self.reason.map_or(Bytes::EMPTY, |span| self.bytes(span)),
+            headers: Slice::new(&headers),
+            has_length: self.length.is_some(),
+            length: self.length.unwrap_or(0),
+        })
+    }
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// How far an answer has come.
+#[derive(Debug, Default)]
+pub struct Answering {
+    /// The head that `start_response` gave last.
+    pub head: AnswerHead,
+    /// Whether `start_response` has been called with success.
+    pub accepted: bool,
+    /// Whether the head has gone to the carrier, so that it cannot be replaced.
+    pub committed: bool,
+    /// Why nothing more can be sent.
+    pub failed: Option<WriteError>,
+    header_only: bool,
+    produced: u64,
+}
+
+impl Answering {
+    /// Forgets the request before.
+    pub fn begin(&mut self, header_only: bool) {
+        let mut head = std::mem::take(&mut self.head);
+        head.clear();
+        *self = Answering { head, header_only, ..Answering::default() };
+    }
+
+    /// How many of `count` more bytes belong to the body: those beyond its declared length are dropped.
+    pub fn admit(&mut self, count: usize) -> usize {
+        let before = self.produced;
+        self.produced += count as u64;
+        match self.head.length {
+            Some(length) => length.saturating_sub(before).min(count as u64) as usize,
+            None => count,
+        }
+    }
+
+    /// The length of the body, declared or inferred.
+    pub fn length(&self) -> Option<u64> {
+        self.head.length
+    }
+
+    /// Declared and produced length, if the body is over and fell short of what was declared.
+    pub fn shortfall(&self) -> Option<(u64, u64)> {
+        let bodiless = self.header_only || matches!(self.head.status, 204 | 304);
+        let length = self.head.length.filter(|_| !bodiless)?;
+        (self.produced < length).then_some((length, self.produced))
+    }
+
+    /// Whether the client gets the head only.
+    pub fn header_only(&self) -> bool {
+        self.header_only
+    }
+}

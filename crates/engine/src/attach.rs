@@ -1,0 +1,209 @@
+//! Attaching threads to interpreters: the door between code that may touch Python objects and code that may not.
+//!
+//! A thread gets one thread state for each interpreter it serves, at first use, and keeps it for its life, so that
+//! `threading.local` data persists and nothing is made or destroyed per request. What else a thread keeps for an
+//! interpreter sits beside the state, in its [`Seat`].
+#![expect(unsafe_code, reason = "switches thread states through the C API")]
+
+use crate::interpreter::Interpreter;
+use crate::py::Attached;
+use crate::seat::Seat;
+use exchange::Settings;
+use pyo3_ffi as ffi;
+use std::cell::{Cell, RefCell};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+thread_local! {
+    /// This thread's seats, by the interpreter's number. They are leaked: a thread of the server lives as long as its
+    /// process, and at the end of another thread no interpreter may be at hand to give references back to.
+    static SEATS: RefCell<Vec<Option<NonNull<Seat>>>> = const { RefCell::new(Vec::new()) };
+    /// Whether this thread is inside [`enter`].
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is running Python for a request, or is inside a call that Python made for it.
+pub fn inside() -> bool {
+    INSIDE.get()
+}
+
+/// Attaches this thread to `interpreter`, runs `body`, and detaches it. Must not be called while attached.
+pub fn enter<R>(
+    interpreter: &'static Interpreter,
+    body: impl FnOnce(&Attached, &mut Seat) -> R,
+) -> R {
+    let mut seat = seat(interpreter);
+    // SAFETY: a seat is this thread's own and leaked; `INSIDE` says that no other borrow of one is in use.
+    let seat = unsafe { seat.as_mut() };
+    assert!(!INSIDE.replace(true), "a thread entered an interpreter from inside one");
+    bind(seat.state());
+    // SAFETY: the thread is not attached, and the state is its own for this interpreter.
+    unsafe { ffi::PyEval_RestoreThread(seat.state()) };
+    let leave = Leave;
+    // SAFETY: attached by the line above, until `leave` is dropped.
+    let attached = unsafe { Attached::assume() };
+    let result = body(&attached, seat);
+    drop(leave);
+    result
+}
+
+/// Starts Python on this thread with `start`, runs `body` attached to the main interpreter, and detaches.
+pub fn first<R>(
+    start: impl FnOnce(&Settings) -> Result<(), String>,
+    body: impl FnOnce(&Attached) -> Result<R, String>,
+) -> Result<R, String> {
+    start(crate::settings())?;
+    INSIDE.set(true);
+    let leave = Leave;
+    // SAFETY: Python starts attached to its main interpreter, and `leave` is not yet dropped.
+    let attached = unsafe { Attached::assume() };
+    let result = body(&attached);
+    drop(leave);
+    result
+}
+
+/// Attaches this thread to an interpreter for the last time: it stays attached, or what `body` has made of that.
+pub fn last<R>(interpreter: &'static Interpreter, body: impl FnOnce(&Attached) -> R) -> R {
+    let seat = seat(interpreter);
+    // SAFETY: a seat is this thread's own and leaked, and the thread is not inside one.
+    let state = unsafe { seat.as_ref() }.state();
+    bind(state);
+    // SAFETY: the thread is not attached, and the state is its own for this interpreter.
+    unsafe { ffi::PyEval_RestoreThread(state) };
+    // SAFETY: attached by the line above.
+    body(&unsafe { Attached::assume() })
+}
+
+/// Detaches on drop, also when `body` panics.
+struct Leave;
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        // SAFETY: made right after attaching.
+        unsafe { ffi::PyEval_SaveThread() };
+        INSIDE.set(false);
+    }
+}
+
+fn seat(interpreter: &'static Interpreter) -> NonNull<Seat> {
+    SEATS.with_borrow_mut(|seats| {
+        let number = interpreter.number;
+        if seats.len() <= number {
+            seats.resize(number + 1, None);
+        }
+        *seats[number].get_or_insert_with(|| {
+            // SAFETY: the interpreter lives as long as the process serves requests; making a state needs no lock.
+            let state = unsafe { ffi::PyThreadState_New(interpreter.raw()) };
+            take_seat(interpreter, state)
+        })
+    })
+}
+
+fn take_seat(interpreter: &'static Interpreter, state: *mut ffi::PyThreadState) -> NonNull<Seat> {
+    interpreter.adopt(state);
+    NonNull::from(Box::leak(Box::new(Seat::new(interpreter, state))))
+}
+
+/// Gives this thread a seat with the state that is current, which was made with the interpreter.
+pub fn adopt_current(interpreter: &'static Interpreter) {
+    // SAFETY: the caller is attached.
+    let state = unsafe { ffi::PyThreadState_Get() };
+    let seat = take_seat(interpreter, state);
+    SEATS.with_borrow_mut(|seats| {
+        if seats.len() <= interpreter.number {
+            seats.resize(interpreter.number + 1, None);
+        }
+        seats[interpreter.number] = Some(seat);
+    });
+}
+
+/// Runs `body` detached. The thread is attached before and afterwards.
+pub fn detached<R>(body: impl FnOnce() -> R) -> R {
+    struct Back(*mut ffi::PyThreadState);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            let passing = (!INSIDE.get()).then(Passing::new);
+            // SAFETY: this thread's own state, which `PyEval_SaveThread` gave back.
+            unsafe { ffi::PyEval_RestoreThread(self.0) };
+            drop(passing);
+        }
+    }
+    // SAFETY: the caller is attached.
+    let back = Back(unsafe { ffi::PyEval_SaveThread() });
+    let result = body();
+    drop(back);
+    result
+}
+
+/// Set when Python is about to be finalised.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+/// How many of an application's own threads are between having seen that `CLOSED` is not set and being attached.
+static PASSING: AtomicUsize = AtomicUsize::new(0);
+
+/// A thread of the application on its way back to Python. Python ends a thread that attaches while it is being
+/// finalised by unwinding it, which a Rust frame must not see; so such a thread stays here for ever instead.
+struct Passing;
+
+impl Passing {
+    fn new() -> Passing {
+        PASSING.fetch_add(1, Ordering::SeqCst);
+        if CLOSED.load(Ordering::SeqCst) {
+            PASSING.fetch_sub(1, Ordering::SeqCst);
+            loop {
+                std::thread::park();
+            }
+        }
+        Passing
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        PASSING.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Lets no thread of an application back to Python any more, and waits (detached) for those that are on their way.
+pub fn close(attached: &Attached) {
+    CLOSED.store(true, Ordering::SeqCst);
+    attached.detach_finally(|| {
+        let until = Instant::now() + Duration::from_secs(1);
+        while PASSING.load(Ordering::SeqCst) > 0 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+}
+
+impl Attached {
+    /// As `detach`, for the thread that has closed the door behind it.
+    fn detach_finally(&self, body: impl FnOnce()) {
+        let was = INSIDE.replace(true);
+        detached(body);
+        INSIDE.set(was);
+    }
+}
+
+#[cfg(Py_3_12)]
+fn bind(_: *mut ffi::PyThreadState) {}
+
+/// Makes `state` the one that `PyGILState_Ensure` finds on this thread; see `gilstate.c`.
+#[cfg(not(Py_3_12))]
+fn bind(state: *mut ffi::PyThreadState) {
+    unsafe extern "C" {
+        fn rustgi_gilstate_key() -> *mut ffi::Py_tss_t;
+    }
+    // SAFETY: the key was created when Python started and lives as long as it.
+    unsafe {
+        let key = rustgi_gilstate_key();
+        if ffi::PyThread_tss_get(key) != state.cast() {
+            ffi::PyThread_tss_set(key, state.cast());
+        }
+    }
+}
+
+/// As [`bind`], for a state that the caller has just made and attached by other means.
+pub fn bind_current() {
+    // SAFETY: the caller is attached.
+    bind(unsafe { ffi::PyThreadState_Get() });
+}

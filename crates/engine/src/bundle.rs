@@ -1,0 +1,85 @@
+//! The Python objects of one request: `wsgi.input`, `wsgi.errors`, `start_response` and the adapter behind it. They are made together
+//! and, if the application has kept none of them, used again for the next request of the same thread and interpreter.
+
+use crate::adapter::Adapter;
+use crate::input::Input;
+use crate::log::Log;
+use crate::py::{Attached, Kept, Py};
+use crate::request::Request;
+use crate::state::State;
+use exchange::Body;
+use std::sync::Arc;
+
+/// The Python objects of one request.
+pub struct Bundle {
+    /// What they share.
+    pub request: Arc<Request>,
+    /// `wsgi.input`.
+    pub input: Kept,
+    /// `wsgi.errors`.
+    pub errors: Kept,
+    /// What `errors` writes to.
+    log: Kept,
+    adapter: Kept,
+    /// `start_response`, a method of `adapter`.
+    pub start_response: Kept,
+}
+
+impl Bundle {
+    /// Makes the objects of a request that is about to be served.
+    pub fn new(
+        attached: &Attached,
+        state: &State,
+        interpreter: &'static crate::interpreter::Interpreter,
+    ) -> Py<Bundle> {
+        let request = Arc::new(Request::new(interpreter));
+        let share = || Arc::clone(&request);
+        let input = state.input.instance(attached, Input { request: share() })?;
+        let log = state.log.instance(attached, Log::of_request(share()))?;
+        let errors = state.setup.text_stream.get(attached).call([&log])?;
+        let adapter = state.adapter.instance(attached, Adapter { request: share() })?;
+        let start_response = adapter.get(c"start_response")?;
+        Ok(Bundle {
+            request,
+            input: Kept::new(input),
+            errors: Kept::new(errors),
+            log: Kept::new(log),
+            adapter: Kept::new(adapter),
+            start_response: Kept::new(start_response),
+        })
+    }
+
+    /// Makes them ready for the next request.
+    pub fn begin(&self, attached: &Attached, header_only: bool, body: Body) {
+        self.request.begin(attached, header_only, body);
+    }
+
+    /// Gives the bundle back if nobody else holds a part of it. The request is over, and its environ has been let go.
+    pub fn end(self, attached: &Attached) -> Option<Bundle> {
+        if self.is_ours_alone(attached) {
+            return Some(self);
+        }
+        let Bundle { request: _, input, errors, log, adapter, start_response } = self;
+        for kept in [input, errors, log, adapter, start_response] {
+            drop(kept.release(attached));
+        }
+        None
+    }
+
+    /// Whether each object has just the references that the bundle itself accounts for.
+    #[cfg(not(Py_GIL_DISABLED))]
+    fn is_ours_alone(&self, attached: &Attached) -> bool {
+        let count = |kept: &Kept| kept.get(attached).count();
+        count(&self.input) == 1
+            && count(&self.errors) == 1
+            && count(&self.log) == 2 // `errors` writes to it
+            && count(&self.start_response) == 1
+            && count(&self.adapter) == 2 // `start_response` is bound to it
+    }
+
+    /// Counts of a free-threaded Python do not say who else holds an object.
+    #[cfg(Py_GIL_DISABLED)]
+    fn is_ours_alone(&self, _: &Attached) -> bool {
+        false
+    }
+}

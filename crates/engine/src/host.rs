@@ -1,0 +1,130 @@
+//! The host: Python in this process, with its main interpreter and the sub-interpreters that have been asked for.
+
+use crate::interpreter::{self, Interpreter};
+use crate::{attach, report, shutdown, startup};
+use exchange::abi::Process;
+use exchange::{Code, Exchange, Gateway, Journal, Level, Outcome, Record, Settings};
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+
+/// Python in this process.
+pub struct Host {
+    main: &'static Interpreter,
+    /// The sub-interpreters by the name of their application group. One that could not be made is not tried again.
+    subs: RwLock<HashMap<Vec<u8>, Option<&'static Interpreter>>>,
+    /// Held while one is being made.
+    making: Mutex<()>,
+}
+
+static HOST: OnceLock<Host> = OnceLock::new();
+static SETTINGS: OnceLock<Settings> = OnceLock::new();
+static JOURNAL: OnceLock<Box<dyn Journal>> = OnceLock::new();
+
+/// What this process was told when it started.
+pub fn settings() -> &'static Settings {
+    SETTINGS.get().expect("nothing asks for the settings before the host starts")
+}
+
+/// The log of this process.
+pub fn journal() -> &'static dyn Journal {
+    &**JOURNAL.get().expect("nothing is logged before the host starts")
+}
+
+impl Process for Host {
+    fn start(settings: Settings, journal: Box<dyn Journal>) -> Option<&'static Host> {
+        if JOURNAL.set(journal).is_err() || SETTINGS.set(settings).is_err() {
+            return None;
+        }
+        std::panic::set_hook(Box::new(|panic| {
+            let line = format!("{}: {}: {panic}", Code::Panic, Code::Panic.text());
+            crate::journal().note(&Record::new(Level::Error, line.as_bytes()));
+        }));
+        match attach::first(startup::python, Host::new) {
+            Ok(host) => Some(HOST.get_or_init(|| host)),
+            Err(reason) => {
+                let code = Code::PythonNotStarted;
+                let line = format!("{code}: {}: {reason}", code.text());
+                crate::journal().note(&Record::new(Level::Critical, line.as_bytes()));
+                None
+            }
+        }
+    }
+
+    fn started() -> Option<&'static Host> {
+        HOST.get()
+    }
+
+    fn stop(&self) {
+        let subs = self.subs.read().unwrap_or_else(PoisonError::into_inner);
+        let mut subs: Vec<_> = subs.values().copied().flatten().collect();
+        subs.sort_by_key(|interpreter| interpreter.number);
+        shutdown::run(self.main, &subs);
+    }
+}
+
+impl Gateway for Host {
+    fn serve(&self, exchange: &mut dyn Exchange) -> Outcome {
+        crate::serve::serve(self, exchange)
+    }
+}
+
+impl Host {
+    /// Furnishes the main interpreter, which Python has just started with.
+    fn new(attached: &crate::py::Attached) -> Result<Host, String> {
+        let main = Interpreter::adopt_new(attached, 0, Vec::new());
+        main.furnish(attached).map_err(|raised| {
+            let exception = crate::py::take_exception(attached, raised);
+            format!("{}: {}", exception.value.type_name(), exception.value.repr())
+        })?;
+        Ok(Host { main, subs: RwLock::default(), making: Mutex::new(()) })
+    }
+
+    /// The interpreter that serves the application group of a request, made if it is the first. Called detached.
+    pub fn interpreter(&self, exchange: &mut dyn Exchange) -> Result<&'static Interpreter, Code> {
+        let group = exchange.head().group;
+        if group.main {
+            return Ok(self.main);
+        }
+        let known = |name: &[u8]| {
+            self.subs.read().unwrap_or_else(PoisonError::into_inner).get(name).copied()
+        };
+        if let Some(found) = known(&group.name) {
+            return found.ok_or(Code::InterpreterUnavailable);
+        }
+        let name = group.name.to_vec();
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known(&name) {
+            return found.ok_or(Code::InterpreterUnavailable);
+        }
+        let made = self.make(&name);
+        if made.is_none() {
+            let code = Code::InterpreterUnavailable;
+            let line = format!("{code}: {}: '{}'", code.text(), String::from_utf8_lossy(&name));
+            exchange.note(&Record::new(Level::Error, line.as_bytes()));
+        }
+        self.subs.write().unwrap_or_else(PoisonError::into_inner).insert(name, made);
+        made.ok_or(Code::InterpreterUnavailable)
+    }
+
+    /// Makes the sub-interpreter of an application group. The lock `making` is held.
+    fn make(&self, name: &[u8]) -> Option<&'static Interpreter> {
+        let number = 1 + self.subs.read().unwrap_or_else(PoisonError::into_inner).len();
+        let shown = String::from_utf8_lossy(name);
+        note(Level::Info, &format!("Create interpreter '{shown}'."));
+        let made = attach::enter(self.main, |attached, _| {
+            interpreter::make(attached, number, name, |attached, raised| {
+                report::unfurnished(attached, raised, Code::StartException, &shown);
+            })
+        });
+        made.map_err(|reason| {
+            let code = Code::SubInterpreterFailed;
+            note(Level::Critical, &format!("{code}: {}: '{shown}': {reason}", code.text()));
+        })
+        .ok()
+    }
+}
+
+/// Writes one line to the log of this process. Called detached.
+pub fn note(level: Level, line: &str) {
+    journal().note(&Record::new(level, line.as_bytes()));
+}

@@ -1,0 +1,71 @@
+//! A request as Python's objects share it: the lease on its exchange, what has been said of the answer, what has been
+//! read of the body, and the line that is being written to the log.
+//!
+//! Its parts are locked one at a time, and every lock is taken by [`Turn`], so that nobody waits for one while holding
+//! up an interpreter.
+
+use crate::answering::Answering;
+use crate::interpreter::Interpreter;
+use crate::lease::Lease;
+use crate::py::Attached;
+use crate::reading::Reading;
+use crate::turn::Turn;
+use exchange::{Body, Level, Record};
+
+/// A request as Python's objects share it.
+pub struct Request {
+    /// The interpreter it is served in.
+    pub interpreter: &'static Interpreter,
+    /// The way to the client, while it is there.
+    pub lease: Lease,
+    /// What has been said of the answer.
+    pub answering: Turn<Answering>,
+    /// What has been read of the body.
+    pub reading: Turn<Reading>,
+    /// The line that is being written to `wsgi.errors`.
+    pub line: Turn<Vec<u8>>,
+}
+
+impl Request {
+    /// A request that has not begun.
+    pub fn new(interpreter: &'static Interpreter) -> Request {
+        Request {
+            interpreter,
+            lease: Lease::default(),
+            answering: Turn::default(),
+            reading: Turn::default(),
+            line: Turn::default(),
+        }
+    }
+
+    /// Makes it ready for another request.
+    pub fn begin(&self, attached: &Attached, header_only: bool, body: Body) {
+        self.answering.take(attached).begin(header_only);
+        self.reading.take(attached).begin(body);
+        self.line.take(attached).clear();
+    }
+
+    /// Writes records to the log of the request, or of the process if it has ended. Attached; detaches for it.
+    pub fn note<'r>(&self, attached: &Attached, records: impl Iterator<Item = Record<'r>>) {
+        let mut records = records.peekable();
+        if records.peek().is_none() {
+            return;
+        }
+        attached.detach(|| {
+            let mut records = records;
+            let noted = self.lease.with(|exchange| {
+                for record in &mut records {
+                    exchange.note(&record);
+                }
+            });
+            if noted.is_none() {
+                records.for_each(|record| crate::journal().note(&record));
+            }
+        });
+    }
+
+    /// Writes one line to the log of the request.
+    pub fn note_line(&self, attached: &Attached, level: Level, line: &str) {
+        self.note(attached, std::iter::once(Record::new(level, line.as_bytes())));
+    }
+}

@@ -1,0 +1,293 @@
+//! Scripts: the files that hold applications. Each is loaded once in each interpreter, as a module whose name is made from
+//! its path, and again when it has changed. A lock for each script and interpreter makes one thread load it while others
+//! wait; requests for what is loaded take no lock at all.
+
+use crate::py::{Attached, Kept, Object, Py, Raised};
+use crate::report;
+use crate::request::Request;
+use crate::state::State;
+use crate::turn::Turn;
+use exchange::{Code, Level, Script as Wanted};
+use md5::{Digest, Md5};
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{PoisonError, RwLock};
+
+/// A script in one interpreter. Leaked: there are as many as files that were served.
+pub struct Script {
+    path: Vec<u8>,
+    module: Kept,
+    callable_name: Vec<u8>,
+    callable: Kept,
+    loading: Turn<()>,
+}
+
+/// The scripts of one interpreter, by path and name of the callable.
+#[derive(Default)]
+pub struct Scripts(RwLock<HashMap<Target, &'static Script>>);
+
+/// Path and name of the callable.
+type Target = (Vec<u8>, Vec<u8>);
+
+impl Scripts {
+    /// The script that `wanted` names. `last` is the one this thread ran last.
+    pub fn find(
+        &self,
+        attached: &Attached,
+        wanted: &Wanted<'_>,
+        last: Option<&'static Script>,
+    ) -> Py<&'static Script> {
+        let (path, callable) = (wanted.path.get(), wanted.callable.get());
+        if let Some(last) = last.filter(|s| s.path == path && s.callable_name == callable) {
+            return Ok(last);
+        }
+        let key = (path.to_vec(), callable.to_vec());
+        if let Some(found) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(found);
+        }
+        let made = Script {
+            path: path.to_vec(),
+            module: Kept::new(attached.interned(&module_name(path))?),
+            callable_name: callable.to_vec(),
+            callable: Kept::new(attached.latin1(callable)?),
+            loading: Turn::default(),
+        };
+        let mut scripts = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(scripts.entry(key).or_insert_with(|| Box::leak(Box::new(made))))
+    }
+}
+
+/// `_mod_wsgi_` and the MD5 of the path: what mod_wsgi calls it, so that pickles and logs keep their names.
+fn module_name(path: &[u8]) -> String {
+    let digest = Md5::digest(path);
+    digest.iter().fold("_mod_wsgi_".to_string(), |name, byte| format!("{name}{byte:02x}"))
+}
+
+/// Where a module stands.
+enum Standing<'a> {
+    /// It can be used.
+    Ready(Object<'a>),
+    /// It is not there, not finished, or out of date.
+    Wanting,
+}
+
+impl Script {
+    /// The callable of the script, loaded or loaded again if need be. On failure everything worth knowing is in the log.
+    pub fn application<'a>(
+        &self,
+        attached: &'a Attached,
+        request: &Request,
+        wanted: &Wanted<'_>,
+    ) -> Result<Object<'a>, Code> {
+        let state = request.interpreter.state();
+        let names = match self.standing(attached, state, request, wanted, wanted.modified) {
+            Standing::Ready(names) => names,
+            Standing::Wanting => self.load(attached, state, request, wanted)?,
+        };
+        let found = names.dict_get(self.callable.get(attached)).unwrap_or_else(|raised| {
+            raised.forget();
+            None
+        });
+        found.ok_or_else(|| {
+            let line = format!(
+                "{}: Target WSGI script '{}' does not contain WSGI application '{}'.",
+                Code::CallableMissing,
+                String::from_utf8_lossy(&self.path),
+                String::from_utf8_lossy(&self.callable_name),
+            );
+            request.note_line(attached, Level::Error, &line);
+            Code::CallableMissing
+        })
+    }
+
+    /// Whether the module that is loaded can serve `wanted`. `modified` is what the file's time is now.
+    fn standing<'a>(
+        &self,
+        attached: &'a Attached,
+        state: &'static State,
+        request: &Request,
+        wanted: &Wanted<'_>,
+        modified: i64,
+    ) -> Standing<'a> {
+        let look = || {
+            let Some(module) = state.modules.get(attached).dict_get(self.module.get(attached))?
+            else {
+                return Ok(None);
+            };
+            let Some(names) = module.module_dict() else { return Ok(None) };
+            let time = names.dict_get(state.names.mtime.get(attached))?;
+            let Some(time) = time.filter(Object::is_int) else { return Ok(None) };
+            Ok(Some((time.as_i64()?, names)))
+        };
+        let (loaded, names) = match look() {
+            Ok(Some(found)) => found,
+            Ok(None) => return Standing::Wanting,
+            Err(raised) => {
+                let raised: Raised = raised;
+                raised.forget();
+                return Standing::Wanting;
+            }
+        };
+        if wanted.reloading {
+            let modified = match modified {
+                Wanted::UNKNOWN => attached.detach(|| modification_time(&self.path)),
+                known => Some(known),
+            };
+            if modified != Some(loaded)
+                || self.asks_for_reload(attached, state, request, wanted, &names)
+            {
+                return Standing::Wanting;
+            }
+        }
+        Standing::Ready(names)
+    }
+
+    /// `reload_required(path)` of the module, if it has one. An exception means no, and is reported.
+    fn asks_for_reload(
+        &self,
+        attached: &Attached,
+        state: &'static State,
+        request: &Request,
+        wanted: &Wanted<'_>,
+        names: &Object<'_>,
+    ) -> bool {
+        let ask = || {
+            let Some(function) = names.dict_get(state.names.reload_required.get(attached))? else {
+                return Ok(false);
+            };
+            if !function.is_callable() {
+                return Ok(false);
+            }
+            function.call([&attached.path(&wanted.resource)?])?.is_true()
+        };
+        ask().unwrap_or_else(|raised| {
+            self.report(attached, request, raised, SCRIPT_RUNNING);
+            false
+        })
+    }
+
+    /// Loads the script, unless another thread has done so by the time it is this one's turn.
+    fn load<'a>(
+        &self,
+        attached: &'a Attached,
+        state: &'static State,
+        request: &Request,
+        wanted: &Wanted<'_>,
+    ) -> Result<Object<'a>, Code> {
+        let _turn = self.loading.take(attached);
+        // What the carrier knew of the file may be older than what another thread has just loaded.
+        if let Standing::Ready(names) =
+            self.standing(attached, state, request, wanted, Wanted::UNKNOWN)
+        {
+            return Ok(names);
+        }
+        let modules = state.modules.get(attached);
+        let name = self.module.get(attached);
+        let again = modules.dict_get(name).is_ok_and(|module| module.is_some());
+        let verb = if again { "Reloading" } else { "Loading" };
+        let line = format!(
+            "{verb} WSGI script '{}' ({}).",
+            String::from_utf8_lossy(&self.path),
+            request.interpreter.describe()
+        );
+        request.note_line(attached, Level::Info, &line);
+        let forget = || {
+            if let Err(raised) = modules.dict_remove(name) {
+                raised.forget();
+            }
+        };
+        forget();
+        let loaded = self
+            .execute(attached, state, modules)
+            .map_err(|(raised, codes)| self.report(attached, request, raised, codes));
+        if loaded.is_err() {
+            forget();
+        }
+        loaded
+    }
+
+    /// Reads, compiles and runs the script. Says under which codes an exception is to be reported.
+    fn execute<'a>(
+        &self,
+        attached: &'a Attached,
+        state: &'static State,
+        modules: &Object<'_>,
+    ) -> Result<Object<'a>, (Raised, (Code, Code))> {
+        let unreadable = |raised| (raised, (Code::ScriptUnreadable, Code::ScriptUnreadable));
+        let running = |raised| (raised, (Code::ScriptException, Code::ScriptSystemExit));
+        let path = attached.path(&self.path).map_err(unreadable)?;
+        let (source, modified) = attached
+            .detach(|| read(&self.path))
+            .map_err(|error| unreadable(raise_os_error(attached, &error, &path)))?;
+        let source = attached.bytes(&source).map_err(unreadable)?;
+        let compile = state.setup.compile_script.get(attached);
+        let code = compile.call([&source, &path]).map_err(unreadable)?;
+        let name = self.module.get(attached);
+        let module = state.setup.new_script.get(attached).call([name, &path]).map_err(running)?;
+        let Some(names) = module.module_dict() else { unreachable!("new_script makes a module") };
+        // Registered before it runs, so that what its body defines can find its own module (dataclasses, pickle). It
+        // has no `__mtime__` yet, so nobody takes it for loaded.
+        modules.dict_set(name, &module).map_err(running)?;
+        code.evaluate(&names).map_err(running)?;
+        let modified = attached.int(modified).map_err(running)?;
+        names.dict_set(state.names.mtime.get(attached), &modified).map_err(running)?;
+        Ok(names)
+    }
+
+    fn report(
+        &self,
+        attached: &Attached,
+        request: &Request,
+        raised: Raised,
+        codes: (Code, Code),
+    ) -> Code {
+        report::request(attached, request, raised, &self.path, codes)
+    }
+
+    /// The path of the file.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+}
+
+/// The codes of an exception that happens while a script that has been loaded is running.
+pub const SCRIPT_RUNNING: (Code, Code) = (Code::ApplicationException, Code::ApplicationSystemExit);
+
+/// An OSError as Python's own `open` raises it.
+fn raise_os_error(attached: &Attached, error: &std::io::Error, path: &Object<'_>) -> Raised {
+    let made = || {
+        let number = attached.int(i64::from(error.raw_os_error().unwrap_or(libc::EIO)))?;
+        let text = attached.import(c"os")?.call_method(c"strerror", [&number])?;
+        attached.import(c"builtins")?.call_method(c"OSError", [&number, &text, path])
+    };
+    match made() {
+        Ok(value) => crate::py::Exception { value }.restore(),
+        Err(raised) => raised,
+    }
+}
+
+fn path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+/// The bytes of a file and the time of its last change before they were read.
+fn read(bytes: &[u8]) -> std::io::Result<(Vec<u8>, i64)> {
+    let mut file = std::fs::File::open(path(bytes))?;
+    let modified = microseconds(&file.metadata()?);
+    let mut source = Vec::new();
+    file.read_to_end(&mut source)?;
+    Ok((source, modified))
+}
+
+fn modification_time(bytes: &[u8]) -> Option<i64> {
+    std::fs::metadata(path(bytes)).ok().map(|facts| microseconds(&facts))
+}
+
+/// A modification time as httpd counts it (`apr_time_t`).
+fn microseconds(facts: &std::fs::Metadata) -> i64 {
+    facts.mtime() * 1_000_000 + facts.mtime_nsec() / 1000
+}

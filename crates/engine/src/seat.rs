@@ -1,0 +1,51 @@
+//! A seat: what one thread of the server keeps for one interpreter, beside its thread state. Touched only by that thread
+//! while it is attached to that interpreter; never freed, as its thread lives as long as the process.
+
+use crate::bundle::Bundle;
+use crate::interpreter::Interpreter;
+use crate::py::Kept;
+use crate::script::Script;
+use exchange::Known;
+use pyo3_ffi as ffi;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// What one thread keeps for one interpreter.
+pub struct Seat {
+    /// The interpreter.
+    pub interpreter: &'static Interpreter,
+    /// The thread's number in this process, from 1: `environ['mod_wsgi.thread_id']`.
+    pub thread_id: u32,
+    /// The last value of each known variable, as bytes in a `str`: most requests of a connection repeat most of them.
+    pub values: [Option<Kept>; Known::COUNT],
+    /// The Python objects of the last request, if the application kept none of them.
+    pub bundle: Option<Bundle>,
+    /// The script that was run last.
+    pub script: Option<&'static Script>,
+    state: *mut ffi::PyThreadState,
+}
+
+impl Seat {
+    pub(crate) fn new(interpreter: &'static Interpreter, state: *mut ffi::PyThreadState) -> Seat {
+        Seat {
+            interpreter,
+            thread_id: thread_id(),
+            values: [const { None }; Known::COUNT],
+            bundle: None,
+            script: None,
+            state,
+        }
+    }
+
+    pub(crate) fn state(&self) -> *mut ffi::PyThreadState {
+        self.state
+    }
+}
+
+/// The number of this thread in this process, given at first use.
+fn thread_id() -> u32 {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    thread_local! {
+        static ID: u32 = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+    }
+    ID.with(|id| *id)
+}

@@ -1,0 +1,343 @@
+//! One request from its head to its end: find the interpreter, make environ, call the application, send what it
+//! produces, close it, and say how it went. Read top-down.
+
+use crate::adapter::send;
+use crate::answering::AnswerHead;
+use crate::bundle::Bundle;
+use crate::file_wrapper::File;
+use crate::host::Host;
+use crate::py::{Attached, Kind, Object, Py, Raised, raise, take_exception};
+use crate::request::Request;
+use crate::script::{SCRIPT_RUNNING, Script};
+use crate::seat::Seat;
+use crate::state::State;
+use crate::{attach, environ, log, report, startup};
+use exchange::{Code, Exchange, Failure, Head, Level, Outcome, Part, Push, WriteError};
+use std::cell::RefCell;
+use std::sync::Arc;
+
+/// How the part of a request that needs Python ended.
+enum Ending {
+    /// There is nothing more to do.
+    Over(Outcome),
+    /// The whole answer is in the thread's [`Reply`], and only has to be sent.
+    Reply,
+}
+
+/// An answer that is complete before any of it is sent.
+#[derive(Default)]
+struct Reply {
+    head: AnswerHead,
+    body: Vec<u8>,
+}
+
+/// An answer that is all there when the application returns is gathered and sent after the thread has detached for good,
+/// if it is no larger than this. Larger ones are worth going back for, as copying them costs more.
+const GATHERED: usize = 64 * 1024;
+
+thread_local! {
+    static REPLY: RefCell<Reply> = RefCell::default();
+}
+
+/// Answers one request.
+pub fn serve(host: &Host, exchange: &mut dyn Exchange) -> Outcome {
+    let interpreter = match host.interpreter(exchange) {
+        Ok(interpreter) => interpreter,
+        Err(code) => return Outcome::Unanswered(code.into()),
+    };
+    let ending = attach::enter(interpreter, |attached, seat| in_python(attached, seat, exchange));
+    startup::leave_if_forked();
+    match ending {
+        Ending::Over(outcome) => outcome,
+        Ending::Reply => reply(exchange),
+    }
+}
+
+/// Sends an answer that is complete.
+fn reply(exchange: &mut dyn Exchange) -> Outcome {
+    REPLY.with_borrow_mut(|reply| {
+        let sent = reply
+            .head
+            .with_answer(|answer| exchange.start(answer))
+            .and_then(|()| exchange.write(&reply.body, Push::Last));
+        reply.body.clear();
+        reply.body.shrink_to(GATHERED);
+        sent.map_or_else(unsent, |()| Outcome::Done)
+    })
+}
+
+/// What a failure to send means for the request.
+fn unsent(error: WriteError) -> Outcome {
+    match error {
+        WriteError::Gone | WriteError::Answered => Outcome::Abandoned,
+        WriteError::Refused => Outcome::Truncated(Code::AnswerRefused.into()),
+    }
+}
+
+fn in_python(attached: &Attached, seat: &mut Seat, exchange: &mut dyn Exchange) -> Ending {
+    let state = seat.interpreter.state();
+    let bundle = match seat.bundle.take() {
+        Some(bundle) => bundle,
+        None => match Bundle::new(attached, state, seat.interpreter) {
+            Ok(bundle) => bundle,
+            Err(raised) => {
+                report::process(attached, &state.setup, raised, Code::InterpreterUnavailable, "");
+                return Ending::Over(Outcome::Unanswered(Code::InterpreterUnavailable.into()));
+            }
+        },
+    };
+    let request = Arc::clone(&bundle.request);
+    let ending = request.lease.lend(attached, exchange, |head| {
+        bundle.begin(attached, head.header_only, head.body);
+        log::serving(&request, || {
+            let ending = run(attached, seat, state, &head, &bundle);
+            log::finish_line(attached, &request);
+            ending
+        })
+    });
+    drop(request);
+    seat.bundle = bundle.end(attached);
+    ending
+}
+
+/// Runs the application and sends what it produces.
+fn run(
+    attached: &Attached,
+    seat: &mut Seat,
+    state: &'static State,
+    head: &Head<'_>,
+    bundle: &Bundle,
+) -> Ending {
+    let request = &*bundle.request;
+    let interpreter = seat.interpreter;
+    let script = match interpreter.scripts.find(attached, &head.script, seat.script) {
+        Ok(script) => script,
+        Err(raised) => {
+            let codes = (Code::ScriptUnreadable, Code::ScriptUnreadable);
+            let code = report::request(attached, request, raised, &head.script.path, codes);
+            return Ending::Over(Outcome::Unanswered(code.into()));
+        }
+    };
+    seat.script = Some(script);
+    let application = match script.application(attached, request, &head.script) {
+        Ok(application) => application,
+        Err(code) => return Ending::Over(Outcome::Unanswered(code.into())),
+    };
+    let call = Call { attached, state, request, script };
+    let result = environ::make(attached, seat, state, head, bundle)
+        .and_then(|environ| application.call([&environ, bundle.start_response.get(attached)]));
+    match result {
+        Ok(result) => call.answer(&result),
+        Err(raised) => Ending::Over(call.failed(raised)),
+    }
+}
+
+/// One call of an application.
+struct Call<'a> {
+    attached: &'a Attached,
+    state: &'static State,
+    request: &'a Request,
+    script: &'static Script,
+}
+
+/// Why producing the body stopped.
+enum Stopped {
+    /// The application raised.
+    Raised(Raised),
+    /// The answer cannot reach the client.
+    Unsent(WriteError),
+}
+
+impl From<Raised> for Stopped {
+    fn from(raised: Raised) -> Self {
+        Stopped::Raised(raised)
+    }
+}
+
+impl<'a> Call<'a> {
+    /// Sends what the application returned, in the way that suits it.
+    fn answer(&self, result: &Object<'a>) -> Ending {
+        if result.is_plain_sequence() {
+            match self.gather(result) {
+                Ok(true) => return Ending::Reply,
+                Ok(false) => {}
+                Err(raised) => return Ending::Over(self.failed(raised)),
+            }
+        }
+        let produced = match self.state.file_wrapper.value(result) {
+            Some(wrapper) => match wrapper.regular_file(self.attached, &self.state.names) {
+                Some(file) if !self.is_committed() => self.send_file(&file),
+                _ => self.iterate(result),
+            },
+            None => self.iterate(result),
+        };
+        let produced = produced.and_then(|()| self.finish());
+        let outcome = match produced {
+            Ok(outcome) => outcome,
+            Err(Stopped::Raised(raised)) => self.failed(raised),
+            Err(Stopped::Unsent(error)) => unsent(error),
+        };
+        self.close(result);
+        Ending::Over(outcome)
+    }
+
+    /// Takes over an answer that is complete: a list or tuple of small strings, nothing sent yet. `false` if it is none.
+    fn gather(&self, result: &Object<'_>) -> Py<bool> {
+        let mut answering = self.request.answering.take(self.attached);
+        if answering.committed || !answering.accepted {
+            return Ok(false);
+        }
+        REPLY.with_borrow_mut(|reply| {
+            reply.body.clear();
+            for index in 0..result.items_len() {
+                let Some(item) = result.item(index) else { break };
+                let Some(bytes) = item.bytes() else { return Ok(false) };
+                if reply.body.len() + bytes.len() > GATHERED {
+                    return Ok(false);
+                }
+                reply.body.extend_from_slice(bytes);
+            }
+            if answering.length().is_some_and(|length| reply.body.len() as u64 != length) {
+                // Too long or too short: the ordinary way knows what to do.
+                if !(answering.header_only() && reply.body.is_empty()) {
+                    return Ok(false);
+                }
+            }
+            if result.items_len() == 1 {
+                answering.head.infer_length(reply.body.len() as u64);
+            }
+            answering.committed = true;
+            std::mem::swap(&mut answering.head, &mut reply.head);
+            Ok(true)
+        })
+    }
+
+    fn is_committed(&self) -> bool {
+        self.request.answering.take(self.attached).committed
+    }
+
+    /// Sends the items of the iterable, each before the next is asked for.
+    fn iterate(&self, result: &Object<'_>) -> Result<(), Stopped> {
+        let items = result.iter()?;
+        if result.is_plain_sequence() && result.items_len() == 1 {
+            self.infer_length(result);
+        }
+        while let Some(item) = items.next()? {
+            let Some(bytes) = item.bytes() else {
+                let message = format!(
+                    "sequence of byte string values expected, value of type {} found",
+                    item.type_name()
+                );
+                return Err(raise(self.attached, Kind::Type, &message).into());
+            };
+            if bytes.is_empty() {
+                continue;
+            }
+            self.check_started()?;
+            send(self.attached, self.request, bytes, Push::Flush).map_err(Stopped::Unsent)?;
+        }
+        Ok(())
+    }
+
+    /// PEP 3333, "Handling the Content-Length Header": a sequence of one string is the whole body.
+    fn infer_length(&self, result: &Object<'_>) {
+        let item = result.item(0);
+        let Some(bytes) = item.as_ref().and_then(Object::bytes) else { return };
+        let mut answering = self.request.answering.take(self.attached);
+        if answering.accepted && !answering.committed {
+            answering.head.infer_length(bytes.len() as u64);
+        }
+    }
+
+    /// Hands a regular file to the server.
+    fn send_file(&self, file: &File) -> Result<(), Stopped> {
+        self.check_started()?;
+        let there = file.size.saturating_sub(file.position);
+        let mut answering = self.request.answering.take(self.attached);
+        answering.head.infer_length(there);
+        answering.committed = true;
+        let length = answering.length().unwrap_or(there).min(there);
+        let part = Part { offset: file.position, length };
+        let header_only = answering.header_only();
+        let sent = self.attached.detach(|| {
+            self.request.lease.with(|exchange| {
+                answering.head.with_answer(|answer| exchange.start(answer))?;
+                if header_only || length == 0 {
+                    return Ok(length);
+                }
+                file.with_descriptor(|descriptor| exchange.send_file(descriptor, part, Push::Hold))
+            })
+        });
+        match sent.unwrap_or(Err(WriteError::Gone)) {
+            Ok(count) => {
+                answering.admit(usize::try_from(count).unwrap_or(usize::MAX));
+                Ok(())
+            }
+            Err(error) => {
+                answering.failed = Some(error);
+                Err(Stopped::Unsent(error))
+            }
+        }
+    }
+
+    /// PEP 3333: `start_response` comes before the first byte of the body.
+    fn check_started(&self) -> Py<()> {
+        if self.request.answering.take(self.attached).accepted {
+            return Ok(());
+        }
+        let message = "response has not been started: start_response() was not called";
+        Err(raise(self.attached, Kind::Runtime, message))
+    }
+
+    /// The body is complete: commits the head if nothing has, and compares what was produced with what was declared.
+    fn finish(&self) -> Result<Outcome, Stopped> {
+        self.check_started()?;
+        send(self.attached, self.request, b"", Push::Hold).map_err(Stopped::Unsent)?;
+        let shortfall = self.request.answering.take(self.attached).shortfall();
+        let Some((length, produced)) = shortfall else { return Ok(Outcome::Done) };
+        let line = format!(
+            "{}: {}: {produced} bytes of {length}. The connection is closed.",
+            Code::ResponseTooShort,
+            Code::ResponseTooShort.text(),
+        );
+        self.request.note_line(self.attached, Level::Error, &line);
+        Ok(Outcome::Truncated(Code::ResponseTooShort.into()))
+    }
+
+    /// An exception of the application: reported, and told to the client as far as it still can be.
+    fn failed(&self, raised: Raised) -> Outcome {
+        let attached = self.attached;
+        let exception = take_exception(attached, raised);
+        let code = if exception.is_a(self.state.request_timeout.get(attached)) {
+            let line = format!("{}: {}.", Code::RequestTimeout, Code::RequestTimeout.text());
+            self.request.note_line(attached, Level::Info, &line);
+            Code::RequestTimeout
+        } else {
+            let raised = exception.restore();
+            report::request(attached, self.request, raised, self.script.path(), SCRIPT_RUNNING)
+        };
+        let failure = Failure::from(code);
+        let answering = self.request.answering.take(attached);
+        match (answering.failed, answering.committed) {
+            (Some(WriteError::Gone | WriteError::Answered), _) => Outcome::Abandoned,
+            (_, true) => Outcome::Truncated(failure),
+            (_, false) => Outcome::Unanswered(failure),
+        }
+    }
+
+    /// PEP 3333: `close()` of what the application returned is called in every ending.
+    fn close(&self, result: &Object<'_>) {
+        let report = |raised, codes| {
+            report::request(self.attached, self.request, raised, self.script.path(), codes);
+        };
+        match result.attr_if_there(self.state.names.close.get(self.attached)) {
+            Ok(None) => {}
+            Ok(Some(close)) => {
+                if let Err(raised) = close.call([]) {
+                    report(raised, SCRIPT_RUNNING);
+                }
+            }
+            Err(raised) => report(raised, (Code::CloseLookUpFailed, Code::ApplicationSystemExit)),
+        }
+    }
+}

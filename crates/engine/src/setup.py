@@ -1,0 +1,94 @@
+# What is set up in each interpreter, where Python says it better than Rust. Run once in a name space of its own, which
+# no application sees; nothing in here is on the path of an ordinary request.
+
+import atexit
+import importlib.machinery
+import importlib.util
+import io
+import site
+import sys
+import threading
+import traceback
+import types
+
+
+def add_site_directories(directories):
+    """Adds directories as site directories (their .pth files are read) and moves what is new to the front, in the
+    order of the list. An exception ends it; what came before stays."""
+    before = set(sys.path)
+    try:
+        for directory in directories:
+            site.addsitedir(directory)
+    finally:
+        new = [entry for entry in sys.path if entry not in before]
+        sys.path[:] = new + [entry for entry in sys.path if entry in before]
+
+
+def new_script(name, path):
+    """An empty module for a script file."""
+    module = types.ModuleType(name)
+    loader = importlib.machinery.SourceFileLoader(name, path)
+    module.__loader__ = loader
+    module.__spec__ = importlib.machinery.ModuleSpec(name, loader, origin=path)
+    module.__file__ = path
+    module.__cached__ = None
+    module.__builtins__ = __builtins__
+    return module
+
+
+def compile_script(source, path):
+    """Compiles the bytes of a script, by its coding line."""
+    if b"\0" in source:
+        raise SyntaxError("source code cannot contain null bytes", (path, None, None, None))
+    return compile(source, path, "exec", dont_inherit=True)
+
+
+def traceback_lines(exception):
+    """The report of an exception as lines, chained ones and all frames included."""
+    try:
+        text = "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
+    except Exception:  # an exception whose own __str__ raises, for example
+        text = "{0}: <the traceback could not be formatted>".format(type(exception).__name__)
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def stack_lines():
+    """Where the calling thread is."""
+    text = "".join(traceback.format_stack(sys._getframe(1)))
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def text_stream(raw):
+    """A text stream that hands every write on at once."""
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="replace", line_buffering=True, write_through=True)
+
+
+def package_path():
+    """Where an installed package named mod_wsgi has its submodules."""
+    spec = importlib.util.find_spec("mod_wsgi")
+    return list(spec.submodule_search_locations or []) if spec else None
+
+
+def apache_module():
+    """The module `apache` that a user has, or a new one."""
+    try:
+        import apache
+    except ImportError:
+        apache = sys.modules["apache"] = types.ModuleType("apache")
+    return apache
+
+
+def finish():
+    """What happens at the end of an interpreter while everything in it still works: its threads that are not daemon
+    threads are joined and its atexit functions run. Returns the exceptions of the latter."""
+    raised = []
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda unraisable: raised.append(unraisable.exc_value)
+    try:
+        threading._shutdown()
+        atexit._run_exitfuncs()
+    except BaseException as exception:
+        raised.append(exception)
+    finally:
+        sys.unraisablehook = hook
+    return raised

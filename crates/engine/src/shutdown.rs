@@ -1,0 +1,103 @@
+//! The end of Python in this process. Threads are joined and atexit functions run in every interpreter while everything
+//! still works; then the interpreters are ended. An application that does not come to an end is left behind: the server
+//! wants its process back.
+#![expect(unsafe_code, reason = "ends interpreters through the C API")]
+
+use crate::attach;
+use crate::host::note;
+use crate::interpreter::Interpreter;
+use crate::py::{Attached, Exception, Kind};
+use crate::report;
+use exchange::{Code, Level};
+use pyo3_ffi as ffi;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long the applications of a process have for coming to an end.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Ends all interpreters. Once; on the thread that started Python.
+pub fn run(main: &'static Interpreter, subs: &[&'static Interpreter]) {
+    static BEGUN: AtomicBool = AtomicBool::new(false);
+    // A signal may have interrupted a request on this very thread, or this function itself.
+    if attach::inside() || BEGUN.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    let watch = std::thread::Builder::new().name("rustgi-shutdown".into()).spawn(leave_when_late);
+    if watch.is_err() {
+        note(Level::Warning, "The time that applications take to end cannot be watched.");
+    }
+    for interpreter in subs.iter().chain([&main]) {
+        attach::enter(interpreter, |attached, _| finish(attached, interpreter));
+    }
+    attach::last(main, |attached| {
+        attach::close(attached);
+        let ended = subs.iter().filter(|sub| end(attached, sub)).count();
+        // Python cannot be finalised around an interpreter that is still there.
+        if ended == subs.len() {
+            // SAFETY: attached to the main interpreter, on the thread that started Python.
+            unsafe { ffi::Py_FinalizeEx() };
+        }
+    });
+}
+
+/// Ends the process when the time is over. httpd has joined its threads and closed its listeners by now.
+fn leave_when_late() {
+    std::thread::sleep(PATIENCE);
+    let code = Code::ShutdownTimedOut;
+    note(Level::Error, &format!("{code}: {} ({} s).", code.text(), PATIENCE.as_secs()));
+    // SAFETY: ends the process at once; what hangs is not waited for.
+    unsafe { libc::_exit(0) }
+}
+
+/// Joins the threads and runs the atexit functions of one interpreter.
+fn finish(attached: &Attached, interpreter: &'static Interpreter) {
+    let setup = &interpreter.state().setup;
+    let raised = match setup.finish.get(attached).call([]) {
+        Ok(raised) => raised,
+        Err(raised) => {
+            return report::process(attached, setup, raised, Code::ExitException, "");
+        }
+    };
+    for value in (0..raised.items_len()).filter_map(|index| raised.item(index)) {
+        let exception = Exception { value };
+        let code =
+            if exception.is(Kind::SystemExit) { Code::ExitSystemExit } else { Code::ExitException };
+        let name = interpreter.describe();
+        report::process(attached, setup, exception.restore(), code, &name);
+    }
+}
+
+/// Ends a sub-interpreter, unless threads of the application are still in it: Python cannot end it around them. The
+/// thread is attached to the main interpreter before and afterwards.
+fn end(_: &Attached, sub: &'static Interpreter) -> bool {
+    // SAFETY: detaches from the main interpreter.
+    let main_state = unsafe { ffi::PyEval_SaveThread() };
+    let ended = attach::last(sub, |attached| {
+        if sub.has_foreign_threads(attached) {
+            return false;
+        }
+        sub.clear_seats(attached);
+        // SAFETY: attached to it with the only thread state it has left.
+        unsafe { ffi::Py_EndInterpreter(ffi::PyThreadState_Get()) };
+        true
+    });
+    back_to(main_state, ended);
+    ended
+}
+
+/// Attaches to the main interpreter after another one was ended or detached from.
+fn back_to(state: *mut ffi::PyThreadState, ended: bool) {
+    // Before 3.12 the lock is still held when an interpreter has been ended, by a thread with no state.
+    if cfg!(not(Py_3_12)) && ended {
+        // SAFETY: this thread holds the lock, and the state is its own.
+        unsafe { ffi::PyThreadState_Swap(state) };
+        return;
+    }
+    if !ended {
+        // SAFETY: attached to the interpreter that could not be ended.
+        unsafe { ffi::PyEval_SaveThread() };
+    }
+    // SAFETY: not attached, and the state is this thread's own.
+    unsafe { ffi::PyEval_RestoreThread(state) };
+}

@@ -1,0 +1,235 @@
+//! What we keep in each interpreter: the names, types and constants that requests use, made once.
+
+use crate::adapter::Adapter;
+use crate::file_wrapper::FileWrapper;
+use crate::input::Input;
+use crate::interpreter::Interpreter;
+use crate::log::{Log, Stream};
+use crate::module;
+use crate::py::{Attached, Kept, Made, Object, Py};
+use crate::restrict::{Restricted, SignalIntercept};
+use crate::settings;
+use exchange::{COMPATIBLE_WITH, Known};
+use std::ffi::CString;
+
+/// What we keep in one interpreter.
+pub struct State {
+    /// The keys of environ that have a number, by number.
+    pub known: Vec<Kept>,
+    /// The other names that requests use.
+    pub names: Names,
+    /// `environ` with the keys that are the same for every request of this interpreter, and room for the others.
+    pub base: Kept,
+    /// The types of `wsgi.input`, of the owner of `start_response`, and so on.
+    pub input: Made<Input>,
+    /// See `input`.
+    pub adapter: Made<Adapter>,
+    /// See `input`.
+    pub log: Made<Log>,
+    /// See `input`.
+    pub file_wrapper: Made<FileWrapper>,
+    /// `mod_wsgi.RequestTimeout`.
+    pub request_timeout: Kept,
+    /// `sys.modules`.
+    pub modules: Kept,
+    /// Functions of `setup.py`.
+    pub setup: Setup,
+}
+
+/// Names and constants.
+pub struct Names {
+    pub application_start: Kept,
+    pub close: Kept,
+    pub errors: Kept,
+    pub fileno: Kept,
+    pub input: Kept,
+    pub mtime: Kept,
+    pub reload_required: Kept,
+    pub request_start: Kept,
+    pub tell: Kept,
+    pub thread_id: Kept,
+    pub url_scheme: Kept,
+    pub write: Kept,
+    pub http: Kept,
+    pub https: Kept,
+    pub empty: Kept,
+}
+
+/// Functions of `setup.py`.
+pub struct Setup {
+    pub add_site_directories: Kept,
+    pub new_script: Kept,
+    pub compile_script: Kept,
+    pub traceback_lines: Kept,
+    pub stack_lines: Kept,
+    pub text_stream: Kept,
+    pub package_path: Kept,
+    pub apache_module: Kept,
+    pub finish: Kept,
+}
+
+/// Room for the variables of an ordinary request beside the constants, so that environ never grows while it is made.
+const ROOM: usize = 80;
+
+impl State {
+    /// Makes everything in the interpreter that the thread is attached to, and puts the modules, streams and
+    /// restrictions in their places.
+    pub fn new(attached: &Attached, interpreter: &'static Interpreter) -> Py<State> {
+        let setup = Setup::new(attached)?;
+        let modules = module::Modules::new(attached, &setup)?;
+        let wsgi = &modules.mod_wsgi;
+        let state = State {
+            known: Known::ALL
+                .iter()
+                .map(|known| keep(attached, known.name()))
+                .collect::<Py<Vec<_>>>()?,
+            names: Names::new(attached)?,
+            input: Made::new(attached, wsgi)?,
+            adapter: Made::new(attached, wsgi)?,
+            log: Made::new(attached, wsgi)?,
+            file_wrapper: Made::new(attached, wsgi)?,
+            request_timeout: Kept::new(module::request_timeout(attached)?),
+            modules: Kept::new(attached.modules()),
+            base: Kept::new(attached.dict(ROOM)?),
+            setup,
+        };
+        state.fill_base(attached)?;
+        modules.fill(attached, &state, interpreter)?;
+        state.replace_streams(attached, wsgi, interpreter)?;
+        if settings().restrict_signal {
+            SignalIntercept::install(attached, wsgi, interpreter)?;
+        }
+        state.extend_path(attached)?;
+        Ok(state)
+    }
+
+    fn fill_base(&self, attached: &Attached) -> Py<()> {
+        let settings = settings();
+        let base = self.base.get(attached);
+        let one = attached.int(1)?;
+        let put = |key: &str, value: &Object<'_>| base.dict_set(&attached.interned(key)?, value);
+        put("wsgi.version", &attached.tuple([one, attached.int(0)?])?)?;
+        put("wsgi.multithread", &attached.bool(settings.multithread))?;
+        put("wsgi.multiprocess", &attached.bool(settings.multiprocess))?;
+        put("wsgi.run_once", &attached.bool(false))?;
+        put("wsgi.input_terminated", &attached.bool(true))?;
+        put("wsgi.file_wrapper", self.file_wrapper.class(attached))?;
+        put("apache.version", &module::version(attached, settings.server.version)?)?;
+        put("mod_wsgi.version", &module::version(attached, COMPATIBLE_WITH)?)?;
+        put("mod_wsgi.queue_start", &attached.float(0.0)?)?;
+        put("mod_wsgi.daemon_start", &attached.float(0.0)?)
+    }
+
+    /// `sys.stderr`, `sys.stdout` and `sys.stdin` as the configuration wants them. On a terminal the latter two stay.
+    fn replace_streams(
+        &self,
+        attached: &Attached,
+        module: &Object<'_>,
+        interpreter: &'static Interpreter,
+    ) -> Py<()> {
+        let settings = settings();
+        let stream = |stream| {
+            let log = self.log.instance(attached, Log::of_process(stream, interpreter))?;
+            self.setup.text_stream.get(attached).call([&log])
+        };
+        attached.set_sys(c"stderr", &stream(Stream::Stderr)?)?;
+        if settings.debugging {
+            return Ok(());
+        }
+        let restricted = Made::<Restricted>::new(attached, module)?;
+        let refuse = |name| restricted.instance(attached, Restricted { name });
+        if settings.restrict_stdout {
+            attached.set_sys(c"stdout", &refuse("sys.stdout")?)?;
+        } else {
+            attached.set_sys(c"stdout", &stream(Stream::Stdout)?)?;
+        }
+        if settings.restrict_stdin {
+            attached.set_sys(c"stdin", &refuse("sys.stdin")?)?;
+        }
+        Ok(())
+    }
+
+    /// `WSGIPythonPath`. A directory that raises ends the list; the interpreter works without the rest.
+    fn extend_path(&self, attached: &Attached) -> Py<()> {
+        if settings().python_path.is_empty() {
+            return Ok(());
+        }
+        let directories = attached.list()?;
+        for directory in &settings().python_path {
+            directories.append(&attached.path(directory)?)?;
+        }
+        let added = self.setup.add_site_directories.get(attached).call([&directories]);
+        added.map(drop).or_else(|raised| {
+            crate::report::process(
+                attached,
+                &self.setup,
+                raised,
+                exchange::Code::PathEntryFailed,
+                "",
+            );
+            Ok(())
+        })
+    }
+}
+
+impl Names {
+    fn new(attached: &Attached) -> Py<Names> {
+        Ok(Names {
+            application_start: keep(attached, "mod_wsgi.application_start")?,
+            close: keep(attached, "close")?,
+            errors: keep(attached, "wsgi.errors")?,
+            fileno: keep(attached, "fileno")?,
+            input: keep(attached, "wsgi.input")?,
+            mtime: keep(attached, "__mtime__")?,
+            reload_required: keep(attached, "reload_required")?,
+            request_start: keep(attached, "mod_wsgi.request_start")?,
+            tell: keep(attached, "tell")?,
+            thread_id: keep(attached, "mod_wsgi.thread_id")?,
+            url_scheme: keep(attached, "wsgi.url_scheme")?,
+            write: keep(attached, "write")?,
+            http: keep(attached, "http")?,
+            https: keep(attached, "https")?,
+            empty: keep(attached, "")?,
+        })
+    }
+}
+
+impl Setup {
+    fn new(attached: &Attached) -> Py<Setup> {
+        let names = attached.dict(32)?;
+        let builtins = attached.import(c"builtins")?;
+        let source = attached.text(include_str!("setup.py"))?;
+        let code = builtins.call_method(
+            c"compile",
+            [&source, &attached.text("<mod_rustgi>")?, &attached.text("exec")?],
+        )?;
+        names.dict_set(&attached.text("__builtins__")?, &builtins)?;
+        names.dict_set(&attached.text("__name__")?, &attached.text("mod_rustgi")?)?;
+        builtins.call_method(c"exec", [&code, &names])?;
+        let function = |name: &str| match names.dict_get(&attached.text(name)?)? {
+            Some(function) => Ok(Kept::new(function)),
+            None => unreachable!("setup.py defines {name}"),
+        };
+        Ok(Setup {
+            add_site_directories: function("add_site_directories")?,
+            new_script: function("new_script")?,
+            compile_script: function("compile_script")?,
+            traceback_lines: function("traceback_lines")?,
+            stack_lines: function("stack_lines")?,
+            text_stream: function("text_stream")?,
+            package_path: function("package_path")?,
+            apache_module: function("apache_module")?,
+            finish: function("finish")?,
+        })
+    }
+}
+
+fn keep(attached: &Attached, text: &str) -> Py<Kept> {
+    attached.interned(text).map(Kept::new)
+}
+
+/// A C string of bytes that hold no NUL; at the first NUL it ends.
+pub fn c_string(bytes: &[u8]) -> CString {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    CString::new(&bytes[..end]).unwrap_or_default()
+}
