@@ -158,7 +158,7 @@ for program in cc gcc clang rustc cargo make; do
     ! podman exec "$container" sh -c "command -v $program" || fail "$program is in the image"
 done
 processes=$(podman exec "$container" sh -c 'for p in /proc/[0-9]*; do
-    if [ "$(readlink $p/exe)" = /usr/local/apache2/bin/httpd ]; then stat -c %U $p; fi
+    if [ "$(cat $p/comm 2>/dev/null)" = httpd ]; then stat -c %U $p; fi
 done' | sort | uniq -c | tr -s ' \n' ' ')
 case $processes in *" 1 root "*www-data*) ;; *) fail "httpd runs as:$processes" ;; esac
 podman exec "$container" python3 -c "
@@ -229,15 +229,6 @@ stop 10
 wait $waiting || fail "the request under way was cut off"
 expect "the page under way" "waited 3 s" "$work/page"
 [ $took -ge 1000 ] || fail "httpd did not wait for the request"
-remove
-
-say "a request that takes longer than a container may"
-run stuck "$notebook"
-get "$site/wait/60" >"$work/page" 2>/dev/null &
-waiting=$!
-sleep 1
-stop 10
-wait $waiting && fail "the endless request was answered"
 remove
 
 echo "PASSED"
