@@ -56,7 +56,7 @@ build() {
     name=$1
     shift
     # shellcheck disable=SC2086
-    buildah bud --isolation chroot --network host --layers ${BUILD_OPTIONS-} -t "$name" "$@" >"$work/build.log" 2>&1 || {
+    buildah bud --isolation chroot --network host ${BUILD_OPTIONS-} -t "$name" "$@" >"$work/build.log" 2>&1 || {
         tail -n 60 "$work/build.log"
         fail "$name could not be built"
     }
