@@ -93,7 +93,7 @@ fn check_exc_info(attached: &Attached, exc_info: Option<&Object<'_>>, committed:
     };
     match (given.items_len(), given.item(0), given.item(1), given.item(2)) {
         (3, Some(kind), Some(value), Some(traceback)) => {
-            Err(raise_exc_info(attached, kind, value, traceback))
+            Err(raise_exc_info(attached, &kind, &value, &traceback))
         }
         _ => Err(raise(attached, Kind::Type, "exc_info must be a tuple of 3 items")),
     }

@@ -184,12 +184,13 @@ impl Attached {
     }
 }
 
+/// Attaching binds by itself.
 #[cfg(Py_3_12)]
-fn bind(_: *mut ffi::PyThreadState) {}
+pub fn bind(_: *mut ffi::PyThreadState) {}
 
 /// Makes `state` the one that `PyGILState_Ensure` finds on this thread; see `gilstate.c`.
 #[cfg(not(Py_3_12))]
-fn bind(state: *mut ffi::PyThreadState) {
+pub fn bind(state: *mut ffi::PyThreadState) {
     unsafe extern "C" {
         fn rustgi_gilstate_key() -> *mut ffi::Py_tss_t;
     }

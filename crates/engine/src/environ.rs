@@ -3,7 +3,7 @@
 
 use crate::bundle::Bundle;
 use crate::py::{Attached, Kept, Object, Py};
-use crate::seat::Seat;
+use crate::seat::{Seat, thread_id};
 use crate::state::State;
 use exchange::{Head, Known, Scheme, Variable};
 use std::time::SystemTime;
@@ -35,7 +35,7 @@ pub fn make<'a>(
     put(&names.url_scheme, scheme.get(attached))?;
     put(&names.input, bundle.input.get(attached))?;
     put(&names.errors, bundle.errors.get(attached))?;
-    put(&names.thread_id, &attached.int(i64::from(seat.thread_id))?)?;
+    put(&names.thread_id, &attached.int(i64::from(thread_id()))?)?;
     put(&names.request_start, &attached.float(seconds(head.clocks.request_start))?)?;
     put(&names.application_start, &attached.float(now())?)?;
     Ok(environ)

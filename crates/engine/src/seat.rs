@@ -13,8 +13,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub struct Seat {
     /// The interpreter.
     pub interpreter: &'static Interpreter,
-    /// The thread's number in this process, from 1: `environ['mod_wsgi.thread_id']`.
-    pub thread_id: u32,
     /// The last value of each known variable, as bytes in a `str`: most requests of a connection repeat most of them.
     pub values: [Option<Kept>; Known::COUNT],
     /// The Python objects of the last request, if the application kept none of them.
@@ -28,7 +26,6 @@ impl Seat {
     pub(crate) fn new(interpreter: &'static Interpreter, state: *mut ffi::PyThreadState) -> Seat {
         Seat {
             interpreter,
-            thread_id: thread_id(),
             values: [const { None }; Known::COUNT],
             bundle: None,
             script: None,
@@ -41,8 +38,9 @@ impl Seat {
     }
 }
 
-/// The number of this thread in this process, given at first use.
-fn thread_id() -> u32 {
+/// The number of this thread among those that have served requests of this process, from 1:
+/// `environ['mod_wsgi.thread_id']`.
+pub fn thread_id() -> u32 {
     static LAST: AtomicU32 = AtomicU32::new(0);
     thread_local! {
         static ID: u32 = LAST.fetch_add(1, Ordering::Relaxed) + 1;

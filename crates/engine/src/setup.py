@@ -78,6 +78,16 @@ def apache_module():
     return apache
 
 
+def let_go_of_importer():
+    """Before 3.13, threading waits at the end for the thread that imported it, if that is another one: a thread of the
+    server, which is not going to end its thread state."""
+    importer = threading.main_thread()
+    lock = getattr(importer, "_tstate_lock", None)
+    if importer.ident != threading.get_ident() and lock is not None and lock.locked():
+        lock.release()
+        importer._stop()
+
+
 def finish():
     """What happens at the end of an interpreter while everything in it still works: its threads that are not daemon
     threads are joined and its atexit functions run. Returns the exceptions of the latter."""
@@ -85,6 +95,7 @@ def finish():
     hook = sys.unraisablehook
     sys.unraisablehook = lambda unraisable: raised.append(unraisable.exc_value)
     try:
+        let_go_of_importer()
         threading._shutdown()
         atexit._run_exitfuncs()
     except BaseException as exception:

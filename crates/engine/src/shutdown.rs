@@ -88,6 +88,7 @@ fn end(_: &Attached, sub: &'static Interpreter) -> bool {
 
 /// Attaches to the main interpreter after another one was ended or detached from.
 fn back_to(state: *mut ffi::PyThreadState, ended: bool) {
+    attach::bind(state);
     // Before 3.12 the lock is still held when an interpreter has been ended, by a thread with no state.
     if cfg!(not(Py_3_12)) && ended {
         // SAFETY: this thread holds the lock, and the state is its own.

@@ -152,12 +152,19 @@ fn taken(attached: &Attached) -> Object<'_> {
 /// Raises the exception that an `exc_info` tuple holds, with its traceback.
 pub fn raise_exc_info(
     _: &Attached,
-    kind: Object<'_>,
-    value: Object<'_>,
-    traceback: Object<'_>,
+    kind: &Object<'_>,
+    value: &Object<'_>,
+    traceback: &Object<'_>,
 ) -> Raised {
-    let traceback = if traceback.is_none() { std::ptr::null_mut() } else { traceback.into_ptr() };
-    // SAFETY: the three counts are given away.
-    unsafe { ffi::PyErr_Restore(kind.into_ptr(), value.into_ptr(), traceback) };
+    // SAFETY: all are alive and the thread attached. The traceback is set only on what is an exception, which refuses
+    // anything but a traceback or None; a kind that is no exception class raises SystemError.
+    unsafe {
+        if ffi::PyExceptionInstance_Check(value.as_ptr()) != 0
+            && ffi::PyException_SetTraceback(value.as_ptr(), traceback.as_ptr()) != 0
+        {
+            return Raised(());
+        }
+        ffi::PyErr_SetObject(kind.as_ptr(), value.as_ptr());
+    }
     Raised(())
 }
