@@ -211,6 +211,24 @@ impl Connection {
         std::mem::take(&mut self.unread)
     }
 
+    /// Takes everything up to the end of the connection, and only counts it.
+    pub fn count_rest(&mut self) -> u64 {
+        let mut count = 0;
+        loop {
+            count += u64::try_from(self.unread.len()).unwrap();
+            self.unread.clear();
+            if !self.more() {
+                return count;
+            }
+        }
+    }
+
+    /// Takes everything up to the last chunk of a chunked body, as it comes on the wire.
+    pub fn through_last_chunk(&mut self) -> Vec<u8> {
+        while !self.unread.ends_with(b"0\r\n\r\n") && self.more() {}
+        std::mem::take(&mut self.unread)
+    }
+
     /// Whether the server has closed the connection, with nothing left unread.
     pub fn closed(&mut self) -> bool {
         self.unread.is_empty() && !self.more()

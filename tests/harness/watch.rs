@@ -22,7 +22,7 @@ const CRASHES: &[&str] = &[
     "WSGI1010",
     "Fatal Python error",
     "Py_FatalError",
-    "Assertion",
+    "Assertion `",
     "stack smashing",
     "corrupted",
     "double free",

@@ -2,8 +2,20 @@
 
 mod environ;
 mod harness;
+mod input;
 mod lifecycle;
 mod mounting;
+mod responses;
+mod start_response;
+
+use crate::harness::{Response, Server};
 
 /// An application that answers with its environ.
 const ENVIRON: &str = include_str!("../apps/environ.wsgi");
+
+/// What the application in `apps/probe.wsgi` answers when it is sent this Python, which defines
+/// `app(environ, start_response)`.
+#[track_caller]
+fn probe(server: &Server, python: &str) -> Response {
+    server.post("/", python)
+}

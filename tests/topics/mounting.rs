@@ -112,7 +112,9 @@ fn the_root_alias_takes_every_path() {
 
 #[test]
 fn a_relative_target_is_not_found() {
-    let server = builder().config("<Directory />\nRequire all granted\n</Directory>\nWSGIScriptAlias /r apps/e.wsgi").start();
+    let server = builder()
+        .config("<Directory />\nRequire all granted\n</Directory>\nWSGIScriptAlias /r apps/e.wsgi")
+        .start();
     expect(&server, &[("/r", Err(404))]);
 }
 
