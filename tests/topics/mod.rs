@@ -1,6 +1,9 @@
 //! One topic a file. The names of the tests are sentences that hold.
 
 mod environ;
+mod failures;
+mod file_wrapper;
+mod filters;
 mod harness;
 mod input;
 mod lifecycle;
