@@ -179,3 +179,100 @@ impl Answering {
         self.header_only
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(line: &[u8]) -> Result<(u16, Option<Vec<u8>>), Refusal> {
+        let mut head = AnswerHead::default();
+        head.set_status(line)?;
+        Ok(head.with_answer(|answer| {
+            (answer.status, answer.has_reason.then(|| answer.reason.to_vec()))
+        }))
+    }
+
+    #[test]
+    fn a_status_line_is_three_digits_and_perhaps_a_reason() {
+        assert_eq!(status(b"200"), Ok((200, None)));
+        assert_eq!(status(b"200 "), Ok((200, Some(vec![]))));
+        assert_eq!(
+            status(b"404 Nicht gef\xfcnden"),
+            Ok((404, Some(b"Nicht gef\xfcnden".to_vec())))
+        );
+        assert_eq!(status(b"999 x"), Ok((999, Some(b"x".to_vec()))));
+    }
+
+    #[test]
+    fn anything_else_is_no_status_line() {
+        let wrong: [&[u8]; 9] = [
+            b"",
+            b"20",
+            b"2000",
+            b"2x0 OK",
+            b"200OK",
+            b"200\tOK",
+            b" 200",
+            b"100 Continue",
+            b"099",
+        ];
+        for line in wrong {
+            assert!(status(line).is_err(), "{line:?}");
+        }
+        for byte in (0..0x20).chain([0x7f]) {
+            assert!(status(&[b"200 O".as_slice(), &[byte]].concat()).is_err(), "{byte:#x}");
+        }
+    }
+
+    #[test]
+    fn header_names_are_tokens_and_values_hold_no_control_characters() {
+        let mut head = AnswerHead::default();
+        for name in [&b""[..], b"a b", b"a:", b"a(", b"a\n", b"a\0", b"\xe4", b"a/b", b"\"a\""] {
+            assert!(head.add_header(name, b"v").is_err(), "{name:?}");
+        }
+        for byte in (0..0x20).chain([0x7f]).filter(|&byte| byte != b'\t') {
+            assert!(head.add_header(b"X", &[byte]).is_err(), "{byte:#x}");
+        }
+        assert_eq!(head.add_header(b"X-!#$%&'*+.^_`|~9", b"a\tb \xff"), Ok(()));
+    }
+
+    #[test]
+    fn a_content_length_is_digits_and_agrees_with_itself() {
+        let wrong: [&[u8]; 7] = [b"", b"+5", b" 5", b"5 ", b"-1", b"0x5", b"9223372036854775808"];
+        for value in wrong {
+            assert!(
+                AnswerHead::default().add_header(b"Content-Length", value).is_err(),
+                "{value:?}"
+            );
+        }
+        let mut head = AnswerHead::default();
+        assert_eq!(head.add_header(b"content-length", b"12"), Ok(()));
+        assert_eq!(head.add_header(b"Content-Length", b"12"), Ok(()));
+        assert!(head.add_header(b"Content-Length", b"13").is_err());
+        assert!(head.with_answer(|answer| answer.headers.is_empty() && answer.length == 12));
+    }
+
+    #[test]
+    fn bytes_beyond_the_declared_length_are_dropped_and_missing_ones_are_noticed() {
+        let mut answering = Answering::default();
+        answering.begin(false);
+        answering.head.set_status(b"200 OK").unwrap();
+        answering.head.infer_length(5);
+        assert_eq!(answering.admit(3), 3);
+        assert_eq!(answering.shortfall(), Some((5, 3)));
+        assert_eq!(answering.admit(3), 2);
+        assert_eq!(answering.admit(3), 0);
+        assert_eq!(answering.shortfall(), None);
+    }
+
+    #[test]
+    fn answers_without_a_body_cannot_fall_short() {
+        for (header_only, line) in [(true, "200 OK"), (false, "304 x"), (false, "204 x")] {
+            let mut answering = Answering::default();
+            answering.begin(header_only);
+            answering.head.set_status(line.as_bytes()).unwrap();
+            answering.head.infer_length(5);
+            assert_eq!(answering.shortfall(), None, "{line}");
+        }
+    }
+}

@@ -5,8 +5,9 @@
 )]
 
 use crate::py::Attached;
+use crate::reading::Source;
 use crate::turn::Turn;
-use exchange::{Exchange, Head};
+use exchange::{Exchange, Head, ReadError};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The exchange of one request, as long as there is one.
@@ -60,5 +61,11 @@ impl Lease {
         let lent = lent.as_mut()?;
         // SAFETY: the borrow that was lent is still running (`Revoke`), and the lock makes this its only use.
         Some(body(unsafe { &mut *lent.0 }))
+    }
+}
+
+impl Source for Lease {
+    fn pull(&self, most: usize, sink: &mut dyn FnMut(&[u8])) -> Option<Result<usize, ReadError>> {
+        self.with(|exchange| exchange.read(most, sink))
     }
 }

@@ -1,9 +1,14 @@
 //! What has been read of a request body: the bytes left over from reading lines, and whether it has ended or failed.
 //! No Python in here.
 
-use crate::lease::Lease;
 use exchange::{Body, ReadError};
 use std::collections::VecDeque;
+
+/// Where the bytes of a body come from.
+pub trait Source {
+    /// As [`exchange::Exchange::read`]; nothing if the request has ended.
+    fn pull(&self, most: usize, sink: &mut dyn FnMut(&[u8])) -> Option<Result<usize, ReadError>>;
+}
 
 /// How far the body of a request has been read.
 #[derive(Debug, Default)]
@@ -59,23 +64,23 @@ impl Reading {
     }
 
     /// Lets the client continue if nothing has been read yet. Detached.
-    pub fn touch(&mut self, lease: &Lease) -> Result<(), Stop> {
+    pub fn touch(&mut self, source: &impl Source) -> Result<(), Stop> {
         if std::mem::replace(&mut self.touched, true) {
             return Ok(());
         }
-        self.pull(lease, 0, &mut |_| {}).map(drop)
+        self.pull(source, 0, &mut |_| {}).map(drop)
     }
 
     /// Reads up to `most` bytes into `sink`, waiting until there are so many or the body ends. Detached.
     pub fn read(
         &mut self,
-        lease: &Lease,
+        source: &impl Source,
         most: usize,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Result<usize, Stop> {
         let mut count = self.take_left_over(most, sink);
         while count < most && !self.ended {
-            count += self.pull(lease, most - count, sink)?;
+            count += self.pull(source, most - count, sink)?;
         }
         Ok(count)
     }
@@ -83,7 +88,7 @@ impl Reading {
     /// Reads one line of at most `most` bytes into `line`, with its newline. Detached.
     pub fn read_line(
         &mut self,
-        lease: &Lease,
+        source: &impl Source,
         most: usize,
         line: &mut Vec<u8>,
     ) -> Result<(), Stop> {
@@ -101,7 +106,7 @@ impl Reading {
                 return Ok(());
             }
             let mut piece = std::mem::take(&mut self.left_over);
-            let pulled = self.pull(lease, PIECE, &mut |bytes| piece.extend(bytes));
+            let pulled = self.pull(source, PIECE, &mut |bytes| piece.extend(bytes));
             self.left_over = piece;
             pulled?;
         }
@@ -119,12 +124,12 @@ impl Reading {
 
     fn pull(
         &mut self,
-        lease: &Lease,
+        source: &impl Source,
         most: usize,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Result<usize, Stop> {
         self.touched = true;
-        let pulled = match lease.with(|exchange| exchange.read(most, sink)) {
+        let pulled = match source.pull(most, sink) {
             Some(Ok(count)) => count,
             Some(Err(error)) => return Err(self.fail(Stop::Failed(error))),
             None => return Err(self.fail(Stop::RequestEnded)),
@@ -140,5 +145,93 @@ impl Reading {
         self.failed = Some(stop);
         self.left_over.clear();
         stop
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    /// A body that arrives in pieces of at most `piece` bytes and fails at its end if it is told to.
+    struct Pieces {
+        body: RefCell<Vec<u8>>,
+        piece: usize,
+        failure: Option<ReadError>,
+    }
+
+    impl Source for Pieces {
+        fn pull(
+            &self,
+            most: usize,
+            sink: &mut dyn FnMut(&[u8]),
+        ) -> Option<Result<usize, ReadError>> {
+            let mut body = self.body.borrow_mut();
+            let count = most.min(self.piece).min(body.len());
+            if count == 0 && most > 0 {
+                return Some(self.failure.map_or(Ok(0), Err));
+            }
+            sink(&body[..count]);
+            body.drain(..count);
+            Some(Ok(count))
+        }
+    }
+
+    fn pieces(body: &[u8], piece: usize) -> Pieces {
+        Pieces { body: RefCell::new(body.to_vec()), piece, failure: None }
+    }
+
+    fn reading() -> Reading {
+        let mut reading = Reading::default();
+        reading.begin(Body::Unknown);
+        reading
+    }
+
+    fn line(reading: &mut Reading, source: &Pieces, most: usize) -> Vec<u8> {
+        let mut line = Vec::new();
+        reading.read_line(source, most, &mut line).unwrap();
+        line
+    }
+
+    #[test]
+    fn lines_of_any_length_come_back_whole_whatever_pieces_they_arrive_in() {
+        let lengths = [0, 1, 8191, 8192, 8193, 3, 40_000, 0, 16_384, 7];
+        let body: Vec<u8> =
+            lengths.iter().flat_map(|&n| std::iter::repeat_n(b'x', n).chain([b'\n'])).collect();
+        for piece in [1, 100, 8192, 100_000] {
+            let (mut reading, source) = (reading(), pieces(&body, piece));
+            for length in lengths {
+                assert_eq!(line(&mut reading, &source, usize::MAX).len(), length + 1);
+            }
+            assert_eq!(line(&mut reading, &source, usize::MAX), b"");
+        }
+    }
+
+    #[test]
+    fn reading_bytes_and_lines_in_turn_loses_nothing() {
+        let (mut reading, source) = (reading(), pieces(b"one\ntwo three\nfour", 5));
+        let mut bytes = Vec::new();
+        assert_eq!(line(&mut reading, &source, usize::MAX), b"one\n");
+        assert_eq!(reading.read(&source, 4, &mut |b| bytes.extend_from_slice(b)), Ok(4));
+        assert_eq!(bytes, b"two ");
+        assert_eq!(line(&mut reading, &source, 3), b"thr");
+        assert_eq!(line(&mut reading, &source, 100), b"ee\n");
+        assert_eq!(reading.read(&source, 100, &mut |_| {}), Ok(4));
+        assert_eq!(reading.read(&source, 100, &mut |_| {}), Ok(0));
+    }
+
+    #[test]
+    fn a_failure_stays_one_and_partial_data_is_not_taken_for_a_line() {
+        let mut source = pieces(b"half a line", 100);
+        source.failure = Some(ReadError::Disconnected);
+        let mut reading = reading();
+        let mut line = Vec::new();
+        let failed = reading.read_line(&source, 100, &mut line);
+        assert_eq!(failed, Err(Stop::Failed(ReadError::Disconnected)));
+        assert_eq!(line, b"");
+        assert_eq!(reading.check(), Err(Stop::FailedBefore));
+        reading.begin(Body::None);
+        assert_eq!(reading.check(), Ok(()));
+        assert!(reading.is_drained());
     }
 }
