@@ -5,6 +5,7 @@ use crate::answering::AnswerHead;
 use crate::py::class::{count_arguments, method};
 use crate::py::{Attached, Class, Kind, Object, Py, This, raise, raise_exc_info};
 use crate::request::Request;
+use crate::startup;
 use exchange::{Found, LookUp, Push, WriteError};
 use pyo3_ffi as ffi;
 use std::ffi::CStr;
@@ -196,6 +197,9 @@ pub fn send(
     let mut answering = request.answering.take(attached);
     if let Some(error) = answering.failed {
         return Err(error);
+    }
+    if startup::forked() {
+        return Err(WriteError::Gone);
     }
     let starting = !std::mem::replace(&mut answering.committed, true);
     let admitted = answering.admit(bytes.len());

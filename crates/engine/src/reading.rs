@@ -95,11 +95,7 @@ impl Reading {
         let mut searched = 0;
         loop {
             let window = self.left_over.len().min(most);
-            let found = self
-                .left_over
-                .range(searched..window)
-                .position(|&byte| byte == b'\n')
-                .map(|position| searched + position + 1);
+            let found = self.newline(searched, window).map(|position| position + 1);
             searched = window;
             if let Some(end) = found.or((window == most || self.ended).then_some(window)) {
                 line.extend(self.left_over.drain(..end));
@@ -110,6 +106,20 @@ impl Reading {
             self.left_over = piece;
             pulled?;
         }
+    }
+
+    /// Where the first newline stands among the bytes `from..to` that are left over.
+    fn newline(&self, from: usize, to: usize) -> Option<usize> {
+        let (first, second) = self.left_over.as_slices();
+        let split = first.len();
+        let (from_first, to_first) = (from.min(split), to.min(split));
+        memchr::memchr(b'\n', &first[from_first..to_first])
+            .map(|position| from_first + position)
+            .or_else(|| {
+                let (from_second, to_second) = (from.max(split), to.max(split));
+                let tail = &second[from_second - split..to_second - split];
+                memchr::memchr(b'\n', tail).map(|position| from_second + position)
+            })
     }
 
     fn take_left_over(&mut self, most: usize, sink: &mut dyn FnMut(&[u8])) -> usize {

@@ -3,6 +3,7 @@
 use crate::interpreter::Interpreter;
 use crate::py::class::{door, slot};
 use crate::py::{Attached, Class, Kept, Kind, Made, Object, Py, raise};
+use crate::state::Setup;
 use exchange::{Level, Record};
 use pyo3_ffi as ffi;
 use std::ffi::{CStr, c_void};
@@ -38,6 +39,7 @@ unsafe extern "C" fn get_attribute(
 /// `signal.signal` while `WSGIRestrictSignal` is on: installs nothing and says so in the log.
 pub struct SignalIntercept {
     original: Kept,
+    stack_lines: Kept,
     interpreter: &'static Interpreter,
 }
 
@@ -46,12 +48,15 @@ impl SignalIntercept {
     pub fn install(
         attached: &Attached,
         module: &Object<'_>,
+        setup: &Setup,
         interpreter: &'static Interpreter,
     ) -> Py<()> {
         let signal = attached.import(c"signal")?;
         let original = Kept::new(signal.get(c"signal")?);
         let class = Made::<SignalIntercept>::new(attached, module)?;
-        let intercept = class.instance(attached, SignalIntercept { original, interpreter })?;
+        let stack_lines = Kept::new(setup.stack_lines.get(attached).clone());
+        let intercept =
+            class.instance(attached, SignalIntercept { original, stack_lines, interpreter })?;
         signal.set(c"signal", &intercept)
     }
 
@@ -75,7 +80,7 @@ impl SignalIntercept {
     fn note(&self, attached: &Attached, number: &Object<'_>) -> Py<()> {
         let mut lines =
             vec![format!("Callback registration for signal {} ignored.", number.repr())];
-        let stack = self.interpreter.state().setup.stack_lines.get(attached).call([])?;
+        let stack = self.stack_lines.get(attached).call([])?;
         for index in 0.. {
             let Some(line) = stack.item(index) else { break };
             lines.push(line.to_text()?);

@@ -253,6 +253,9 @@ impl<'a> Call<'a> {
     fn send_file(&self, file: &File) -> Result<(), Stopped> {
         self.check_started()?;
         let there = file.size.saturating_sub(file.position);
+        if startup::forked() {
+            return Err(Stopped::Unsent(WriteError::Gone));
+        }
         let mut answering = self.request.answering.take(self.attached);
         answering.head.infer_length(there);
         answering.committed = true;

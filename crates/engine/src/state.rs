@@ -97,7 +97,7 @@ impl State {
         modules.fill(attached, &state, interpreter)?;
         state.replace_streams(attached, wsgi, interpreter)?;
         if settings().restrict_signal {
-            SignalIntercept::install(attached, wsgi, interpreter)?;
+            SignalIntercept::install(attached, wsgi, &state.setup, interpreter)?;
         }
         state.extend_path(attached)?;
         Ok(state)
