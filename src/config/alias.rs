@@ -1,0 +1,216 @@
+//! `WSGIScriptAlias` and `WSGIScriptAliasMatch`: where in the URL space an application lies.
+
+use super::{Expression, words};
+use crate::httpd::{Pool, Regex};
+use std::ffi::CStr;
+
+/// One alias, its strings in the pool of the configuration.
+#[derive(Clone, Copy)]
+pub struct Alias<'p> {
+    /// What of a URL it takes.
+    pub pattern: Pattern<'p>,
+    /// The file it leads to.
+    pub target: &'p CStr,
+    /// What it says of the requests it takes.
+    pub options: Options<'p>,
+}
+
+/// What of a URL an alias takes.
+#[derive(Clone, Copy)]
+pub enum Pattern<'p> {
+    /// A path and everything below it.
+    Prefix(&'p [u8]),
+    /// Whatever matches, and everything after it.
+    Match(Regex<'p>),
+}
+
+/// Which of the two directives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `WSGIScriptAlias`
+    Prefix,
+    /// `WSGIScriptAliasMatch`
+    Match,
+}
+
+/// The options of an alias; each beats the directive of the same purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options<'p> {
+    /// `process-group=`
+    pub process_group: Option<&'p CStr>,
+    /// `application-group=`
+    pub application_group: Option<&'p CStr>,
+    /// `callable-object=`
+    pub callable_object: Option<&'p CStr>,
+    /// `pass-authorization=`
+    pub pass_authorization: Option<bool>,
+}
+
+impl<'p> Alias<'p> {
+    /// The file that `path` leads to through this alias, if it does.
+    pub fn maps<'r>(&self, pool: Pool<'r>, path: &'r CStr) -> Option<&'r CStr> {
+        let bytes = path.to_bytes();
+        match &self.pattern {
+            Pattern::Prefix(alias) => {
+                let end = prefix_end(alias, bytes)?;
+                let rest = if *alias == b"/" { bytes } else { &bytes[end..] };
+                Some(pool.concat(&[self.target.to_bytes(), rest]))
+            }
+            Pattern::Match(regex) => {
+                let (end, target) = regex.substitute(pool, path, self.target)?;
+                if end == 0 {
+                    return None;
+                }
+                let rest = if &bytes[..end] == b"/" { bytes } else { &bytes[end..] };
+                Some(pool.concat(&[target, rest]))
+            }
+        }
+    }
+
+    /// Reads the arguments of the directive.
+    ///
+    /// # Errors
+    /// What is wrong, and what is expected, without the name of the directive.
+    pub fn parse(pool: Pool<'p>, kind: Kind, mut args: &[u8]) -> Result<Alias<'p>, String> {
+        let (Some(pattern), Some(target)) = (words::next(&mut args), words::next(&mut args)) else {
+            return Err("takes a URL path and the file it leads to, and then options".to_owned());
+        };
+        let options = Options::parse(pool, args)?;
+        let pattern = match kind {
+            Kind::Prefix => Pattern::Prefix(pool.text(&pattern).to_bytes()),
+            Kind::Match => {
+                let text = pool.text(&pattern);
+                Pattern::Match(Regex::compile(pool, text).ok_or_else(|| {
+                    format!("takes a regular expression, which {} is not", quoted(&pattern))
+                })?)
+            }
+        };
+        let alias = Alias { pattern, target: pool.text(&target), options };
+        alias.check_process_group()?;
+        Ok(alias)
+    }
+
+    /// A script whose groups are both known now is loaded when its processes start, so they must be configured by
+    /// now. No directive makes process groups: only the server's own processes are known.
+    fn check_process_group(&self) -> Result<(), String> {
+        let options = &self.options;
+        let expression =
+            |text: Option<&'p CStr>| text.map(|text| Expression::parse(text.to_bytes()));
+        match (expression(options.process_group), expression(options.application_group)) {
+            (Some(Expression::Literal(name)), Some(group))
+                if Expression::Literal(name).is_static() && group.is_static() =>
+            {
+                Err(format!(
+                    "process-group={} names a WSGI process group that is not yet configured; %{{GLOBAL}} is expected, \
+                     or the name of a group defined before",
+                    quoted(name)
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether every request that it takes for the file itself has the same SCRIPT_NAME.
+    pub fn path(&self) -> Option<&'p [u8]> {
+        match self.pattern {
+            Pattern::Prefix(path) => Some(path),
+            Pattern::Match(_) => None,
+        }
+    }
+}
+
+impl<'p> Options<'p> {
+    fn parse(pool: Pool<'p>, mut rest: &[u8]) -> Result<Options<'p>, String> {
+        const KNOWN: &str =
+            "process-group, application-group, callable-object and pass-authorization";
+        let mut options = Options::default();
+        while let Some(pair) = words::next_pair(&mut rest) {
+            let (name, value) = pair.map_err(|text| {
+                format!(
+                    "takes options as name=value, without blanks, not {}; it knows {KNOWN}",
+                    quoted(&text)
+                )
+            })?;
+            if value.is_empty() {
+                return Err(format!("option {} has no value", quoted(&name)));
+            }
+            match name.as_slice() {
+                b"process-group" => options.process_group = Some(pool.text(&value)),
+                b"application-group" => options.application_group = Some(pool.text(&value)),
+                b"callable-object" => options.callable_object = Some(pool.text(&value)),
+                b"pass-authorization" => {
+                    let flag = super::directives::on_or_off(&value).map_err(|expected| {
+                        format!(
+                            "option pass-authorization takes {expected}, not {}",
+                            quoted(&value)
+                        )
+                    })?;
+                    options.pass_authorization = Some(flag);
+                }
+                _ => return Err(format!("knows the options {KNOWN}, not {}", quoted(&name))),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// The text between quotes, for a message.
+pub fn quoted(text: &[u8]) -> String {
+    format!("'{}'", String::from_utf8_lossy(text))
+}
+
+/// Where in `path` the part ends that `alias` matches; `None` if it does not.
+///
+/// A run of slashes in one matches a run in the other, and the match ends where a segment ends, unless the alias
+/// itself ends with a slash.
+pub fn prefix_end(alias: &[u8], path: &[u8]) -> Option<usize> {
+    let slashes =
+        |text: &[u8], from: usize| text[from..].iter().take_while(|&&b| b == b'/').count();
+    let (mut a, mut p) = (0, 0);
+    while a < alias.len() {
+        if path.get(p) != Some(&alias[a]) {
+            return None;
+        }
+        if alias[a] == b'/' {
+            a += slashes(alias, a);
+            p += slashes(path, p);
+        } else {
+            (a, p) = (a + 1, p + 1);
+        }
+    }
+    let whole_segment = alias.ends_with(b"/") || path.get(p).is_none_or(|&next| next == b'/');
+    whole_segment.then_some(p)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::prefix_end;
+
+    #[test]
+    fn an_alias_takes_its_path_and_everything_below_it() {
+        let end = |alias: &str, path: &str| prefix_end(alias.as_bytes(), path.as_bytes());
+        assert_eq!(end("/file", "/file"), Some(5));
+        assert_eq!(end("/file", "/file/"), Some(5));
+        assert_eq!(end("/file", "/file/a/b"), Some(5));
+        assert_eq!(end("/file", "/filex"), None);
+        assert_eq!(end("/file", "/File"), None);
+        assert_eq!(end("/file", "/fil"), None);
+        assert_eq!(end("/", "/a"), Some(1));
+    }
+
+    #[test]
+    fn an_alias_that_ends_with_a_slash_wants_it() {
+        let end = |alias: &str, path: &str| prefix_end(alias.as_bytes(), path.as_bytes());
+        assert_eq!(end("/first/", "/first"), None);
+        assert_eq!(end("/first/", "/first/"), Some(7));
+        assert_eq!(end("/first/", "/first/a"), Some(7));
+    }
+
+    #[test]
+    fn runs_of_slashes_match_runs_of_slashes() {
+        let end = |alias: &str, path: &str| prefix_end(alias.as_bytes(), path.as_bytes());
+        assert_eq!(end("/file", "//file//a"), Some(6));
+        assert_eq!(end("/sl//x", "/sl/x/1"), Some(5));
+        assert_eq!(end("/sl/x", "/sl///x"), Some(7));
+    }
+}

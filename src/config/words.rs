@@ -1,0 +1,83 @@
+//! Configuration words by httpd's own rules (`ap_getword_conf`): white space separates, single or double quotes hold
+//! together, a backslash before the quote or another backslash is dropped.
+
+/// Takes the next word off `rest`; `None` at its end.
+pub fn next(rest: &mut &[u8]) -> Option<Vec<u8>> {
+    *rest = rest.trim_ascii_start();
+    let first = *rest.first()?;
+    let quote = matches!(first, b'"' | b'\'').then_some(first);
+    let text = if quote.is_some() { &rest[1..] } else { *rest };
+    let mut word = Vec::new();
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        let ends = quote.map_or(byte.is_ascii_whitespace(), |quote| byte == quote);
+        if ends {
+            break;
+        }
+        let escapes = byte == b'\\'
+            && text.get(at + 1).is_some_and(|&next| next == b'\\' || Some(next) == quote);
+        at += usize::from(escapes);
+        word.push(text[at]);
+        at += 1;
+    }
+    let closed = usize::from(quote.is_some() && at < text.len());
+    *rest = text[(at + closed).min(text.len())..].trim_ascii_start();
+    Some(word)
+}
+
+/// Takes the next `name=value` off `rest`. The value may be quoted, the pair as a whole may not. `Err` is the text
+/// that is no pair.
+pub fn next_pair(rest: &mut &[u8]) -> Option<Result<(Vec<u8>, Vec<u8>), Vec<u8>>> {
+    *rest = rest.trim_ascii_start();
+    if rest.is_empty() {
+        return None;
+    }
+    let end = rest.iter().position(|&byte| byte == b'=' || byte.is_ascii_whitespace());
+    let is_name = |end: usize| end > 0 && rest[end] == b'=' && !matches!(rest[0], b'"' | b'\'');
+    let Some(end) = end.filter(|&end| is_name(end)) else {
+        return Some(Err(next(rest).unwrap_or_default()));
+    };
+    let name = rest[..end].to_vec();
+    *rest = &rest[end + 1..];
+    let value = match rest.first() {
+        Some(byte) if !byte.is_ascii_whitespace() => next(rest).unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    Some(Ok((name, value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{next, next_pair};
+
+    fn words(mut text: &[u8]) -> Vec<String> {
+        std::iter::from_fn(|| next(&mut text))
+            .map(|word| String::from_utf8(word).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn words_are_split_as_httpd_splits_them() {
+        assert_eq!(words(b"  /a  /b\t/c "), ["/a", "/b", "/c"]);
+        assert_eq!(words(br#""/a b" '/c "d"' "e\"f\\g""#), ["/a b", "/c \"d\"", "e\"f\\g"]);
+        assert_eq!(words(br"a\b a\\b"), [r"a\b", r"a\b"]);
+        assert_eq!(words(b"\"open end"), ["open end"]);
+        assert_eq!(words(b"\"\" x"), ["", "x"]);
+        assert_eq!(words(b"\"a\"b"), ["a", "b"]);
+        assert!(words(b" \t").is_empty());
+        assert_eq!(words(b"\"a\\"), ["a\\"]);
+    }
+
+    #[test]
+    fn the_value_of_a_pair_may_be_quoted_and_the_pair_may_not() {
+        let mut text: &[u8] = b"a=b python-path='/a b' c= \"d=e\" f =g =h";
+        let mut pairs = Vec::new();
+        while let Some(pair) = next_pair(&mut text) {
+            pairs.push(pair);
+        }
+        let pair = |name: &str, value: &str| Ok((name.into(), value.into()));
+        assert_eq!(pairs[..3], [pair("a", "b"), pair("python-path", "/a b"), pair("c", "")]);
+        let refused = |text: &str| Err(text.as_bytes().to_vec());
+        assert_eq!(pairs[3..], [refused("d=e"), refused("f"), refused("=g"), refused("=h")]);
+    }
+}

@@ -1,0 +1,54 @@
+//! environ: what the application sees of a request, straight from `request_rec`. Made for each request by
+//! [`variables`], as names and values that borrow from the request; the engine makes Python's dict of it.
+//!
+//! | part | file |
+//! |---|---|
+//! | the list, in which a name stands once | `variables.rs` |
+//! | the headers of the request, `HTTP_*` | `headers.rs` |
+//! | what CGI defines, and what is ours (`mod_wsgi.*`) | `cgi.rs` |
+//! | what `SetEnv` and its like add | `additions.rs` |
+//! | the parts of a path | `paths.rs` |
+//!
+//! No variable costs an allocation of its own on the common path, none a system call, a look-up of a name in the
+//! network or a request inside the server; httpd's own `ap_add_common_vars` and `ap_add_cgi_vars` do all of that.
+
+mod additions;
+mod cgi;
+mod headers;
+mod paths;
+mod variables;
+
+pub use paths::{Paths, of as paths};
+pub use variables::Variables;
+
+use crate::child::Child;
+use crate::handler::Call;
+use exchange::{Group, Scheme};
+
+/// What else is known of a request by now, and shows in environ.
+pub struct Known<'r> {
+    /// The child that serves it.
+    pub child: &'static Child,
+    /// SCRIPT_NAME and PATH_INFO.
+    pub paths: Paths<'r>,
+    /// The application group.
+    pub group: Group<'r>,
+    /// The name of the callable.
+    pub callable: &'r [u8],
+    /// The identifier of the request in the log.
+    pub id: &'r [u8],
+}
+
+/// The string part of environ, and the scheme, which is made of a variable that is not shown.
+pub fn variables<'r>(
+    call: &Call<'r>,
+    known: &Known<'r>,
+    into: Variables<'r>,
+) -> (Variables<'r>, Scheme) {
+    let mut variables = into;
+    headers::add(call, &mut variables);
+    cgi::add(call, known, &mut variables);
+    let https = additions::add(call.request, &mut variables);
+    let is_tls = https || crate::httpd::process::is_tls(call.request);
+    (variables, if is_tls { Scheme::Https } else { Scheme::Http })
+}

@@ -1,0 +1,148 @@
+//! Which application group, and with it which interpreter, answers a request; and the expansion of `%{...}` words.
+
+use crate::child;
+use crate::config::written::CALLABLE;
+use crate::config::{Expression, groups::Sole, store};
+use crate::handler::Call;
+use crate::httpd::Request;
+use exchange::Group;
+
+/// The application group of a request.
+pub fn of<'r>(call: &Call<'r>, script_name: &'r [u8]) -> Group<'r> {
+    let expression = call.meant.application_group;
+    let name = expand(call.request, expression, script_name);
+    let main = name.is_empty() || is_sole(call, expression, name, script_name);
+    Group { name: name.into(), main }
+}
+
+/// Whether the group is the only one that this process serves; see [`crate::config::groups`].
+fn is_sole(call: &Call<'_>, expression: Expression<'_>, name: &[u8], script_name: &[u8]) -> bool {
+    let Some(resolved) = call.server.resolved.get() else { return false };
+    match (&resolved.sole, expression) {
+        (Some(Sole::Name(sole)), Expression::Literal(_) | Expression::Env(_)) => sole == name,
+        (Some(Sole::Server(server)), Expression::Server) => *server == resolved.server,
+        (Some(Sole::Alias { server, alias }), Expression::Resource) => {
+            *server == resolved.server
+                && store::remembered_alias(call.request) == Some(*alias)
+                && call.server.aliases.get(*alias).and_then(|alias| alias.path()).is_some_and(
+                    |path| without_last_slashes(path) == without_last_slashes(script_name),
+                )
+        }
+        _ => false,
+    }
+}
+
+/// A directory as a target is one alias and many scripts: only what lies at the alias itself is its group.
+fn without_last_slashes(path: &[u8]) -> &[u8] {
+    let slashes = path.iter().rev().take_while(|&&byte| byte == b'/').count();
+    &path[..path.len() - slashes]
+}
+
+/// The value of an expression for a request.
+pub fn expand<'r>(
+    request: Request<'r>,
+    expression: Expression<'r>,
+    script_name: &'r [u8],
+) -> &'r [u8] {
+    match expression {
+        Expression::Global => b"",
+        Expression::Literal(text) => text,
+        Expression::Server => at_port(request, own_name(request), None),
+        Expression::Host => {
+            let asked = request.hostname().filter(|name| !name.is_empty());
+            at_port(request, asked.unwrap_or_else(|| own_name(request)), None)
+        }
+        Expression::Resource => at_port(request, own_name(request), Some(script_name)),
+        Expression::Env(name) => match variable(request, name).map(Expression::parse) {
+            None => request.pool().concat(&[b"%{ENV:", name, b"}"]).to_bytes(),
+            Some(Expression::Env(other)) => {
+                request.pool().concat(&[b"%{ENV:", other, b"}"]).to_bytes()
+            }
+            Some(found) => expand(request, found, script_name),
+        },
+    }
+}
+
+/// The name of the callable: a literal, or the value of a variable as it is.
+pub fn callable<'r>(request: Request<'r>, expression: Expression<'r>) -> &'r [u8] {
+    match expression {
+        Expression::Literal(text) => text,
+        Expression::Env(name) => variable(request, name).unwrap_or(CALLABLE),
+        _ => CALLABLE,
+    }
+}
+
+fn own_name(request: Request<'_>) -> &[u8] {
+    request.server().name().unwrap_or_default()
+}
+
+/// `name`, `name:port`, or either with `|script` behind.
+fn at_port<'r>(request: Request<'r>, name: &'r [u8], script: Option<&'r [u8]>) -> &'r [u8] {
+    let mut digits = [0; 5];
+    let port = match port(request) {
+        80 | 443 => &[][..],
+        port => decimal(port, &mut digits),
+    };
+    let colon: &[u8] = if port.is_empty() { b"" } else { b":" };
+    let bar: &[u8] = if script.is_some() { b"|" } else { b"" };
+    if port.is_empty() && bar.is_empty() {
+        return name;
+    }
+    request.pool().concat(&[name, colon, port, bar, script.unwrap_or_default()]).to_bytes()
+}
+
+/// The port as httpd has it, unless it is one that only the client names: a client must not be able to make
+/// interpreters by counting through ports.
+fn port(request: Request<'_>) -> u16 {
+    let port = request.server_port();
+    let server = request.server();
+    let listens = || child::get().is_some_and(|child| child.ports.contains(&port));
+    if port == 80 || port == 443 || listens() || server.has_port(port) {
+        return port;
+    }
+    match server.port() {
+        0 => request.listener().1,
+        own => own,
+    }
+}
+
+fn decimal(mut number: u16, digits: &mut [u8; 5]) -> &[u8] {
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[start..];
+        }
+    }
+}
+
+/// A variable of the request: a note, a variable of `SetEnv` and its like, or of the process.
+fn variable<'r>(request: Request<'r>, name: &[u8]) -> Option<&'r [u8]> {
+    let name_text = request.pool().text(name);
+    request
+        .notes()
+        .get(name_text)
+        .or_else(|| request.subprocess_env().get(name_text))
+        .or_else(|| child::get()?.variable(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{decimal, without_last_slashes};
+
+    #[test]
+    fn a_port_is_written_in_decimal() {
+        for port in [0, 7, 80, 8000, 65535] {
+            assert_eq!(decimal(port, &mut [0; 5]), port.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn the_root_is_the_empty_script_name() {
+        assert_eq!(without_last_slashes(b"/"), b"");
+        assert_eq!(without_last_slashes(b"/a//"), b"/a");
+        assert_eq!(without_last_slashes(b"/a"), b"/a");
+    }
+}

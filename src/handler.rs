@@ -1,0 +1,242 @@
+//! The handler: whether a request is ours, whether it is accepted, and what httpd is told when it has been answered.
+//! The steps stand in the order in which they are taken.
+
+use crate::child::{self, Child};
+use crate::config::{Expression, Meant, Server, store};
+use crate::environ::{self, Paths};
+use crate::group;
+use crate::httpd::request::FileKind;
+use crate::httpd::{Request, log};
+use crate::httpd_exchange::HttpdExchange;
+use crate::mapping;
+use exchange::{Body, Code, Level, Record};
+use std::ffi::{CStr, c_int};
+
+/// The name of our handler.
+pub const SCRIPT: &CStr = c"wsgi-script";
+/// Its older name, which is a content type (`AddType`).
+const SCRIPT_TYPE: &[u8] = b"application/x-httpd-wsgi";
+
+/// What a hook tells httpd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Not ours.
+    Declined,
+    /// Done with.
+    Done,
+    /// httpd is to answer with this status.
+    Refused(u16),
+    /// A filter has answered already.
+    Answered,
+}
+
+impl Status {
+    /// As httpd has it.
+    pub fn code(self) -> c_int {
+        use crate::httpd::ffi;
+        match self {
+            Status::Declined => ffi::DECLINED,
+            Status::Done => ffi::OK as c_int,
+            Status::Refused(status) => c_int::from(status),
+            Status::Answered => ffi::AP_FILTER_ERROR,
+        }
+    }
+}
+
+/// A request for one of our scripts, and what the configuration says of it.
+pub struct Call<'r> {
+    /// The request.
+    pub request: Request<'r>,
+    /// What its server says.
+    pub server: &'r Server<'r>,
+    /// What is meant for it, the options of its alias included.
+    pub meant: Meant<'r>,
+    /// The process group that is to serve it.
+    process_group: Expression<'r>,
+    /// An alias led to the script.
+    is_aliased: bool,
+}
+
+/// Answers a request for a script.
+pub fn handle(request: Request<'_>) -> Status {
+    match request.handler() {
+        Some(handler) if handler == SCRIPT.to_bytes() || handler == SCRIPT_TYPE => {
+            answer(&Call::new(request))
+        }
+        _ => Status::Declined,
+    }
+}
+
+/// Answers a request that an alias led to a script, and that a later phase took away for a handler that nobody has
+/// (`AddHandler cgi-script` without mod_cgi, MultiViews): it comes here after every module has declined it, and
+/// otherwise core would send the source of the script. A handler that is somebody's has taken the request before,
+/// and core's own, when it was asked for by name, shall have it.
+pub fn handle_unowned(request: Request<'_>) -> Status {
+    let is_aliased = || request.notes().get(mapping::FORCED_TYPE) == Some(SCRIPT.to_bytes());
+    if request.handler() == Some(b"default-handler") || !is_aliased() {
+        return Status::Declined;
+    }
+    answer(&Call::new(request))
+}
+
+impl<'r> Call<'r> {
+    fn new(request: Request<'r>) -> Self {
+        let mut call = Call {
+            request,
+            server: store::of_server(request.server()),
+            meant: store::of_request(request),
+            process_group: Expression::Global,
+            is_aliased: false,
+        };
+        let (mut process, mut application, mut callable, mut pass) = (None, None, None, None);
+        request.notes().for_each(|name, value| match name {
+            _ if name == mapping::FORCED_TYPE => call.is_aliased = value == SCRIPT.to_bytes(),
+            _ if name == mapping::PROCESS_GROUP => process = Some(value),
+            _ if name == mapping::APPLICATION_GROUP => application = Some(value),
+            _ if name == mapping::CALLABLE_OBJECT => callable = Some(value),
+            _ if name == mapping::PASS_AUTHORIZATION => pass = Some(value == b"1"),
+            _ => {}
+        });
+        if call.is_aliased {
+            let meant = &mut call.meant;
+            call.process_group = process.map_or(Expression::Global, Expression::parse);
+            meant.application_group =
+                application.map_or(meant.application_group, Expression::parse);
+            meant.callable_object = callable.map_or(meant.callable_object, Expression::Literal);
+            meant.pass_authorization = pass.unwrap_or(meant.pass_authorization);
+        }
+        call
+    }
+
+    /// The file of the script.
+    pub fn script(&self) -> &'r [u8] {
+        self.request.filename().map_or(&[], CStr::to_bytes)
+    }
+
+    /// Writes a failure to the request's log, and makes of it what httpd is told.
+    fn refuse(&self, code: Code, particulars: &[u8]) -> Status {
+        let mut line = format!("{code}: {}", code.text()).into_bytes();
+        if !particulars.is_empty() {
+            line.extend_from_slice(b": ");
+            line.extend_from_slice(particulars);
+        }
+        self.note(&Record::new(Level::Error, &line));
+        Status::Refused(code.status())
+    }
+
+    /// Writes a record to the request's log, with the script in front.
+    pub fn note(&self, record: &Record<'_>) {
+        let prefix = [b"[script ", self.script(), b"] "].concat();
+        log::note_for_request(self.request, record, &prefix);
+    }
+}
+
+/// A code, and what is to be said besides.
+type Refusal<'r> = (Code, &'r [u8]);
+
+fn answer(call: &Call<'_>) -> Status {
+    match accept(call) {
+        Ok(accepted) => serve(call, accepted),
+        Err((code, particulars)) => call.refuse(code, particulars),
+    }
+}
+
+/// What was found out on the way to accepting a request.
+struct Accepted<'r> {
+    child: &'static Child,
+    body: Body,
+    paths: Paths<'r>,
+}
+
+/// The steps to accepting a request, in order.
+fn accept<'r>(call: &Call<'r>) -> Result<Accepted<'r>, Refusal<'r>> {
+    script_may_be_executed(call)?;
+    script_is_a_file(call)?;
+    path_info_is_welcome(call)?;
+    let body = body_is_understood(call)?;
+    body_is_within_its_limit(call, body)?;
+    let paths = environ::paths(call.request);
+    process_group_exists(call, &paths)?;
+    let child = child_has_an_engine()?;
+    Ok(Accepted { child, body, paths })
+}
+
+fn script_may_be_executed<'r>(call: &Call<'r>) -> Result<(), Refusal<'r>> {
+    if call.is_aliased || call.request.may_execute() {
+        return Ok(());
+    }
+    Err((Code::ExecNotAllowed, b""))
+}
+
+fn script_is_a_file<'r>(call: &Call<'r>) -> Result<(), Refusal<'r>> {
+    match call.request.file_kind() {
+        FileKind::File => Ok(()),
+        FileKind::Missing => Err((Code::ScriptMissing, b"")),
+        FileKind::Directory => Err((Code::ScriptIsDirectory, b"")),
+    }
+}
+
+fn path_info_is_welcome<'r>(call: &Call<'r>) -> Result<(), Refusal<'r>> {
+    let path_info = call.request.path_info().unwrap_or_default();
+    if path_info.is_empty() || !call.request.rejects_path_info() {
+        return Ok(());
+    }
+    Err((Code::PathInfoRefused, path_info))
+}
+
+fn body_is_understood<'r>(call: &Call<'r>) -> Result<Body, Refusal<'r>> {
+    let headers = call.request.headers_in();
+    if let Some(encoding) = headers.get(c"Transfer-Encoding") {
+        return match encoding {
+            _ if !encoding.eq_ignore_ascii_case(b"chunked") => {
+                Err((Code::TransferEncodingUnknown, encoding))
+            }
+            _ if !call.meant.chunked_request => {
+                Err((Code::ChunkedRefused, b"WSGIChunkedRequest is Off"))
+            }
+            _ => Ok(Body::Unknown),
+        };
+    }
+    let Some(length) = headers.get(c"Content-Length") else {
+        // A request of HTTP/2 may have a body without saying so.
+        let may_follow = call.request.is_multiplexed();
+        return Ok(if may_follow { Body::Unknown } else { Body::None });
+    };
+    let is_number = !length.is_empty() && length.iter().all(u8::is_ascii_digit);
+    let number = std::str::from_utf8(length).ok().and_then(|text| text.parse::<i64>().ok());
+    match number.filter(|_| is_number).and_then(|number| u64::try_from(number).ok()) {
+        Some(number) => Ok(Body::Length(number)),
+        None => Err((Code::ContentLengthInvalid, length)),
+    }
+}
+
+fn body_is_within_its_limit<'r>(call: &Call<'r>, body: Body) -> Result<(), Refusal<'r>> {
+    let limit = call.request.body_limit();
+    match body {
+        Body::Length(length) if limit > 0 && length > limit => Err((Code::BodyTooLarge, b"")),
+        _ => Ok(()),
+    }
+}
+
+fn process_group_exists<'r>(call: &Call<'r>, paths: &Paths<'r>) -> Result<(), Refusal<'r>> {
+    match group::expand(call.request, call.process_group, paths.script_name) {
+        b"" => Ok(()),
+        name => Err((Code::ProcessGroupUnknown, name)),
+    }
+}
+
+fn child_has_an_engine<'r>() -> Result<&'static Child, Refusal<'r>> {
+    child::get().filter(|child| child.has_engine()).ok_or((Code::EmbeddedUnavailable, b""))
+}
+
+fn serve<'r>(call: &Call<'r>, accepted: Accepted<'r>) -> Status {
+    let Accepted { child, body, paths } = accepted;
+    // A filter may change the length (inflate).
+    let body =
+        if call.request.filters_input() && body != Body::None { Body::Unknown } else { body };
+    let mut exchange = HttpdExchange::new(call, child, body, paths);
+    match child.serve(&mut exchange) {
+        Some(outcome) => exchange.finish(outcome),
+        None => call.refuse(Code::EmbeddedUnavailable, b""),
+    }
+}

@@ -1,0 +1,95 @@
+//! `server_rec`: the main server or a virtual host, as the configuration made it.
+#![expect(unsafe_code, reason = "reads fields of httpd's server_rec")]
+
+use super::{Pool, ffi};
+use std::ffi::CStr;
+use std::marker::PhantomData;
+
+/// A server that lives for `'p`.
+#[derive(Clone, Copy)]
+pub struct ServerRec<'p> {
+    raw: *mut ffi::server_rec,
+    lives: PhantomData<fn(&'p ()) -> &'p ()>,
+}
+
+impl<'p> ServerRec<'p> {
+    /// Enters a server.
+    ///
+    /// # Safety
+    /// `raw` is the server that httpd has just given to a hook, and this returns before the hook does.
+    pub unsafe fn with<T>(
+        raw: *mut ffi::server_rec,
+        body: impl for<'a> FnOnce(ServerRec<'a>) -> T,
+    ) -> T {
+        body(ServerRec { raw, lives: PhantomData })
+    }
+
+    /// The server of something that itself lives for `'p`.
+    ///
+    /// # Safety
+    /// `raw` is a server whose configuration lives until `'p` ends.
+    pub(super) unsafe fn of<O: ?Sized>(raw: *mut ffi::server_rec, _owner: &O) -> ServerRec<'p> {
+        ServerRec { raw, lives: PhantomData }
+    }
+
+    /// For calls into httpd.
+    pub fn raw(self) -> *mut ffi::server_rec {
+        self.raw
+    }
+
+    fn rec(&self) -> &ffi::server_rec {
+        // SAFETY: it lives as long as 'p, and nobody writes to it once the configuration is read.
+        unsafe { &*self.raw }
+    }
+
+    /// This server and all that follow it in the configuration; from the main server, all there are.
+    pub fn and_following(self) -> impl Iterator<Item = ServerRec<'p>> {
+        let mut next = Some(self);
+        std::iter::from_fn(move || {
+            let this = next?;
+            let raw = this.rec().next;
+            next = (!raw.is_null()).then_some(ServerRec { raw, lives: PhantomData });
+            Some(this)
+        })
+    }
+
+    /// `ServerName`
+    pub fn name(self) -> Option<&'p [u8]> {
+        let name = self.rec().server_hostname;
+        // SAFETY: a string of the configuration.
+        (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) }.to_bytes())
+    }
+
+    /// `ServerAdmin`
+    pub fn admin(self) -> Option<&'p [u8]> {
+        let admin = self.rec().server_admin;
+        // SAFETY: a string of the configuration.
+        (!admin.is_null()).then(|| unsafe { CStr::from_ptr(admin) }.to_bytes())
+    }
+
+    /// The port of `ServerName`; 0 if it has none.
+    pub fn port(self) -> u16 {
+        self.rec().port
+    }
+
+    /// Whether one of its addresses (`<VirtualHost *:8080>`) has this port.
+    pub fn has_port(self, port: u16) -> bool {
+        let mut address = self.rec().addrs;
+        // SAFETY: a list of the configuration that ends with NULL.
+        while let Some(here) = unsafe { address.as_ref() } {
+            if here.host_port == port {
+                return true;
+            }
+            address = here.next;
+        }
+        self.rec().port == port
+    }
+
+    /// The pool that lives as long as the httpd process, over all its configurations.
+    pub fn process_pool(self) -> Pool<'p> {
+        // SAFETY: the process record lives as long as the process.
+        let pool = unsafe { &*self.rec().process }.pool;
+        // SAFETY: it is used by the parent's one thread, while it reads its configuration.
+        unsafe { Pool::of(pool, &self) }
+    }
+}

@@ -1,0 +1,273 @@
+//! `HttpdExchange`: one request of httpd as the gateway knows it. The handler makes it when the request has been
+//! accepted; it ends with [`finish`](HttpdExchange::finish), before the handler returns.
+#![expect(
+    unsafe_code,
+    reason = "says that a request may be served from another thread while its own waits"
+)]
+
+use crate::child::Child;
+use crate::environ::{self, Paths, Variables};
+use crate::group;
+use crate::handler::{Call, Status};
+use crate::httpd::{End, Input, Output, Request, process};
+use exchange::{
+    Answer, Body, Clocks, Exchange, Found, Group, Head, LookUp, Outcome, Part, Push, ReadError,
+    Record, Scheme, Script, Slice, WriteError,
+};
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::FileExt;
+
+/// One request of httpd and its answer.
+pub struct HttpdExchange<'c, 'r> {
+    call: &'c Call<'r>,
+    variables: Variables<'r>,
+    id: &'r [u8],
+    group: Group<'r>,
+    callable: &'r [u8],
+    scheme: Scheme,
+    body: Body,
+    input: Input<'r>,
+    output: Output<'r>,
+    state: State,
+}
+
+/// How far the answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing of it is known.
+    Unstarted,
+    /// Status and headers are.
+    Started,
+    /// All of it has been passed to httpd.
+    Complete,
+    /// Nothing more can be passed: this is why.
+    Failed(WriteError),
+}
+
+// SAFETY: an application may read its input from a thread of its own while the request's thread waits inside the
+// engine, which lets one of them in at a time (`&mut self`); httpd's structures are not bound to a thread.
+unsafe impl Send for HttpdExchange<'_, '_> {}
+
+impl<'c, 'r> HttpdExchange<'c, 'r> {
+    /// The exchange of a request that has been accepted.
+    pub fn new(call: &'c Call<'r>, child: &'static Child, body: Body, paths: Paths<'r>) -> Self {
+        let request = call.request;
+        let known = environ::Known {
+            child,
+            paths,
+            group: group::of(call, paths.script_name),
+            callable: group::callable(request, call.meant.callable_object),
+            id: request.established_log_id(),
+        };
+        let (variables, scheme) = environ::variables(call, &known, Variables::new());
+        HttpdExchange {
+            call,
+            variables,
+            id: known.id,
+            group: known.group,
+            callable: known.callable,
+            scheme,
+            body,
+            input: Input::new(request),
+            output: Output::new(request),
+            state: State::Unstarted,
+        }
+    }
+
+    fn request(&self) -> Request<'r> {
+        self.call.request
+    }
+
+    /// Ends the exchange as the gateway says it ended, and tells httpd.
+    pub fn finish(mut self, outcome: Outcome) -> Status {
+        let status = match outcome {
+            Outcome::Done => self.finish_whole(),
+            Outcome::Unanswered(failure) | Outcome::Truncated(failure) => {
+                self.finish_broken(failure.status())
+            }
+            Outcome::Abandoned => self.finish_broken(exchange::Code::AnswerRefused.status()),
+        };
+        self.variables.recycle();
+        status
+    }
+
+    fn finish_whole(&mut self) -> Status {
+        let ended = match self.state {
+            State::Unstarted => return self.finish_broken(exchange::Code::AnswerRefused.status()),
+            State::Started => self.write(b"", Push::Last),
+            State::Complete => Ok(()),
+            State::Failed(error) => Err(error),
+        };
+        match ended {
+            Err(WriteError::Answered) => Status::Answered,
+            // Who is gone has nothing to be told.
+            Ok(()) | Err(WriteError::Gone | WriteError::Refused) => Status::Done,
+        }
+    }
+
+    /// The answer cannot be finished. As long as nothing was sent there may be another instead; afterwards the client
+    /// must be able to tell.
+    fn finish_broken(&mut self, status: u16) -> Status {
+        if self.input.has_answered() || self.state == State::Failed(WriteError::Answered) {
+            return Status::Answered;
+        }
+        if !self.output.has_passed() {
+            self.request().withdraw_answer();
+            return Status::Refused(status);
+        }
+        self.request().close_connection();
+        if self.state != State::Complete {
+            self.output.pass_broken();
+            if self.request().is_delimited_by_close() {
+                self.request().reset_connection();
+            }
+        }
+        Status::Done
+    }
+
+    /// Whether the answer can go on.
+    fn check(&mut self) -> Result<(), WriteError> {
+        if self.input.has_answered() {
+            self.state = State::Failed(WriteError::Answered);
+        }
+        match self.state {
+            State::Started => Ok(()),
+            State::Failed(error) => Err(error),
+            State::Unstarted | State::Complete => Err(WriteError::Refused),
+        }
+    }
+
+    /// Remembers how a pass ended.
+    fn passed(&mut self, result: Result<(), WriteError>, push: Push) -> Result<(), WriteError> {
+        match result {
+            Err(error) => self.state = State::Failed(error),
+            Ok(()) if push == Push::Last => self.state = State::Complete,
+            Ok(()) => {}
+        }
+        result
+    }
+
+    /// Sends a part of a file that cannot be opened again, through memory. The descriptor's position stays.
+    fn copy_file(
+        &mut self,
+        file: BorrowedFd<'_>,
+        part: Part,
+        push: Push,
+    ) -> Result<u64, WriteError> {
+        const AT_ONCE: u64 = 64 * 1024;
+        let Ok(own) = file.try_clone_to_owned() else { return Err(WriteError::Refused) };
+        let own = std::fs::File::from(own);
+        let mut buffer = vec![0; part.length.min(AT_ONCE) as usize];
+        let mut sent = 0;
+        while sent < part.length {
+            let most = (part.length - sent).min(AT_ONCE) as usize;
+            let read = own.read_at(&mut buffer[..most], part.offset + sent);
+            let Ok(count @ 1..) = read else { break };
+            let result = self.output.pass(&buffer[..count], End::Flush);
+            self.passed(result, Push::Flush)?;
+            sent += count as u64;
+        }
+        if push == Push::Last && sent == part.length {
+            self.write(b"", Push::Last)?;
+        }
+        Ok(sent)
+    }
+}
+
+/// What follows the bytes, in httpd's terms.
+fn end_of(push: Push) -> End {
+    match push {
+        Push::Hold => End::Open,
+        Push::Flush => End::Flush,
+        Push::Last => End::FlushedStream,
+    }
+}
+
+impl Exchange for HttpdExchange<'_, '_> {
+    fn head(&self) -> Head<'_> {
+        let request = self.request();
+        let script = self.call.script();
+        Head {
+            id: self.id.into(),
+            script: Script {
+                path: script.into(),
+                resource: script.into(),
+                callable: self.callable.into(),
+                modified: request.modified(),
+                reloading: self.call.meant.script_reloading,
+            },
+            group: self.group,
+            variables: Slice::new(self.variables.all()),
+            scheme: self.scheme,
+            body: self.body,
+            header_only: request.header_only(),
+            clocks: Clocks { request_start: request.time(), ..Clocks::default() },
+        }
+    }
+
+    fn read(&mut self, most: usize, sink: &mut dyn FnMut(&[u8])) -> Result<usize, ReadError> {
+        self.input.read(most, sink)
+    }
+
+    fn start(&mut self, answer: &Answer<'_>) -> Result<(), WriteError> {
+        if self.state != State::Unstarted || self.input.has_answered() {
+            return self.check();
+        }
+        self.request().record_answer(answer);
+        self.state = State::Started;
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8], push: Push) -> Result<(), WriteError> {
+        self.check()?;
+        if bytes.is_empty() && push == Push::Hold {
+            return Ok(());
+        }
+        let result = self.output.pass(bytes, end_of(push));
+        self.passed(result, push)
+    }
+
+    fn send_file(
+        &mut self,
+        file: BorrowedFd<'_>,
+        part: Part,
+        push: Push,
+    ) -> Result<u64, WriteError> {
+        self.check()?;
+        let there = |part: Part| match process::file_size(file) {
+            Some(size) => part.length.min(size.saturating_sub(part.offset)),
+            None => 0,
+        };
+        let length = there(part);
+        if length == 0 {
+            if push != Push::Hold && part.length == 0 {
+                self.write(b"", push)?;
+            }
+            return Ok(0);
+        }
+        let clamped = Part { length, ..part };
+        // An answer that falls short must not be ended as if it were whole.
+        let push = if length == part.length { push } else { Push::Flush };
+        let sendfile = self.call.meant.enable_sendfile;
+        match self.output.pass_file(file, clamped, sendfile, end_of(push)) {
+            Some(result) => self.passed(result, push)?,
+            None => return self.copy_file(file, clamped, push),
+        }
+        // The file may have been cut while it was being sent.
+        Ok(there(clamped))
+    }
+
+    fn note(&mut self, record: &Record<'_>) {
+        self.call.note(record);
+    }
+
+    fn look_up(&self, what: LookUp<'_>) -> Option<Found<'_>> {
+        match what {
+            LookUp::Tls => Some(Found::Flag(process::is_tls(self.request()))),
+            LookUp::TlsVariable(name) => {
+                process::tls_variable(self.request(), name).map(Found::Text)
+            }
+            LookUp::Logged(level) => Some(Found::Flag(self.request().logs(level))),
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The Python that is configured: found while the configuration is read, so that `httpd -t` says what is missing, and
+//! loaded by the children. The interpreter itself is asked where it lies; nothing is guessed from names of directories.
+
+use crate::httpd::process;
+use exchange::Code;
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The Python that is used when `WSGIPythonHome` is not given: the one this module was built with.
+const DEFAULT: &str = env!("RUSTGI_PYTHON");
+
+/// The oldest Python that there can be an engine for.
+const OLDEST: (u32, u32) = (3, 10);
+
+/// What the interpreter is asked. Each answer is a line; paths as bytes, since a path need not be text.
+const QUESTION: &str = r"
+import os, sys, sysconfig
+def say(*values):
+    sys.stdout.buffer.write(b'\0'.join(os.fsencode(str(value)) for value in values) + b'\n')
+of = lambda name: sysconfig.get_config_var(name) or ''
+say('version', *sys.version_info[:3])
+say('program', sys.executable)
+say('venv', int(sys.prefix != sys.base_prefix))
+say('suffix', of('EXT_SUFFIX'))
+say('site', sysconfig.get_path('platlib'), sysconfig.get_path('purelib'))
+names = [of('INSTSONAME'), of('LDLIBRARY'), 'libpython%s.so.1.0' % of('LDVERSION')]
+places = [os.path.join(of('LIBDIR'), of('MULTIARCH')), of('LIBDIR'), os.path.join(sys.base_prefix, 'lib'), of('LIBPL')]
+say('libraries', *[os.path.join(p, n) for n in names if '.so' in n for p in places if p])
+";
+
+/// A Python that can be loaded, and the engine for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installation {
+    /// Its executable.
+    pub program: PathBuf,
+    /// What Python's own home is to be; empty if it finds that by itself.
+    pub home: PathBuf,
+    /// Its shared library.
+    pub library: PathBuf,
+    /// The engine built for it.
+    pub engine: PathBuf,
+    /// `3.11`
+    pub version: String,
+}
+
+/// Why there is none.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// What happened.
+    pub code: Code,
+    /// The particulars, and what to do.
+    pub text: String,
+}
+
+/// What an interpreter says of itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Facts {
+    version: Vec<u32>,
+    program: PathBuf,
+    is_venv: bool,
+    suffix: String,
+    site: Vec<PathBuf>,
+    libraries: Vec<PathBuf>,
+}
+
+impl Facts {
+    fn read(output: &[u8]) -> Option<Facts> {
+        let mut facts = Facts::default();
+        for line in output.split(|&byte| byte == b'\n') {
+            let mut values = line.split(|&byte| byte == 0);
+            let name = values.next()?;
+            let path = |value: &[u8]| PathBuf::from(OsStr::from_bytes(value));
+            let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+            match name {
+                b"version" => facts.version = values.filter_map(|n| text(n).parse().ok()).collect(),
+                b"program" => facts.program = path(values.next()?),
+                b"venv" => facts.is_venv = values.next()? == b"1",
+                b"suffix" => facts.suffix = text(values.next()?),
+                b"site" => facts.site = values.map(path).collect(),
+                b"libraries" => facts.libraries = values.map(path).collect(),
+                _ => {}
+            }
+        }
+        let complete =
+            facts.version.len() == 3 && !facts.suffix.is_empty() && !facts.site.is_empty();
+        complete.then_some(facts)
+    }
+
+    fn version(&self) -> String {
+        format!("{}.{}", self.version[0], self.version[1])
+    }
+}
+
+/// Finds the Python of `WSGIPythonHome`, or the one this module was built with, and its engine.
+///
+/// # Errors
+/// The interpreter cannot be run, has no shared library, or there is no engine for it.
+pub fn find(home: Option<&[u8]>) -> Result<Installation, Unusable> {
+    let program = executable(home)?;
+    let facts = ask(&program)?;
+    let version = facts.version();
+    if (facts.version[0], facts.version[1]) < OLDEST {
+        let text = format!(
+            "{} is Python {version}; {}.{} or later is needed",
+            program.display(),
+            OLDEST.0,
+            OLDEST.1
+        );
+        return Err(Unusable { code: Code::InterpreterRefused, text });
+    }
+    let library = facts.libraries.iter().find(|library| library.is_file()).cloned();
+    let Some(library) = library else {
+        return Err(Unusable { code: Code::LibpythonMissing, text: no_library(&program, &facts) });
+    };
+    let places = engine_places(&facts);
+    let Some(engine) = places.iter().find(|place| place.is_file()).cloned() else {
+        return Err(Unusable {
+            code: Code::EngineMissing,
+            text: no_engine(&program, &facts, &places),
+        });
+    };
+    // A virtual environment finds its base installation by itself, from the place of its executable.
+    let own_home = home.filter(|_| !facts.is_venv).unwrap_or_default();
+    Ok(Installation {
+        program: if facts.program.as_os_str().is_empty() { program } else { facts.program },
+        home: PathBuf::from(OsStr::from_bytes(own_home)),
+        library,
+        engine,
+        version,
+    })
+}
+
+fn executable(home: Option<&[u8]>) -> Result<PathBuf, Unusable> {
+    let Some(home) = home else { return Ok(PathBuf::from(DEFAULT)) };
+    let home = Path::new(OsStr::from_bytes(home));
+    let candidates = ["bin/python3", "bin/python"].map(|name| home.join(name));
+    candidates.iter().find(|candidate| candidate.is_file()).cloned().ok_or_else(|| Unusable {
+        code: Code::InterpreterRefused,
+        text: format!(
+            "WSGIPythonHome '{}' is no Python installation or virtual environment: there is no bin/python3 in it. It is \
+             the directory that sys.prefix names in the Python to be used: python3 -c 'import sys; print(sys.prefix)'",
+            home.display()
+        ),
+    })
+}
+
+/// Runs the interpreter and reads what it says of itself. It runs as a child would: a virtual environment may belong
+/// to somebody who must not become the user that httpd is started by.
+fn ask(program: &Path) -> Result<Facts, Unusable> {
+    let refused = |why: String| Unusable {
+        code: Code::InterpreterRefused,
+        text: format!(
+            "{} cannot be run: {why}. Install Python (apt-get install python3), or name its directory with \
+             WSGIPythonHome",
+            program.display()
+        ),
+    };
+    let mut command = Command::new(program);
+    command.args(["-I", "-c", QUESTION]).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.stderr(Stdio::piped()).current_dir("/");
+    let (user, group) = process::child_identity();
+    if process::is_superuser() && user != 0 {
+        command.uid(user).gid(group);
+    }
+    let mut child = command.spawn().map_err(|error| refused(error.to_string()))?;
+    let output = read_within(&mut child, PATIENCE);
+    // It has ended, or is to end now.
+    let _ = child.kill();
+    let status = child.wait().map_err(|error| refused(error.to_string()))?;
+    let output = output.map_err(|error| refused(error.to_string()))?;
+    Facts::read(&output).ok_or_else(|| {
+        let said = child.stderr.and_then(last_line).unwrap_or_default();
+        refused(format!("it ended with {status} {said}").trim_end().to_owned())
+    })
+}
+
+/// How long an interpreter may take to say where it lies.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// What the child writes until it closes its output, if it does so in time.
+fn read_within(
+    child: &mut std::process::Child,
+    time: std::time::Duration,
+) -> std::io::Result<Vec<u8>> {
+    use std::io::{Error, ErrorKind, Read};
+    let until = std::time::Instant::now() + time;
+    let mut pipe = child.stdout.take().ok_or(ErrorKind::BrokenPipe)?;
+    let mut output = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let left = until.saturating_duration_since(std::time::Instant::now());
+        if left.is_zero() || !process::wait_readable(pipe.as_fd(), left) {
+            return Err(Error::new(ErrorKind::TimedOut, format!("it said nothing for {time:?}")));
+        }
+        match pipe.read(&mut buffer)? {
+            0 => return Ok(output),
+            count => output.extend_from_slice(&buffer[..count]),
+        }
+    }
+}
+
+fn last_line(mut stderr: std::process::ChildStderr) -> Option<String> {
+    use std::io::Read;
+    let mut said = Vec::new();
+    stderr.by_ref().take(64 * 1024).read_to_end(&mut said).ok()?;
+    let said = String::from_utf8_lossy(&said);
+    said.lines().rfind(|line| !line.is_empty()).map(|line| format!("({line})"))
+}
+
+/// Where an engine for this Python may lie, in the order in which it is looked for.
+fn engine_places(facts: &Facts) -> Vec<PathBuf> {
+    let name = format!("_rustgi{}", facts.suffix);
+    let mut places: Vec<PathBuf> = facts.site.iter().map(|site| site.join(&name)).collect();
+    places.dedup();
+    if let Some(module) = process::module_file() {
+        places.push(module.with_file_name("rustgi").join(&name));
+    }
+    places
+}
+
+fn no_library(program: &Path, facts: &Facts) -> String {
+    let version = facts.version();
+    let searched = list(&facts.libraries);
+    format!(
+        "{} is Python {version} without a shared library (looked for {searched}). Install it: apt-get install \
+         libpython{version}, dnf install python{version}-libs, or build Python with --enable-shared",
+        program.display()
+    )
+}
+
+fn no_engine(program: &Path, facts: &Facts, places: &[PathBuf]) -> String {
+    let version = facts.version();
+    let searched = list(places);
+    format!(
+        "there is no mod_rustgi engine for Python {version} ({}); looked for {searched}. Build it, in mod_rustgi's \
+         directory: make install PYTHON={}",
+        program.display(),
+        program.display()
+    )
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    if paths.is_empty() {
+        return "nothing: it names none".to_owned();
+    }
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interpreter_is_known_by_what_it_says() {
+        let said = b"version\x003\x0011\x002\nprogram\0/v\xffenv/bin/python3\nvenv\x001\nsuffix\0.cpython-311.so\n\
+            site\0/v/lib\0/v/lib\nlibraries\0/usr/lib/libpython3.11.so.1.0\n";
+        let facts = Facts::read(said).unwrap();
+        assert_eq!(facts.version(), "3.11");
+        assert!(facts.is_venv);
+        assert_eq!(facts.program, Path::new(OsStr::from_bytes(b"/v\xffenv/bin/python3")));
+        assert_eq!(facts.libraries.len(), 1);
+        assert_eq!(Facts::read(b"hello\n"), None);
+        assert_eq!(Facts::read(b""), None);
+    }
+}
