@@ -36,6 +36,7 @@ pub struct Builder {
     pub(super) tls: bool,
     pub(super) expected_in_log: Vec<String>,
     pub(super) files_may_stay_open: bool,
+    module: PathBuf,
     pub(super) environment: Vec<(String, String)>,
     loaded: Vec<String>,
     config: String,
@@ -67,6 +68,7 @@ impl Builder {
             tls: false,
             expected_in_log: Vec::new(),
             files_may_stay_open: false,
+            module: Installation::get().module.clone(),
             environment: Vec::new(),
             loaded: Vec::new(),
             config: String::new(),
@@ -90,6 +92,26 @@ impl Builder {
     /// Writes a file, named from the server's own directory, before the start.
     pub fn file(mut self, name: &str, content: impl AsRef<[u8]>) -> Builder {
         self.files.push((PathBuf::from(name), content.as_ref().to_vec()));
+        self
+    }
+
+    /// Writes a directory of `tests/apps`, with everything in it, to another, named from the server's own directory.
+    pub fn tree(mut self, from: &str, to: &str) -> Builder {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("apps").join(from);
+        for entry in fs::read_dir(&from).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            let below = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap();
+            let to = format!("{to}/{name}");
+            if name == "__pycache__" {
+                continue;
+            }
+            self = if path.is_dir() {
+                self.tree(below.strip_prefix("apps").unwrap().to_str().unwrap(), &to)
+            } else {
+                self.file(&to, fs::read(&path).unwrap())
+            };
+        }
         self
     }
 
@@ -162,6 +184,14 @@ impl Builder {
         self
     }
 
+    /// Loads a copy of the module that has no engine beside it.
+    pub fn without_engine(mut self) -> Builder {
+        let alone = self.root().join("run/mod_rustgi.so");
+        fs::copy(&self.module, &alone).unwrap();
+        self.module = alone;
+        self
+    }
+
     /// Starts it, and waits until it takes requests.
     #[track_caller]
     pub fn start(self) -> Server {
@@ -231,7 +261,7 @@ impl Builder {
         for name in names.into_iter().chain(self.loaded.iter().map(String::as_str)) {
             text.push_str(&httpd.load_line(name));
         }
-        writeln!(text, "LoadModule wsgi_module \"{}\"", httpd.module.display()).unwrap();
+        writeln!(text, "LoadModule wsgi_module \"{}\"", self.module.display()).unwrap();
         text.push_str(&self.processes());
         if nix::unistd::geteuid().is_root() && self.identity == Identity::Whoever {
             let (user, group) = ordinary_user();

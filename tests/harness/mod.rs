@@ -6,18 +6,24 @@
 //! | [`Builder`] | a configuration in the making | `builder.rs` |
 //! | [`Server`] | one private httpd, from its start to the checks after its end | `server.rs` |
 //! | [`Connection`], [`Response`] | a client that sees every byte | `client.rs` |
+//! | [`Visitor`] | a client with cookies and forms | `visitor.rs` |
+//! | [`Venv`] | the Python that has the frameworks | `venv.rs` |
 //! | `watch` | what is looked at after every server: log, processes, open files | `watch.rs` |
 
 mod builder;
 mod client;
 mod installation;
 mod server;
+mod venv;
+mod visitor;
 mod watch;
 
 pub use builder::{Builder, Identity, Mpm};
 pub use client::{Connection, Framing, Response, request};
-pub use installation::Installation;
+pub use installation::{Installation, open_to_everybody};
 pub use server::Server;
+pub use venv::{Venv, run};
+pub use visitor::{Field, Visitor, quote};
 
 use std::time::{Duration, Instant};
 

@@ -1,14 +1,22 @@
 //! One topic a file. The names of the tests are sentences that hold.
 
+mod directives;
 mod environ;
 mod failures;
 mod file_wrapper;
 mod filters;
+mod frameworks;
+mod frameworks_django;
+mod frameworks_small;
 mod harness;
 mod input;
+mod interpreters;
 mod lifecycle;
+mod loading;
+mod logging;
 mod mounting;
 mod responses;
+mod restrictions;
 mod start_response;
 
 use crate::harness::{Response, Server};
