@@ -63,10 +63,10 @@ impl AnswerHead {
         if name.is_empty() {
             return Err("header name must not be empty");
         }
-        if !name.iter().copied().all(is_token) {
+        if !all_are(TOKEN, name) {
             return Err("header name must be a token: letters, digits and !#$%&'*+-.^_`|~");
         }
-        if value.iter().any(|&byte| byte != b'\t' && byte.is_ascii_control()) {
+        if !all_are(VALUE, value) {
             return Err("header value must not contain control characters");
         }
         if name.eq_ignore_ascii_case(b"Content-Length") {
@@ -125,8 +125,33 @@ impl AnswerHead {
     }
 }
 
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+/// What a byte may be part of.
+const KINDS: [u8; 256] = {
+    let mut kinds = [VALUE; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        if (byte as u8).is_ascii_control() && byte as u8 != b'\t' {
+            kinds[byte] = 0;
+        }
+        if (byte as u8).is_ascii_alphanumeric() {
+            kinds[byte] |= TOKEN;
+        }
+        byte += 1;
+    }
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut other = 0;
+    while other < others.len() {
+        kinds[others[other] as usize] |= TOKEN;
+        other += 1;
+    }
+    kinds
+};
+const TOKEN: u8 = 1;
+const VALUE: u8 = 2;
+
+/// Whether every byte may be part of that kind of text.
+fn all_are(kind: u8, bytes: &[u8]) -> bool {
+    bytes.iter().fold(kind, |kinds, &byte| kinds & KINDS[byte as usize]) == kind
 }
 
 /// How far an answer has come.

@@ -70,8 +70,8 @@ impl Bundle {
     #[cfg(not(Py_GIL_DISABLED))]
     fn is_ours_alone(&self, attached: &Attached) -> bool {
         let count = |kept: &Kept| kept.get(attached).count();
-        count(&self.input) == 1
-            && count(&self.errors) == 1
+        count(&self.input) == 2 // the template of environ holds it
+            && count(&self.errors) == 2 // as above
             && count(&self.log) == 2 // `errors` writes to it
             && count(&self.start_response) == 1
             && count(&self.adapter) == 2 // `start_response` is bound to it

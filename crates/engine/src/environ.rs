@@ -1,69 +1,161 @@
-//! The environ of one request (PEP 3333, "environ Variables"): a copy of the interpreter's constants, the carrier's
-//! variables, and the objects of the request.
+//! The environ of one request (PEP 3333, "environ Variables").
+//!
+//! Most of it is the same as in the request before on the same thread: the constants of the interpreter, the server's
+//! names and addresses, often every header of the same client. So the variables are kept in a template; what differs
+//! is changed there, what is missing is taken out, and environ is a copy of it.
 
-use crate::bundle::Bundle;
 use crate::py::{Attached, Kept, Object, Py};
-use crate::seat::{Seat, thread_id};
+use crate::seat::thread_id;
 use crate::state::State;
 use exchange::{Head, Known, Scheme, Variable};
 use std::time::SystemTime;
 
-/// Makes the environ of a request.
-pub fn make<'a>(
-    attached: &'a Attached,
-    seat: &mut Seat,
-    state: &'static State,
-    head: &Head<'_>,
-    bundle: &Bundle,
-) -> Py<Object<'a>> {
-    let environ = state.base.get(attached).dict_copy()?;
-    let names = &state.names;
-    for variable in head.variables.get() {
-        match variable.slot() {
-            Some(known) => {
-                let value = known_value(attached, seat, state, known, variable.value())?;
-                environ.dict_set(state.known[known as usize].get(attached), value)?;
-            }
-            None => set_other(attached, &environ, variable)?,
-        }
-    }
-    let scheme = match head.scheme {
-        Scheme::Http => &names.http,
-        Scheme::Https => &names.https,
-    };
-    let put = |key: &Kept, value: &Object<'_>| environ.dict_set(key.get(attached), value);
-    put(&names.url_scheme, scheme.get(attached))?;
-    put(&names.input, bundle.input.get(attached))?;
-    put(&names.errors, bundle.errors.get(attached))?;
-    put(&names.thread_id, &attached.int(i64::from(thread_id()))?)?;
-    put(&names.request_start, &attached.float(seconds(head.clocks.request_start))?)?;
-    put(&names.application_start, &attached.float(now())?)?;
-    Ok(environ)
+/// Environ as the request before had it, without what no two requests share.
+pub struct Template {
+    dict: Kept,
+    /// The last value of each variable that has a number, also of those that are not in `dict` now.
+    values: [Option<Kept>; Known::COUNT],
+    /// The request in which each of them was last seen, counted from 1.
+    seen: [u64; Known::COUNT],
+    /// Whether each of them is in `dict`.
+    there: [bool; Known::COUNT],
+    /// How many of them are.
+    count: usize,
+    request: u64,
+    scheme: Option<Scheme>,
+    /// An environ is being made. Stays so if that fails, as `dict` is then half the one and half the other.
+    unfinished: bool,
 }
 
-/// A value that was not seen last time on this thread is made and remembered; most are the same as last time.
-fn known_value<'s>(
-    attached: &'s Attached,
-    seat: &'s mut Seat,
-    state: &'static State,
-    known: Known,
-    value: &[u8],
-) -> Py<&'s Object<'s>> {
-    if value.is_empty() {
-        return Ok(state.names.empty.get(attached));
+impl Template {
+    /// The template for the requests of this thread.
+    pub fn new(attached: &Attached, state: &State) -> Py<Template> {
+        let dict = state.base.get(attached).dict_copy()?;
+        let id = attached.int(i64::from(thread_id()))?;
+        dict.dict_set(state.names.thread_id.get(attached), &id)?;
+        Ok(Template {
+            dict: Kept::new(dict),
+            values: [const { None }; Known::COUNT],
+            seen: [0; Known::COUNT],
+            there: [false; Known::COUNT],
+            count: 0,
+            request: 0,
+            scheme: None,
+            unfinished: false,
+        })
     }
-    let remembered = &mut seat.values[known as usize];
-    let same =
-        remembered.as_ref().is_some_and(|kept| kept.get(attached).latin1_bytes() == Some(value));
-    if !same {
-        let made = if known.is_path() { attached.path(value)? } else { attached.latin1(value)? };
-        if let Some(kept) = remembered.replace(Kept::new(made)) {
+
+    /// Gives it back, unless making an environ failed half way.
+    pub fn when_sound(self, attached: &Attached) -> Option<Template> {
+        if !self.unfinished {
+            return Some(self);
+        }
+        for kept in self.values.into_iter().flatten().chain([self.dict]) {
             drop(kept.release(attached));
         }
+        None
     }
-    match remembered {
-        Some(kept) => Ok(kept.get(attached)),
-        None => unreachable!("just remembered"),
+
+    /// Puts in the streams of the requests to come.
+    pub fn set_streams(
+        &mut self,
+        attached: &Attached,
+        state: &State,
+        input: &Object<'_>,
+        errors: &Object<'_>,
+    ) -> Py<()> {
+        let dict = self.dict.get(attached);
+        dict.dict_set(state.names.input.get(attached), input)?;
+        dict.dict_set(state.names.errors.get(attached), errors)
+    }
+
+    /// Makes the environ of a request.
+    pub fn environ<'a>(
+        &mut self,
+        attached: &'a Attached,
+        state: &State,
+        head: &Head<'_>,
+    ) -> Py<Object<'a>> {
+        self.request += 1;
+        self.unfinished = true;
+        let mut seen = 0;
+        let mut others = false;
+        for variable in head.variables.get() {
+            match variable.slot() {
+                Some(known) => {
+                    self.set(attached, state, known, variable.value())?;
+                    seen += 1;
+                }
+                None => others = true,
+            }
+        }
+        self.remove_unseen(attached, state, seen)?;
+        self.set_scheme(attached, state, head.scheme)?;
+
+        self.unfinished = false;
+
+        let environ = self.dict.get(attached).dict_copy()?;
+        if others {
+            for variable in head.variables.iter().filter(|variable| variable.slot().is_none()) {
+                set_other(attached, &environ, variable)?;
+            }
+        }
+        let names = &state.names;
+        let request_start = attached.float(seconds(head.clocks.request_start))?;
+        environ.dict_set(names.request_start.get(attached), &request_start)?;
+        environ.dict_set(names.application_start.get(attached), &attached.float(now())?)?;
+        Ok(environ)
+    }
+
+    fn set(&mut self, attached: &Attached, state: &State, known: Known, value: &[u8]) -> Py<()> {
+        let slot = known as usize;
+        self.seen[slot] = self.request;
+        // Characters of a path are not its bytes where it is not ASCII.
+        let same = (!known.is_path() || value.is_ascii())
+            && self.values[slot]
+                .as_ref()
+                .is_some_and(|kept| kept.get(attached).latin1_bytes() == Some(value));
+        if same && self.there[slot] {
+            return Ok(());
+        }
+        if !same {
+            let made =
+                if known.is_path() { attached.path(value)? } else { attached.latin1(value)? };
+            if let Some(before) = self.values[slot].replace(Kept::new(made)) {
+                drop(before.release(attached));
+            }
+        }
+        let Some(value) = &self.values[slot] else { unreachable!("the value was just made") };
+        self.count += usize::from(!std::mem::replace(&mut self.there[slot], true));
+        self.dict.get(attached).dict_set(state.known[slot].get(attached), value.get(attached))
+    }
+
+    /// Takes out what the request before had and this one, which has `seen` variables with a number, has not.
+    fn remove_unseen(&mut self, attached: &Attached, state: &State, seen: usize) -> Py<()> {
+        if self.count == seen {
+            return Ok(());
+        }
+        for slot in 0..Known::COUNT {
+            if self.there[slot] && self.seen[slot] != self.request {
+                self.there[slot] = false;
+                self.count -= 1;
+                self.dict.get(attached).dict_remove(state.known[slot].get(attached))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_scheme(&mut self, attached: &Attached, state: &State, scheme: Scheme) -> Py<()> {
+        if self.scheme == Some(scheme) {
+            return Ok(());
+        }
+        self.scheme = Some(scheme);
+        let names = &state.names;
+        let value = match scheme {
+            Scheme::Http => &names.http,
+            Scheme::Https => &names.https,
+        };
+        self.dict.get(attached).dict_set(names.url_scheme.get(attached), value.get(attached))
     }
 }
 

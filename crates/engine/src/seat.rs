@@ -2,10 +2,9 @@
 //! while it is attached to that interpreter; never freed, as its thread lives as long as the process.
 
 use crate::bundle::Bundle;
+use crate::environ::Template;
 use crate::interpreter::Interpreter;
-use crate::py::Kept;
 use crate::script::Script;
-use exchange::Known;
 use pyo3_ffi as ffi;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,8 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub struct Seat {
     /// The interpreter.
     pub interpreter: &'static Interpreter,
-    /// The last value of each known variable, as bytes in a `str`: most requests of a connection repeat most of them.
-    pub values: [Option<Kept>; Known::COUNT],
+    /// The environ of the last request.
+    pub template: Option<Template>,
     /// The Python objects of the last request, if the application kept none of them.
     pub bundle: Option<Bundle>,
     /// The script that was run last.
@@ -24,13 +23,7 @@ pub struct Seat {
 
 impl Seat {
     pub(crate) fn new(interpreter: &'static Interpreter, state: *mut ffi::PyThreadState) -> Seat {
-        Seat {
-            interpreter,
-            values: [const { None }; Known::COUNT],
-            bundle: None,
-            script: None,
-            state,
-        }
+        Seat { interpreter, template: None, bundle: None, script: None, state }
     }
 
     pub(crate) fn state(&self) -> *mut ffi::PyThreadState {

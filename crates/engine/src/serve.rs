@@ -4,6 +4,7 @@
 use crate::adapter::send;
 use crate::answering::AnswerHead;
 use crate::bundle::Bundle;
+use crate::environ::Template;
 use crate::file_wrapper::File;
 use crate::host::Host;
 use crate::py::{Attached, Kind, Object, Py, Raised, raise, take_exception};
@@ -11,7 +12,7 @@ use crate::request::Request;
 use crate::script::{SCRIPT_RUNNING, Script};
 use crate::seat::Seat;
 use crate::state::State;
-use crate::{attach, environ, log, report, startup};
+use crate::{attach, log, report, startup};
 use exchange::{Code, Exchange, Failure, Head, Level, Outcome, Part, Push, WriteError};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -76,40 +77,56 @@ fn unsent(error: WriteError) -> Outcome {
 
 fn in_python(attached: &Attached, seat: &mut Seat, exchange: &mut dyn Exchange) -> Ending {
     let state = seat.interpreter.state();
-    let bundle = match seat.bundle.take() {
-        Some(bundle) => bundle,
-        None => match Bundle::new(attached, state, seat.interpreter) {
-            Ok(bundle) => bundle,
-            Err(raised) => {
-                report::process(attached, &state.setup, raised, Code::InterpreterUnavailable, "");
-                return Ending::Over(Outcome::Unanswered(Code::InterpreterUnavailable.into()));
-            }
-        },
+    let (bundle, mut template) = match prepare(attached, seat, state) {
+        Ok(prepared) => prepared,
+        Err(raised) => {
+            report::process(attached, &state.setup, raised, Code::InterpreterUnavailable, "");
+            return Ending::Over(Outcome::Unanswered(Code::InterpreterUnavailable.into()));
+        }
     };
     let request = Arc::clone(&bundle.request);
     let ending = request.lease.lend(attached, exchange, |head| {
         bundle.begin(attached, head.header_only, head.body);
         log::serving(&request, || {
-            let ending = run(attached, seat, state, &head, &bundle);
+            let ending = run(attached, seat, &mut template, &head, &bundle);
             log::finish_line(attached, &request);
             ending
         })
     });
-    drop(request);
     seat.bundle = bundle.end(attached);
+    seat.template = template.when_sound(attached);
     ending
+}
+
+/// The objects of the request before and the template of its environ, or new ones.
+fn prepare(attached: &Attached, seat: &mut Seat, state: &State) -> Py<(Bundle, Template)> {
+    let mut template = match seat.template.take() {
+        Some(template) => template,
+        None => Template::new(attached, state)?,
+    };
+    let bundle = match seat.bundle.take() {
+        Some(bundle) => bundle,
+        None => {
+            let bundle = Bundle::new(attached, state, seat.interpreter)?;
+            let (input, errors) = (bundle.input.get(attached), bundle.errors.get(attached));
+            template.set_streams(attached, state, input, errors)?;
+            bundle
+        }
+    };
+    Ok((bundle, template))
 }
 
 /// Runs the application and sends what it produces.
 fn run(
     attached: &Attached,
     seat: &mut Seat,
-    state: &'static State,
+    template: &mut Template,
     head: &Head<'_>,
     bundle: &Bundle,
 ) -> Ending {
     let request = &*bundle.request;
     let interpreter = seat.interpreter;
+    let state = interpreter.state();
     let script = match interpreter.scripts.find(attached, &head.script, seat.script) {
         Ok(script) => script,
         Err(raised) => {
@@ -124,7 +141,8 @@ fn run(
         Err(code) => return Ending::Over(Outcome::Unanswered(code.into())),
     };
     let call = Call { attached, state, request, script };
-    let result = environ::make(attached, seat, state, head, bundle)
+    let result = template
+        .environ(attached, state, head)
         .and_then(|environ| application.call([&environ, bundle.start_response.get(attached)]));
     match result {
         Ok(result) => call.answer(&result),

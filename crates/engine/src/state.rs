@@ -52,7 +52,6 @@ pub struct Names {
     pub write: Kept,
     pub http: Kept,
     pub https: Kept,
-    pub empty: Kept,
 }
 
 /// Functions of `setup.py`.
@@ -189,7 +188,6 @@ impl Names {
             write: keep(attached, "write")?,
             http: keep(attached, "http")?,
             https: keep(attached, "https")?,
-            empty: keep(attached, "")?,
         })
     }
 }

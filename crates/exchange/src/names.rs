@@ -1,8 +1,6 @@
 //! Environ names that have a number. A carrier that knows a name sends its number, and a gateway that has made the
 //! key once never makes it again. The numbers are part of the interface: append, and raise [`crate::abi::VERSION`].
 
-use std::sync::LazyLock;
-
 macro_rules! known {
     ($($id:ident = $name:literal),* $(,)?) => {
         /// A name of environ that both sides know.
@@ -103,19 +101,45 @@ known! {
     ConnectionId = "mod_wsgi.connection_id",
 }
 
-/// The longest header name (`Upgrade-Insecure-Requests`) among the known ones is shorter than this.
-const LONGEST: usize = 32;
-
-/// The known `HTTP_*` names by the length of the header's name.
-static BY_LENGTH: LazyLock<[Vec<Known>; LONGEST]> = LazyLock::new(|| {
-    let mut table = [const { Vec::new() }; LONGEST];
-    for &known in Known::ALL {
-        if let Some(rest) = known.name().strip_prefix("HTTP_") {
-            table[rest.len()].push(known);
-        }
+/// What a byte of a header's name is in a variable's name; 0 for one that no known name has.
+const FOLDED: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match byte as u8 {
+            b'-' => b'_',
+            b'_' => 0,
+            other => other.to_ascii_uppercase(),
+        };
+        byte += 1;
     }
     table
-});
+};
+
+/// The known `HTTP_*` names, each at its [`place`] or, if that was taken, at the next free one.
+const BY_HEADER: [Option<Known>; PLACES] = {
+    let mut table = [None; PLACES];
+    let mut at = 0;
+    while at < Known::COUNT {
+        if let [b'H', b'T', b'T', b'P', b'_', header @ ..] = Known::NAMES[at].as_bytes() {
+            let mut free = place(header.len(), header[0], header[header.len() - 1]);
+            while table[free].is_some() {
+                free = (free + 1) % PLACES;
+            }
+            table[free] = Some(Known::ALL[at]);
+        }
+        at += 1;
+    }
+    table
+};
+
+/// More than four times as many as there are names, so that few share a place.
+const PLACES: usize = 256;
+
+/// Where a name is looked for first, by its length and its ends.
+const fn place(length: usize, first: u8, last: u8) -> usize {
+    (length * 5 + first as usize * 11 + last as usize * 3) % PLACES
+}
 
 impl Known {
     /// How many there are.
@@ -133,14 +157,16 @@ impl Known {
 
     /// The `HTTP_*` name of a request header, if it has a number: `Accept-Language` is [`Known::HttpAcceptLanguage`].
     pub fn of_header(header: &[u8]) -> Option<Known> {
-        BY_LENGTH.get(header.len())?.iter().copied().find(|known| {
+        let fold = |byte: &u8| FOLDED[usize::from(*byte)];
+        let mut at = place(header.len(), fold(header.first()?), fold(header.last()?));
+        while let Some(known) = BY_HEADER[at] {
             let name = &known.name().as_bytes()["HTTP_".len()..];
-            name.iter().zip(header).all(|(&n, &h)| match h {
-                b'-' => n == b'_',
-                b'_' => false,
-                _ => n == h.to_ascii_uppercase(),
-            })
-        })
+            if name.len() == header.len() && name.iter().zip(header).all(|(n, h)| *n == fold(h)) {
+                return Some(known);
+            }
+            at = (at + 1) % PLACES;
+        }
+        None
     }
 
     /// Whether the value is a path, decoded as the file system's names are, not as latin-1.
@@ -168,6 +194,7 @@ mod tests {
         assert_eq!(Known::of_header(b"X-Real-IP"), Some(Known::HttpXRealIp));
         assert_eq!(Known::of_header(b"Accept_Language"), None);
         assert_eq!(Known::of_header(b"X-Unheard-Of"), None);
+        assert_eq!(Known::of_header(b"H\0st"), None);
         assert_eq!(Known::of_header(b""), None);
         assert_eq!(Known::of_header(&[b'x'; 4096]), None);
     }
