@@ -106,7 +106,8 @@ fn port(request: Request<'_>) -> u16 {
     }
 }
 
-fn decimal(mut number: u16, digits: &mut [u8; 5]) -> &[u8] {
+/// A number in decimal.
+pub fn decimal(mut number: u16, digits: &mut [u8; 5]) -> &[u8] {
     let mut start = digits.len();
     loop {
         start -= 1;

@@ -147,6 +147,18 @@ impl<'c, 'r> HttpdExchange<'c, 'r> {
         result
     }
 
+    /// What follows the bytes, in httpd's terms. An answer of one piece goes out with its end in one system call. At
+    /// the end of a chunked one there is a last chunk still to come, behind whatever flushes: httpd sends it with the
+    /// end of the request, at once.
+    fn end(&self, push: Push) -> End {
+        match push {
+            Push::Hold => End::Open,
+            Push::Flush => End::Flush,
+            Push::Last if self.output.has_passed() => End::Stream,
+            Push::Last => End::FlushedStream,
+        }
+    }
+
     /// Sends a part of a file that cannot be opened again, through memory. The descriptor's position stays.
     fn copy_file(
         &mut self,
@@ -171,15 +183,6 @@ impl<'c, 'r> HttpdExchange<'c, 'r> {
             self.write(b"", Push::Last)?;
         }
         Ok(sent)
-    }
-}
-
-/// What follows the bytes, in httpd's terms.
-fn end_of(push: Push) -> End {
-    match push {
-        Push::Hold => End::Open,
-        Push::Flush => End::Flush,
-        Push::Last => End::FlushedStream,
     }
 }
 
@@ -223,7 +226,7 @@ impl Exchange for HttpdExchange<'_, '_> {
         if bytes.is_empty() && push == Push::Hold {
             return Ok(());
         }
-        let result = self.output.pass(bytes, end_of(push));
+        let result = self.output.pass(bytes, self.end(push));
         self.passed(result, push)
     }
 
@@ -249,7 +252,7 @@ impl Exchange for HttpdExchange<'_, '_> {
         // An answer that falls short must not be ended as if it were whole.
         let push = if length == part.length { push } else { Push::Flush };
         let sendfile = self.call.meant.enable_sendfile;
-        match self.output.pass_file(file, clamped, sendfile, end_of(push)) {
+        match self.output.pass_file(file, clamped, sendfile, self.end(push)) {
             Some(result) => self.passed(result, push)?,
             None => return self.copy_file(file, clamped, push),
         }

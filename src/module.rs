@@ -12,7 +12,6 @@ use std::ffi::{CStr, c_char, c_int};
 
 /// What `LoadModule wsgi_module` looks for. The names are mod_wsgi's, for `<IfModule mod_wsgi.c>` and `LogLevel wsgi:`.
 #[unsafe(no_mangle)]
-#[expect(non_upper_case_globals, reason = "the name is httpd's way to find it")]
 pub static mut wsgi_module: ffi::module = ffi::module {
     version: ffi::MODULE_MAGIC_NUMBER_MAJOR as c_int,
     minor_version: ffi::MODULE_MAGIC_NUMBER_MINOR as c_int,
@@ -121,7 +120,7 @@ callback! {
         main: *mut server_rec,
     ) -> c_int, else INTERNAL_ERROR; {
         // SAFETY: httpd passes the main server.
-        let python = unsafe { ServerRec::with(main, |main| python_version(main)) };
+        let python = unsafe { ServerRec::with(main, python_version) };
         // SAFETY: httpd passes the configuration's pool.
         unsafe { Pool::with(pool, |pool| add_version_components(pool, python.as_deref())) };
         ffi::OK as c_int

@@ -12,8 +12,10 @@ pub struct Directive {
     /// Where it may stand.
     pub place: Place,
     /// What it takes, as the manual writes it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reference"))]
     pub takes: &'static str,
     /// What holds without it, as it would be written; empty if nothing that can be written does.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reference"))]
     pub default: &'static str,
     /// What it does, in a sentence; httpd adds it to its own messages.
     pub help: &'static CStr,

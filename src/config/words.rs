@@ -25,9 +25,12 @@ pub fn next(rest: &mut &[u8]) -> Option<Vec<u8>> {
     Some(word)
 }
 
+/// The name and the value of an option.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
 /// Takes the next `name=value` off `rest`. The value may be quoted, the pair as a whole may not. `Err` is the text
 /// that is no pair.
-pub fn next_pair(rest: &mut &[u8]) -> Option<Result<(Vec<u8>, Vec<u8>), Vec<u8>>> {
+pub fn next_pair(rest: &mut &[u8]) -> Option<Result<Pair, Vec<u8>>> {
     *rest = rest.trim_ascii_start();
     if rest.is_empty() {
         return None;

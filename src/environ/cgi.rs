@@ -138,15 +138,7 @@ fn server_name(request: Request<'_>) -> &[u8] {
 
 /// A number as text of the pool.
 fn decimal(pool: Pool<'_>, number: u16) -> &[u8] {
-    let mut digits = 1;
-    let mut rest = number / 10;
-    while rest > 0 {
-        (digits, rest) = (digits + 1, rest / 10);
-    }
-    pool.bytes_from(digits, |at| {
-        let place = 10_u16.pow((digits - 1 - at) as u32);
-        b'0' + (number / place % 10) as u8
-    })
+    pool.text(crate::group::decimal(number, &mut [0; 5])).to_bytes()
 }
 
 #[cfg(test)]

@@ -2,10 +2,8 @@
 //! and the configuration's doors name it.
 #![expect(
     unsafe_code,
-    missing_docs,
     dead_code,
     non_camel_case_types,
-    non_snake_case,
     non_upper_case_globals,
     clippy::all,
     clippy::undocumented_unsafe_blocks,

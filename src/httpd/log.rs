@@ -84,10 +84,10 @@ impl Journal for Server {
         // SAFETY: httpd sets `ap_server_conf` before it has modules do anything; before that it is NULL, which
         // ap_log_error takes (standard error).
         let server = unsafe { ffi::ap_server_conf };
-        // SAFETY: the main server, which is checked not to be NULL before it is read.
-        if !server.is_null()
-            && unsafe { ffi::rustgi_server_logs(server, record.level as c_int) } == 0
-        {
+        let level = record.level as c_int;
+        // SAFETY: the main server, unless it is NULL, which is not looked at.
+        let is_logged = server.is_null() || unsafe { ffi::rustgi_server_logs(server, level) } != 0;
+        if !is_logged {
             return;
         }
         let file =

@@ -83,15 +83,6 @@ pub fn is_debugging() -> bool {
     unsafe { ffi::ap_exists_config_define(c"DEBUG".as_ptr()) != 0 }
 }
 
-/// Whether this is httpd's first look at its configuration, which it reads twice when it starts.
-pub fn is_first_pass() -> bool {
-    // SAFETY: a query of a number.
-    unsafe {
-        ffi::ap_state_query(ffi::AP_SQ_MAIN_STATE as c_int)
-            == ffi::AP_SQ_MS_CREATE_PRE_CONFIG as c_int
-    }
-}
-
 /// Adds to the description of the server.
 pub fn add_version_component(pool: Pool<'_>, component: &CStr) {
     // SAFETY: the pool of the configuration; httpd copies the string.

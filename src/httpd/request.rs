@@ -180,11 +180,6 @@ impl<'r> Request<'r> {
         self.rec().request_time
     }
 
-    /// The version of its protocol: 1001 is HTTP/1.1.
-    pub fn protocol_number(self) -> i32 {
-        self.rec().proto_num
-    }
-
     /// What its file is, from httpd's own look at it.
     pub fn file_kind(self) -> FileKind {
         match self.rec().finfo.filetype {

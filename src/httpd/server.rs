@@ -1,7 +1,7 @@
 //! `server_rec`: the main server or a virtual host, as the configuration made it.
 #![expect(unsafe_code, reason = "reads fields of httpd's server_rec")]
 
-use super::{Pool, ffi};
+use super::ffi;
 use std::ffi::CStr;
 use std::marker::PhantomData;
 
@@ -83,13 +83,5 @@ impl<'p> ServerRec<'p> {
             address = here.next;
         }
         self.rec().port == port
-    }
-
-    /// The pool that lives as long as the httpd process, over all its configurations.
-    pub fn process_pool(self) -> Pool<'p> {
-        // SAFETY: the process record lives as long as the process.
-        let pool = unsafe { &*self.rec().process }.pool;
-        // SAFETY: it is used by the parent's one thread, while it reads its configuration.
-        unsafe { Pool::of(pool, &self) }
     }
 }
