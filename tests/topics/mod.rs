@@ -1,5 +1,6 @@
 //! One topic a file. The names of the tests are sentences that hold.
 
+mod commands;
 mod directives;
 mod environ;
 mod failures;
@@ -8,6 +9,7 @@ mod filters;
 mod frameworks;
 mod frameworks_django;
 mod frameworks_small;
+mod frameworks_tutorials;
 mod harness;
 mod input;
 mod interpreters;
@@ -18,6 +20,7 @@ mod mounting;
 mod responses;
 mod restrictions;
 mod start_response;
+mod validation;
 
 use crate::harness::{Response, Server};
 
