@@ -326,6 +326,11 @@ pub(super) fn free_ports() -> [u16; 2] {
         .map(|l| l.local_addr().unwrap().port())
 }
 
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    free_ports()[0]
+}
+
 /// An unprivileged user of this machine, and its group.
 pub(super) fn ordinary_user() -> (String, String) {
     use nix::unistd::{Group, User};

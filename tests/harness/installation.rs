@@ -32,6 +32,14 @@ impl Installation {
         FOUND.get_or_init(Installation::find)
     }
 
+    /// The module as it was built, where it was built.
+    pub fn built() -> PathBuf {
+        match std::env::var_os("RUSTGI_MODULE") {
+            Some(path) => PathBuf::from(path),
+            None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/mod_rustgi.so"),
+        }
+    }
+
     fn find() -> Installation {
         let shelf = tempfile::Builder::new().prefix("rustgi-module-").tempdir().unwrap();
         open_to_everybody(shelf.path());
@@ -123,10 +131,7 @@ fn built_in_modules(httpd: &Path) -> Vec<String> {
 }
 
 fn shelve_module(shelf: &Path) -> PathBuf {
-    let built = match std::env::var_os("RUSTGI_MODULE") {
-        Some(path) => PathBuf::from(path),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/mod_rustgi.so"),
-    };
+    let built = Installation::built();
     assert!(built.exists(), "no module at {}: `make module` builds it", built.display());
     let module = shelf.join("mod_rustgi.so");
     fs::copy(&built, &module).unwrap();

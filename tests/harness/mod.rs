@@ -18,7 +18,7 @@ mod venv;
 mod visitor;
 mod watch;
 
-pub use builder::{Builder, Identity, Mpm};
+pub use builder::{Builder, Identity, Mpm, free_port};
 pub use client::{Connection, Framing, Response, request};
 pub use installation::{Installation, open_to_everybody};
 pub use server::Server;

@@ -215,6 +215,11 @@ impl Server {
         children[0]
     }
 
+    /// The number of the process that watches the children.
+    pub fn parent(&self) -> i32 {
+        self.pid().as_raw()
+    }
+
     /// Resident memory of its only child in KiB.
     #[track_caller]
     pub fn resident(&self) -> u64 {

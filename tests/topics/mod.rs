@@ -9,6 +9,7 @@ mod filters;
 mod frameworks;
 mod frameworks_django;
 mod frameworks_small;
+mod frameworks_together;
 mod frameworks_tutorials;
 mod harness;
 mod input;
