@@ -164,6 +164,8 @@ case $processes in *" 1 root "*www-data*) ;; *) fail "httpd runs as:$processes" 
 podman exec "$container" python3 -c "
 import urllib.request
 urllib.request.urlopen('$site/', timeout=5)" || fail "the health check that README.md gives does not work"
+podman logs "$container" >"$work/stdout" 2>"$work/stderr"
+expect "log of the bare image" " mod_rustgi/" "$work/stderr"
 podman kill -s KILL "$container" >/dev/null
 podman wait "$container" >/dev/null
 # shellcheck disable=SC2086
@@ -173,8 +175,9 @@ say "it starts again after it was killed"
 stop 10
 remove
 
-say "as another user than root"
-run user --user 12345:12345 "$image"
+say "as another user than root, without a capability, on file systems that cannot be written"
+run user --user 12345:12345 --cap-drop all --security-opt no-new-privileges --read-only \
+    --tmpfs /tmp --tmpfs /usr/local/apache2/logs "$image"
 get "$site/" >"$work/page"
 expect "page of the bare image" "It works!" "$work/page"
 stop 10
@@ -220,6 +223,18 @@ get "$site/static/notes.css" | cmp -s - docker/example/django/notebook/static/no
 podman logs "$container" >"$work/stdout" 2>"$work/stderr"
 expect "standard output" '"POST / HTTP/1.1" 302' "$work/stdout"
 expect "standard error" "note 1 was written" "$work/stderr"
+
+say "a configuration that is read again while a request is under way"
+get "$site/wait/2" >"$work/page" &
+waiting=$!
+sleep 1
+podman kill -s USR1 "$container" >/dev/null
+wait $waiting || fail "the request under way was cut off"
+expect "the page under way" "waited 2 s" "$work/page"
+get "$site/" >"$work/page"
+expect "Django's page after the restart" "<li>Grüße aus dem Test" "$work/page"
+no_crash
+expect "log of $container" "AH00493: SIGUSR1 received.  Doing graceful restart" "$work/stderr"
 
 say "a request that is under way when the container is stopped"
 get "$site/wait/3" >"$work/page" &
