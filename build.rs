@@ -22,7 +22,7 @@ const ALLOWED: &[&str] = &[
     "ap_add_version_component",
     "ap_exists_config_define",
     // hooks
-    "ap_hook_(check_config|post_config|child_init|translate_name|handler)",
+    "ap_hook_(check_config|post_config|child_init|generate_log_id|translate_name|handler)",
     // the request and where it comes from
     "request_rec",
     "conn_rec",
@@ -72,6 +72,7 @@ const ALLOWED: &[&str] = &[
     "apr_bucket_file_enable_mmap",
     "apr_bucket_file_set_buf_size",
     "apr_file_open",
+    "apr_os_file_get",
     "apr_os_sock_get",
     "apr_dynamic_fn_retrieve",
     "ap_pregcomp",

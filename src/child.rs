@@ -2,14 +2,14 @@
 //! here, so this is the one place for a static: a process has one engine.
 
 use crate::config::{Process, store};
-use crate::httpd::{ServerRec, process};
+use crate::httpd::{Request, ServerRec, process};
 use crate::httpd_exchange::HttpdExchange;
 use crate::python::Installation;
 use exchange::abi::Engine;
 use exchange::{Outcome, Settings};
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -17,7 +17,9 @@ use std::sync::OnceLock;
 /// What a child knows.
 pub struct Child {
     engine: Option<&'static Engine>,
-    /// Its process identifier, in decimal.
+    /// Its process identifier.
+    number: u32,
+    /// The same in decimal.
     pub pid: String,
     /// What `SERVER_SOFTWARE` says.
     pub banner: &'static [u8],
@@ -43,6 +45,7 @@ pub fn start(main: ServerRec<'_>) {
     // Only a child that was begun twice could find it set; then the first engine is the one that runs.
     let _ = CHILD.set(Child {
         engine,
+        number: std::process::id(),
         pid: std::process::id().to_string(),
         banner: process::server_banner(),
         ports: process::listening_ports(),
@@ -56,10 +59,24 @@ pub fn start(main: ServerRec<'_>) {
 /// signal, on top of whatever its one thread was doing, and Python cannot be ended from there.
 pub fn stop() {
     let engine = CHILD.get().and_then(|child| child.engine);
-    let ours = CHILD.get().is_some_and(|child| child.pid == std::process::id().to_string());
+    let ours = CHILD.get().is_some_and(|child| child.number == std::process::id());
     if let Some(engine) = engine.filter(|_| ours && !SERVING.get()) {
         engine.stop();
     }
+}
+
+/// An identifier for a request in the log, of the kind that httpd itself makes: eleven characters of the time, the
+/// process and the place of the connection.
+pub fn log_id(request: Request<'_>) -> &CStr {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const LENGTH: usize = 11;
+    let pid = CHILD.get().map_or_else(std::process::id, |child| child.number);
+    let place = request.connection_place() as u64;
+    let number = request.time() as u64 ^ u64::from(pid) << 40 ^ (place >> 4) << 32;
+    request.pool().text(&std::array::from_fn::<u8, LENGTH, _>(|at| {
+        // The digits that change most from one request to the next come first.
+        DIGITS[(number.rotate_right(6 * at as u32) % 64) as usize]
+    }))
 }
 
 /// This child, once it has begun.

@@ -11,8 +11,8 @@ use crate::group;
 use crate::handler::{Call, Status};
 use crate::httpd::{End, Input, Output, Request, process};
 use exchange::{
-    Answer, Body, Clocks, Exchange, Found, Group, Head, LookUp, Outcome, Part, Push, ReadError,
-    Record, Scheme, Script, Slice, WriteError,
+    Answer, Body, Clocks, Code, Exchange, Found, Group, Head, Level, LookUp, Outcome, Part, Push,
+    ReadError, Record, Scheme, Script, Slice, WriteError,
 };
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
@@ -85,7 +85,7 @@ impl<'c, 'r> HttpdExchange<'c, 'r> {
             Outcome::Unanswered(failure) | Outcome::Truncated(failure) => {
                 self.finish_broken(failure.status())
             }
-            Outcome::Abandoned => self.finish_broken(exchange::Code::AnswerRefused.status()),
+            Outcome::Abandoned => self.finish_broken(Code::AnswerRefused.status()),
         };
         self.variables.recycle();
         status
@@ -93,15 +93,20 @@ impl<'c, 'r> HttpdExchange<'c, 'r> {
 
     fn finish_whole(&mut self) -> Status {
         let ended = match self.state {
-            State::Unstarted => return self.finish_broken(exchange::Code::AnswerRefused.status()),
+            State::Unstarted => return self.finish_broken(Code::AnswerRefused.status()),
             State::Started => self.write(b"", Push::Last),
             State::Complete => Ok(()),
             State::Failed(error) => Err(error),
         };
         match ended {
             Err(WriteError::Answered) => Status::Answered,
+            // The end has been passed, but something before it is missing.
+            Err(WriteError::Refused) => {
+                self.request().close_connection();
+                Status::Done
+            }
             // Who is gone has nothing to be told.
-            Ok(()) | Err(WriteError::Gone | WriteError::Refused) => Status::Done,
+            Ok(()) | Err(WriteError::Gone) => Status::Done,
         }
     }
 
@@ -140,7 +145,15 @@ impl<'c, 'r> HttpdExchange<'c, 'r> {
     /// Remembers how a pass ended.
     fn passed(&mut self, result: Result<(), WriteError>, push: Push) -> Result<(), WriteError> {
         match result {
-            Err(error) => self.state = State::Failed(error),
+            Err(error) => {
+                if error == WriteError::Refused {
+                    let code = Code::ResponseUnread;
+                    let line =
+                        format!("{code}: {}: it was cut while it was being sent", code.text());
+                    self.call.note(&Record::new(Level::Error, line.as_bytes()));
+                }
+                self.state = State::Failed(error);
+            }
             Ok(()) if push == Push::Last => self.state = State::Complete,
             Ok(()) => {}
         }
@@ -237,11 +250,8 @@ impl Exchange for HttpdExchange<'_, '_> {
         push: Push,
     ) -> Result<u64, WriteError> {
         self.check()?;
-        let there = |part: Part| match process::file_size(file) {
-            Some(size) => part.length.min(size.saturating_sub(part.offset)),
-            None => 0,
-        };
-        let length = there(part);
+        let size = process::file_size(file).unwrap_or(0);
+        let length = part.length.min(size.saturating_sub(part.offset));
         if length == 0 {
             if push != Push::Hold && part.length == 0 {
                 self.write(b"", push)?;
@@ -256,8 +266,7 @@ impl Exchange for HttpdExchange<'_, '_> {
             Some(result) => self.passed(result, push)?,
             None => return self.copy_file(file, clamped, push),
         }
-        // The file may have been cut while it was being sent.
-        Ok(there(clamped))
+        Ok(length)
     }
 
     fn note(&mut self, record: &Record<'_>) {

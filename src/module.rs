@@ -4,7 +4,7 @@
 
 use crate::config::{groups, store, written::Resolved};
 use crate::httpd::callback::callback;
-use crate::httpd::ffi::{self, apr_pool_t, request_rec, server_rec};
+use crate::httpd::ffi::{self, apr_pool_t, conn_rec, request_rec, server_rec};
 use crate::httpd::{Pool, Request, ServerRec, log, process};
 use crate::{child, handler, mapping, python};
 use exchange::{COMPATIBLE_WITH, Level};
@@ -56,6 +56,12 @@ callback! {
             ffi::ap_hook_post_config(Some(post_config), any, any, MIDDLE);
             // The first to register a cleanup is the last to be cleaned up: Python ends after what may still call it.
             ffi::ap_hook_child_init(Some(child_init), any, any, ffi::APR_HOOK_REALLY_FIRST);
+            ffi::ap_hook_generate_log_id(
+                Some(generate_log_id),
+                any,
+                any,
+                ffi::APR_HOOK_LAST as c_int,
+            );
             ffi::ap_hook_translate_name(Some(translate_name), list(&AFTER.0), list(&BEFORE.0), MIDDLE);
             ffi::ap_hook_handler(Some(handle), any, any, MIDDLE);
             ffi::ap_hook_handler(
@@ -161,6 +167,24 @@ callback! {
     fn child_exit(_nothing: *mut std::ffi::c_void) -> ffi::apr_status_t, else 0; {
         child::stop();
         0
+    }
+}
+
+callback! {
+    /// core does the same for whoever comes without an identifier, with a system call (`getpid`) for each request.
+    fn generate_log_id(
+        _connection: *const conn_rec,
+        request: *const request_rec,
+        id: *mut *const c_char,
+    ) -> c_int, else ffi::DECLINED; {
+        if request.is_null() {
+            return ffi::DECLINED;
+        }
+        // SAFETY: httpd passes a request that lives through the hook; nothing is written to it.
+        let made = unsafe { Request::with(request.cast_mut(), |request| child::log_id(request).as_ptr()) };
+        // SAFETY: httpd passes a place for the identifier.
+        unsafe { *id = made };
+        ffi::OK as c_int
     }
 }
 

@@ -4,7 +4,7 @@
 //! (`apr_bucket_setaside`), as every filter of httpd must. So nothing of them is used after a pass has returned.
 #![expect(unsafe_code, reason = "builds brigades and passes them to httpd's output filters")]
 
-use super::{Request, ffi};
+use super::{Request, ffi, process};
 use exchange::{Part, WriteError};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -13,6 +13,8 @@ pub struct Output<'r> {
     request: Request<'r>,
     brigade: *mut ffi::apr_bucket_brigade,
     passed: bool,
+    /// The file in the brigade, and where the part of it ends that is to be sent.
+    file: Option<(*mut ffi::apr_file_t, u64)>,
 }
 
 /// What follows the bytes of a pass.
@@ -31,7 +33,7 @@ pub enum End {
 impl<'r> Output<'r> {
     /// The way out for an answer to `request`, of which nothing has been passed.
     pub fn new(request: Request<'r>) -> Self {
-        Output { request, brigade: std::ptr::null_mut(), passed: false }
+        Output { request, brigade: std::ptr::null_mut(), passed: false, file: None }
     }
 
     /// Whether anything was given to the filters, which may have sent the head of the answer then.
@@ -75,10 +77,11 @@ impl<'r> Output<'r> {
         self.send(end)
     }
 
-    /// Passes a part of a file. Returns how many bytes it had, or `None` if the file cannot be opened again.
+    /// Passes a part of a file, which is as long as it says; or keeps it, if more bytes are to come, so that filters
+    /// see it together with what follows (byte ranges need that). `None` if the file cannot be opened again.
     ///
     /// # Errors
-    /// As [`pass`](Output::pass).
+    /// As [`pass`](Output::pass), and [`WriteError::Refused`] if the file was cut before it was sent.
     pub fn pass_file(
         &mut self,
         file: BorrowedFd<'_>,
@@ -115,7 +118,8 @@ impl<'r> Output<'r> {
         unsafe { ffi::apr_bucket_file_enable_mmap(bucket, 0) };
         // SAFETY: as above.
         unsafe { ffi::apr_bucket_file_set_buf_size(bucket, READ_AT_ONCE) };
-        Some(self.send(end))
+        self.file = Some((opened, part.offset.saturating_add(part.length)));
+        Some(if end == End::Open { Ok(()) } else { self.send(end) })
     }
 
     /// Passes the mark of an answer that cannot be finished: the chunk filter then withholds the last chunk, and
@@ -154,9 +158,21 @@ impl<'r> Output<'r> {
         unsafe { ffi::apr_brigade_cleanup(brigade.cast()) };
         match status {
             0 if self.request.is_aborted() => Err(WriteError::Gone),
-            0 => Ok(()),
+            0 => self.check_file(),
             ffi::AP_FILTER_ERROR => Err(WriteError::Answered),
             _ => Err(WriteError::Gone),
         }
+    }
+    /// Whether the file that was passed still is as long as was said. If not, the client has got less, or will.
+    fn check_file(&mut self) -> Result<(), WriteError> {
+        let Some((file, end)) = self.file.take() else { return Ok(()) };
+        let mut descriptor = -1;
+        // SAFETY: a file of the request's pool, and a place for the answer.
+        unsafe { ffi::apr_os_file_get(&mut descriptor, file) };
+        // SAFETY: a filter that sets a file aside moves it and leaves -1 behind; otherwise it is open here.
+        let is_whole = descriptor < 0
+            || process::file_size(unsafe { BorrowedFd::borrow_raw(descriptor) })
+                .is_none_or(|size| size >= end);
+        if is_whole { Ok(()) } else { Err(WriteError::Refused) }
     }
 }

@@ -362,6 +362,11 @@ impl<'r> Request<'r> {
         self.text(self.connection().log_id)
     }
 
+    /// Where the connection lies in memory: no two that are open at once lie at the same place.
+    pub fn connection_place(self) -> usize {
+        self.rec().connection.addr()
+    }
+
     /// Whether the connection carries several requests at once (HTTP/2).
     pub fn is_multiplexed(self) -> bool {
         !self.connection().master.is_null()
