@@ -21,6 +21,7 @@ mod mounting;
 mod responses;
 mod restrictions;
 mod start_response;
+mod transfers;
 mod validation;
 
 use crate::harness::{Response, Server};
