@@ -11,6 +11,7 @@ mod frameworks_django;
 mod frameworks_small;
 mod frameworks_together;
 mod frameworks_tutorials;
+mod generations;
 mod harness;
 mod input;
 mod interpreters;
