@@ -123,7 +123,7 @@ impl Drop for Browser {
             self.command("DELETE", "", &Value::Null);
         }
         // With its driver goes the browser.
-        let pid = nix::unistd::Pid::from_raw(self.driver.id().cast_signed());
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.driver.id()).unwrap());
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
         let _ = self.driver.wait();
     }
