@@ -309,6 +309,7 @@ LogFormat \"%m %U%q %>s %B %X\" told
 CustomLog \"@logs@/access.log\" told
 Timeout 30
 KeepAliveTimeout 10
+MaxKeepAliveRequests 0
 <Directory />
     AllowOverride None
     Require all denied

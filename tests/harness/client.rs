@@ -93,11 +93,16 @@ pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]
 impl Connection {
     #[track_caller]
     pub fn open(port: u16) -> Connection {
-        let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
+        Connection::try_open(port).expect("the server listens")
+    }
+
+    /// Where nobody may be listening.
+    pub fn try_open(port: u16) -> std::io::Result<Connection> {
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Connection { stream, unread: Vec::new() }
+        Ok(Connection { stream, unread: Vec::new() })
     }
 
     #[track_caller]

@@ -7,9 +7,11 @@
 //! | [`Server`] | one private httpd, from its start to the checks after its end | `server.rs` |
 //! | [`Connection`], [`Response`] | a client that sees every byte | `client.rs` |
 //! | [`Visitor`] | a client with cookies and forms | `visitor.rs` |
+//! | [`Browser`] | a headless Chromium | `browser.rs` |
 //! | [`Venv`] | the Python that has the frameworks | `venv.rs` |
 //! | `watch` | what is looked at after every server: log, processes, open files | `watch.rs` |
 
+mod browser;
 mod builder;
 mod client;
 mod installation;
@@ -18,6 +20,7 @@ mod venv;
 mod visitor;
 mod watch;
 
+pub use browser::Browser;
 pub use builder::{Builder, Identity, Mpm, free_port};
 pub use client::{Connection, Framing, Response, request};
 pub use installation::{Installation, open_to_everybody};

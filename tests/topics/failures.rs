@@ -136,7 +136,7 @@ fn an_answer_that_was_never_started_is_a_500() {
         assert_eq!(answer.status, 500, "{iterable}");
         assert!(!answer.text().contains("payload"));
     }
-    assert!(server.await_log("RuntimeError").contains("start_response"));
+    assert!(server.await_log("RuntimeError: ").contains("start_response"));
 }
 
 #[test]

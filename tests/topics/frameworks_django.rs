@@ -2,8 +2,9 @@
 
 use super::frameworks::{ADMIN, django_site, let_write, md5, pattern, with_frameworks};
 use super::frameworks_small::streams;
-use crate::harness::{Field, Response, Server, Venv, Visitor, quote};
+use crate::harness::{Browser, Field, Response, Server, Venv, Visitor, quote};
 use serde_json::json;
+use std::io::Write;
 
 const STATIC: &str = "AddType text/css .css\nAlias /static/ \"@static@/\"\n<Directory \"@static@\">\nRequire all granted\n</Directory>\n";
 
@@ -189,4 +190,39 @@ fn what_breaks_in_django_is_told_in_the_log_and_seen_by_the_client() {
     assert_eq!(cut.text(), "the first piece\n");
     server.await_log("LookupError: broken in the middle");
     assert_eq!(server.get("/").status, 200, "it goes on");
+}
+
+#[test]
+fn a_browser_logs_in_to_the_admin_and_writes_an_entry() {
+    let browser = match Browser::start() {
+        Ok(browser) => browser,
+        Err(why) => {
+            // Past the harness of cargo, which shows nothing of a test that passes.
+            let _ = writeln!(std::io::stderr(), "SKIPPED, no browser: {why}");
+            return;
+        }
+    };
+    let server = site_at("/");
+    let address = |path: &str| format!("http://localhost:{}{path}", server.port);
+    browser.open(&address("/admin/"));
+    assert_eq!(browser.title(), "Log in | Django site admin");
+    assert_eq!(
+        browser.style("#header", "background-color"),
+        "rgba(65, 118, 144, 1)",
+        "styles come"
+    );
+    browser.type_into("#id_username", ADMIN.0);
+    browser.type_into("#id_password", ADMIN.1);
+    browser.click("input[type=submit]");
+    assert_eq!(browser.title(), "Site administration | Django site admin");
+    browser.click(".model-entry .addlink");
+    browser.type_into("#id_title", "Écrit au clavier");
+    browser.type_into("#id_text", "première ligne");
+    browser.click("input[name=_save]");
+    assert_eq!(browser.address(), address("/admin/website/entry/"));
+    assert!(browser.text(".messagelist").contains("Écrit au clavier"), "it was added");
+    browser.open(&address("/"));
+    browser.click("li a");
+    assert_eq!(browser.text("h1"), "Écrit au clavier");
+    assert_eq!(browser.address(), address(&format!("/entry/{}/", quote("écrit-au-clavier"))));
 }

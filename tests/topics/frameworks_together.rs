@@ -7,11 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const SITES: [&str; 2] = ["one", "two"];
 const THREADS_EACH: usize = 8;
-/// The heap of a child may still grow by this much once everybody has been served often, in KiB.
-const FLAT: u64 = 2048;
-
 fn three_neighbours() -> Server {
-    let mut builder = with_frameworks().mpm(Mpm::Event).children(1, 3 * THREADS_EACH);
+    // More threads than clients: with none to spare, this MPM closes connections that it has promised to keep.
+    let mut builder = with_frameworks().mpm(Mpm::Event).children(1, 4 * THREADS_EACH);
     for name in SITES {
         builder = django_site(builder, name).config(&format!(
             "WSGIScriptAlias /{name} @apps@/{name}/website/wsgi.py application-group={name}"
@@ -78,12 +76,15 @@ fn mixed(server: &Server, requests: usize) -> Vec<String> {
         wrong
     };
     std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..3 * THREADS_EACH).map(|n| scope.spawn(move || visit(n))).collect();
+        let clients: Vec<_> =
+            (0..3 * THREADS_EACH).map(|n| scope.spawn(move || visit(n))).collect();
         clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
     })
 }
 
-fn get_along(requests: usize) {
+/// All get along over so many requests, and after a fifth of them resident memory grows by less than `flat` KiB: what the
+/// allocator's arenas for so many threads still take.
+fn get_along(requests: usize, flat: u64) {
     let server = three_neighbours();
     let child = server.child();
     let begun = std::time::Instant::now();
@@ -92,18 +93,20 @@ fn get_along(requests: usize) {
     assert_eq!(mixed(&server, requests - requests / 5), Vec::<String>::new());
     let late = server.resident();
     let took = begun.elapsed();
-    println!("{requests} requests in {took:.1?}: resident {early} KiB after a fifth, {late} KiB at the end");
+    println!(
+        "{requests} requests in {took:.1?}: resident {early} KiB after a fifth, {late} KiB at the end"
+    );
     assert_eq!(server.child(), child, "the same child has served everything");
-    assert!(late < early + FLAT, "resident memory grew from {early} to {late} KiB");
+    assert!(late < early + flat, "resident memory grew from {early} to {late} KiB");
 }
 
 #[test]
 fn two_django_sites_and_numpy_share_a_process_without_meeting() {
-    get_along(3_000);
+    get_along(3_000, 8 << 10);
 }
 
 #[test]
 #[ignore = "takes minutes: the same with 100,000 requests"]
 fn two_django_sites_and_numpy_share_a_process_for_long() {
-    get_along(100_000);
+    get_along(100_000, 4 << 10);
 }

@@ -373,7 +373,9 @@ def endless():
         yield b'x'
 ",
     )
+    // httpd waits for its request threads, and in the end kills the child.
     .expect_in_log("AH00045")
+    .expect_in_log("AH00046")
     .start();
     let connections: Vec<Connection> = ["/sleep", "/", "/sleep", "/"]
         .iter()

@@ -11,6 +11,7 @@ mod frameworks_django;
 mod frameworks_small;
 mod frameworks_together;
 mod frameworks_tutorials;
+mod generations;
 mod harness;
 mod input;
 mod interpreters;
@@ -21,6 +22,7 @@ mod mounting;
 mod responses;
 mod restrictions;
 mod start_response;
+mod transfers;
 mod validation;
 
 use crate::harness::{Response, Server};
