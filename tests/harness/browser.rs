@@ -1,7 +1,7 @@
 //! A headless Chromium, driven through ChromeDriver by the WebDriver protocol. Made by a test where both are installed
 //! (Debian: chromium, chromium-driver); ends when it is dropped.
 
-use super::{Connection, request};
+use super::{Connection, request, wait_for};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -53,6 +53,8 @@ impl Browser {
         let wanted = json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}});
         let session = browser.say("POST", "/session", &wanted);
         browser.session = format!("/session/{}", session["sessionId"].as_str().unwrap());
+        // An element may be on a page that is only coming.
+        browser.command("POST", "/timeouts", &json!({"implicit": 15_000}));
         Ok(browser)
     }
 
@@ -60,12 +62,18 @@ impl Browser {
         self.command("POST", "/url", &json!({"url": address}));
     }
 
-    pub fn title(&self) -> String {
-        self.command("GET", "/title", &Value::Null).as_str().unwrap().to_owned()
+    /// Waits for a page with this title. A click may return before the page is there that it leads to.
+    #[track_caller]
+    pub fn await_title(&self, title: &str) {
+        let is = || self.command("GET", "/title", &Value::Null).as_str() == Some(title);
+        wait_for(title, || is().then_some(()));
     }
 
-    pub fn address(&self) -> String {
-        self.command("GET", "/url", &Value::Null).as_str().unwrap().to_owned()
+    /// Waits for the page with this address.
+    #[track_caller]
+    pub fn await_address(&self, address: &str) {
+        let is = || self.command("GET", "/url", &Value::Null).as_str() == Some(address);
+        wait_for(address, || is().then_some(()));
     }
 
     /// Types into the element that a CSS selector names.
@@ -74,7 +82,7 @@ impl Browser {
         self.command("POST", &format!("{element}/value"), &json!({"text": text}));
     }
 
-    /// Clicks, and waits for the page that follows.
+    /// Clicks.
     pub fn click(&self, selector: &str) {
         let element = self.element(selector);
         self.command("POST", &format!("{element}/click"), &json!({}));

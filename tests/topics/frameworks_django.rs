@@ -205,7 +205,7 @@ fn a_browser_logs_in_to_the_admin_and_writes_an_entry() {
     let server = site_at("/");
     let address = |path: &str| format!("http://localhost:{}{path}", server.port);
     browser.open(&address("/admin/"));
-    assert_eq!(browser.title(), "Log in | Django site admin");
+    browser.await_title("Log in | Django site admin");
     assert_eq!(
         browser.style("#header", "background-color"),
         "rgba(65, 118, 144, 1)",
@@ -214,15 +214,16 @@ fn a_browser_logs_in_to_the_admin_and_writes_an_entry() {
     browser.type_into("#id_username", ADMIN.0);
     browser.type_into("#id_password", ADMIN.1);
     browser.click("input[type=submit]");
-    assert_eq!(browser.title(), "Site administration | Django site admin");
+    browser.await_title("Site administration | Django site admin");
     browser.click(".model-entry .addlink");
     browser.type_into("#id_title", "Écrit au clavier");
     browser.type_into("#id_text", "première ligne");
     browser.click("input[name=_save]");
-    assert_eq!(browser.address(), address("/admin/website/entry/"));
+    browser.await_address(&address("/admin/website/entry/"));
     assert!(browser.text(".messagelist").contains("Écrit au clavier"), "it was added");
     browser.open(&address("/"));
     browser.click("li a");
+    browser.await_title("Écrit au clavier");
     assert_eq!(browser.text("h1"), "Écrit au clavier");
-    assert_eq!(browser.address(), address(&format!("/entry/{}/", quote("écrit-au-clavier"))));
+    browser.await_address(&address(&format!("/entry/{}/", quote("écrit-au-clavier"))));
 }

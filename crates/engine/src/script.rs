@@ -15,6 +15,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 /// A script in one interpreter. Leaked: there are as many as files that were served.
@@ -24,6 +25,8 @@ pub struct Script {
     callable_name: Vec<u8>,
     callable: Kept,
     loading: Turn<()>,
+    /// How often it has been loaded.
+    loads: AtomicU64,
 }
 
 /// The scripts of one interpreter, by path and name of the callable.
@@ -55,6 +58,7 @@ impl Scripts {
             callable_name: callable.to_vec(),
             callable: Kept::new(attached.latin1(callable)?),
             loading: Turn::default(),
+            loads: AtomicU64::new(0),
         };
         let mut scripts = self.0.write().unwrap_or_else(PoisonError::into_inner);
         Ok(scripts.entry(key).or_insert_with(|| Box::leak(Box::new(made))))
@@ -84,9 +88,15 @@ impl Script {
         wanted: &Wanted<'_>,
     ) -> Result<Object<'a>, Code> {
         let state = request.interpreter.state();
-        let names = match self.standing(attached, state, request, wanted, wanted.modified) {
-            Standing::Ready(names) => names,
-            Standing::Wanting => self.load(attached, state, request, wanted)?,
+        let loads = self.loads.load(Ordering::Acquire);
+        let names = match self.standing(attached, state, wanted) {
+            Standing::Ready(names)
+                if !wanted.reloading
+                    || !self.asks_for_reload(attached, state, request, wanted, &names) =>
+            {
+                names
+            }
+            _ => self.load(attached, state, request, wanted, loads)?,
         };
         let found = names.dict_get(self.callable.get(attached)).unwrap_or_else(|raised| {
             raised.forget();
@@ -104,14 +114,12 @@ impl Script {
         })
     }
 
-    /// Whether the module that is loaded can serve `wanted`. `modified` is what the file's time is now.
+    /// Whether the module that is loaded can serve `wanted`.
     fn standing<'a>(
         &self,
         attached: &'a Attached,
         state: &'static State,
-        request: &Request,
         wanted: &Wanted<'_>,
-        modified: i64,
     ) -> Standing<'a> {
         let look = || {
             let Some(module) = state.modules.get(attached).dict_get(self.module.get(attached))?
@@ -132,18 +140,11 @@ impl Script {
                 return Standing::Wanting;
             }
         };
-        if wanted.reloading {
-            let modified = match modified {
-                Wanted::UNKNOWN => attached.detach(|| modification_time(&self.path)),
-                known => Some(known),
-            };
-            if modified != Some(loaded)
-                || self.asks_for_reload(attached, state, request, wanted, &names)
-            {
-                return Standing::Wanting;
-            }
-        }
-        Standing::Ready(names)
+        // What the carrier knows of the file may be older than what has been loaded meanwhile.
+        let is_current = !wanted.reloading
+            || wanted.modified == loaded
+            || attached.detach(|| modification_time(&self.path)) == Some(loaded);
+        if is_current { Standing::Ready(names) } else { Standing::Wanting }
     }
 
     /// `reload_required(path)` of the module, if it has one. An exception means no, and is reported.
@@ -170,20 +171,20 @@ impl Script {
         })
     }
 
-    /// Loads the script, unless another thread has done so by the time it is this one's turn.
+    /// Loads the script, unless another thread has done so since there were `loads` loads.
     fn load<'a>(
         &self,
         attached: &'a Attached,
         state: &'static State,
         request: &Request,
         wanted: &Wanted<'_>,
+        loads: u64,
     ) -> Result<Object<'a>, Code> {
         let _turn = self.loading.take(attached);
-        // What the carrier knew of the file may be older than what another thread has just loaded.
-        if let Standing::Ready(names) =
-            self.standing(attached, state, request, wanted, Wanted::UNKNOWN)
-        {
-            return Ok(names);
+        if self.loads.load(Ordering::Acquire) != loads {
+            if let Standing::Ready(names) = self.standing(attached, state, wanted) {
+                return Ok(names);
+            }
         }
         let modules = state.modules.get(attached);
         let name = self.module.get(attached);
@@ -204,8 +205,9 @@ impl Script {
         let loaded = self
             .execute(attached, state, modules)
             .map_err(|(raised, codes)| self.report(attached, request, raised, codes));
-        if loaded.is_err() {
-            forget();
+        match &loaded {
+            Ok(_) => drop(self.loads.fetch_add(1, Ordering::Release)),
+            Err(_) => forget(),
         }
         loaded
     }

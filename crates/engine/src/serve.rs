@@ -1,7 +1,7 @@
 //! One request from its head to its end: find the interpreter, make environ, call the application, send what it
 //! produces, close it, and say how it went. Read top-down.
 
-use crate::adapter::send;
+use crate::adapter::{check_started, send};
 use crate::answering::AnswerHead;
 use crate::bundle::Bundle;
 use crate::environ::Template;
@@ -98,21 +98,22 @@ fn in_python(attached: &Attached, seat: &mut Seat, exchange: &mut dyn Exchange) 
     ending
 }
 
-/// The objects of the request before and the template of its environ, or new ones.
+/// The objects of the request before and the template of its environ, or new ones. The template holds the streams of the
+/// bundle, so a new one of either is joined to the other.
 fn prepare(attached: &Attached, seat: &mut Seat, state: &State) -> Py<(Bundle, Template)> {
+    let joined = seat.template.is_some() && seat.bundle.is_some();
     let mut template = match seat.template.take() {
         Some(template) => template,
         None => Template::new(attached, state)?,
     };
     let bundle = match seat.bundle.take() {
         Some(bundle) => bundle,
-        None => {
-            let bundle = Bundle::new(attached, state, seat.interpreter)?;
-            let (input, errors) = (bundle.input.get(attached), bundle.errors.get(attached));
-            template.set_streams(attached, state, input, errors)?;
-            bundle
-        }
+        None => Bundle::new(attached, state, seat.interpreter)?,
     };
+    if !joined {
+        let (input, errors) = (bundle.input.get(attached), bundle.errors.get(attached));
+        template.set_streams(attached, state, input, errors)?;
+    }
     Ok((bundle, template))
 }
 
@@ -251,7 +252,7 @@ impl<'a> Call<'a> {
             if bytes.is_empty() {
                 continue;
             }
-            self.check_started()?;
+            check_started(self.attached, self.request)?;
             send(self.attached, self.request, bytes, Push::Flush).map_err(Stopped::Unsent)?;
         }
         Ok(())
@@ -269,7 +270,7 @@ impl<'a> Call<'a> {
 
     /// Hands a regular file to the server.
     fn send_file(&self, file: &File) -> Result<(), Stopped> {
-        self.check_started()?;
+        check_started(self.attached, self.request)?;
         let there = file.size.saturating_sub(file.position);
         if startup::forked() {
             return Err(Stopped::Unsent(WriteError::Gone));
@@ -280,13 +281,16 @@ impl<'a> Call<'a> {
         let length = answering.length().unwrap_or(there).min(there);
         let part = Part { offset: file.position, length };
         let header_only = answering.header_only();
+        // The end goes with the file, so that filters see the whole answer at once (byte ranges); but not if it falls
+        // short of what the application has declared.
+        let push = if answering.length() == Some(length) { Push::Last } else { Push::Flush };
         let sent = self.attached.detach(|| {
             self.request.lease.with(|exchange| {
                 answering.head.with_answer(|answer| exchange.start(answer))?;
                 if header_only || length == 0 {
                     return Ok(length);
                 }
-                file.with_descriptor(|descriptor| exchange.send_file(descriptor, part, Push::Hold))
+                file.with_descriptor(|descriptor| exchange.send_file(descriptor, part, push))
             })
         });
         match sent.unwrap_or(Err(WriteError::Gone)) {
@@ -301,18 +305,9 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// PEP 3333: `start_response` comes before the first byte of the body.
-    fn check_started(&self) -> Py<()> {
-        if self.request.answering.take(self.attached).accepted {
-            return Ok(());
-        }
-        let message = "response has not been started: start_response() was not called";
-        Err(raise(self.attached, Kind::Runtime, message))
-    }
-
     /// The body is complete: commits the head if nothing has, and compares what was produced with what was declared.
     fn finish(&self) -> Result<Outcome, Stopped> {
-        self.check_started()?;
+        check_started(self.attached, self.request)?;
         send(self.attached, self.request, b"", Push::Hold).map_err(Stopped::Unsent)?;
         let shortfall = self.request.answering.take(self.attached).shortfall();
         let Some((length, produced)) = shortfall else { return Ok(Outcome::Done) };

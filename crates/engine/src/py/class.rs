@@ -61,13 +61,14 @@ impl<T: Class> Made<T> {
         unsafe { instance(attached, self.class.get(attached), value) }
     }
 
-    /// What `object` carries, if its type is exactly this one.
+    /// What `object` carries, if it is an instance of this type or of one derived from it.
     pub fn value<'b>(&self, object: &'b Object<'_>) -> Option<&'b T> {
-        if !object.is_exactly(self.class.get(object.attached())) {
-            return None;
-        }
-        // SAFETY: the object is of the type that `make_class::<T>` made, and alive as long as its borrow.
-        Some(unsafe { value_of(object.as_ptr()) })
+        let class = self.class.get(object.attached()).as_ptr().cast();
+        // SAFETY: compares the type of a live object with another live type.
+        let is_instance = unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), class) != 0 };
+        // SAFETY: the type is the one that `make_class::<T>` made, or its instances begin like that one's; the object
+        // is alive as long as its borrow.
+        is_instance.then(|| unsafe { value_of(object.as_ptr()) })
     }
 }
 

@@ -173,12 +173,6 @@ impl<'a> Object<'a> {
         unsafe { ffi::Py_REFCNT(self.as_ptr()) }
     }
 
-    /// Whether its type is exactly `class`.
-    pub fn is_exactly(&self, class: &Object<'_>) -> bool {
-        // SAFETY: reads the type of a live object.
-        unsafe { ffi::Py_TYPE(self.as_ptr()) }.cast() == class.as_ptr()
-    }
-
     /// The name of its type, as error messages show it.
     pub fn type_name(&self) -> String {
         // SAFETY: a live object has a type, and the type a name that ends in NUL and lives as long as it.
