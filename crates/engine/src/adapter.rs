@@ -5,7 +5,7 @@ use crate::answering::AnswerHead;
 use crate::py::class::{count_arguments, method};
 use crate::py::{Attached, Class, Kind, Object, Py, This, raise, raise_exc_info};
 use crate::request::Request;
-use crate::startup;
+use crate::{events, startup};
 use exchange::{Found, LookUp, Push, WriteError};
 use pyo3_ffi as ffi;
 use std::ffi::CStr;
@@ -54,26 +54,13 @@ fn start_response<'a>(
             format!("start_response() argument 2 must be list, not {}", headers.type_name());
         return Err(raise(attached, Kind::Type, &message));
     }
-    let mut answering = request.answering.take(attached);
-    check_exc_info(attached, arguments.get(2), answering.committed)?;
-
-    let mut head = std::mem::take(&mut answering.head);
-    let before = answering.accepted.then_some(());
-    let mut offered =
-        if before.is_some() { AnswerHead::default() } else { std::mem::take(&mut head) };
-    offered.clear();
-    match fill(attached, &mut offered, status, headers) {
-        Ok(()) => {
-            answering.head = offered;
-            answering.accepted = true;
-        }
-        Err(raised) => {
-            // What was accepted before stays in force.
-            answering.head = if before.is_some() { head } else { offered };
-            return Err(raised);
-        }
-    }
-    drop(answering);
+    let committed = request.answering.take(attached).committed;
+    check_exc_info(attached, arguments.get(2), committed)?;
+    // Filled without holding the answer: a message shows the repr() of what is wrong, which the application may define.
+    let mut head = request.answering.take(attached).spare_head();
+    fill(attached, &mut head, status, headers)?;
+    request.answering.take(attached).accept(head);
+    events::response_started(attached, request, status, headers, arguments.get(2));
     adapter.object.attr(request.interpreter.state().names.write.get(attached))
 }
 
@@ -208,14 +195,16 @@ pub fn send(
         return Ok(());
     }
     let sent = attached.detach(|| {
-        request.lease.with(|exchange| {
-            if starting {
-                answering.head.with_answer(|answer| exchange.start(answer))?;
-            }
-            if bytes.is_empty() && push != Push::Last {
-                return Ok(());
-            }
-            exchange.write(bytes, push)
+        request.account.writing(|| {
+            request.lease.with(|exchange| {
+                if starting {
+                    answering.head.with_answer(|answer| exchange.start(answer))?;
+                }
+                if bytes.is_empty() && push != Push::Last {
+                    return Ok(());
+                }
+                exchange.write(bytes, push)
+            })
         })
     });
     let sent = sent.unwrap_or(Err(WriteError::Gone));

@@ -5,6 +5,7 @@
 //! interpreter sits beside the state, in its [`Seat`].
 #![expect(unsafe_code, reason = "switches thread states through the C API")]
 
+use crate::account::waiting_for_interpreter;
 use crate::interpreter::Interpreter;
 use crate::py::Attached;
 use crate::seat::Seat;
@@ -125,7 +126,7 @@ pub fn detached<R>(body: impl FnOnce() -> R) -> R {
         fn drop(&mut self) {
             let passing = (!INSIDE.get()).then(Passing::new);
             // SAFETY: this thread's own state, which `PyEval_SaveThread` gave back.
-            unsafe { ffi::PyEval_RestoreThread(self.0) };
+            waiting_for_interpreter(|| unsafe { ffi::PyEval_RestoreThread(self.0) });
             drop(passing);
         }
     }

@@ -189,9 +189,8 @@ fn server_metrics<'a>(
         return Ok(attached.none());
     }
     let mut slots = Vec::new();
-    let found = attached.detach(|| {
-        crate::journal().scoreboard(&mut |slot| slots.push(Place::from(slot)))
-    });
+    let found = attached
+        .detach(|| crate::surroundings().scoreboard(&mut |slot| slots.push(Place::from(slot))));
     match found {
         Some(scoreboard) => scoreboard_dict(attached, &scoreboard, &slots),
         None => Ok(attached.none()),
@@ -250,7 +249,8 @@ fn scoreboard_dict<'a>(
             Place::Process { report } => {
                 let process = dict(attached, report)?;
                 let quiescing = attached.interned("quiescing")?;
-                let flag = process.dict_get(&quiescing)?.is_some_and(|n| n.as_i64().is_ok_and(|n| n == 1));
+                let flag =
+                    process.dict_get(&quiescing)?.is_some_and(|n| n.as_i64().is_ok_and(|n| n == 1));
                 process.dict_set(&quiescing, &attached.bool(flag))?;
                 workers = attached.list()?;
                 process.dict_set(&attached.interned("workers")?, &workers)?;
@@ -289,7 +289,7 @@ fn give(attached: &Attached, report: Option<Report>) -> Py<Object<'_>> {
 }
 
 fn dict<'a>(attached: &'a Attached, report: &Report) -> Py<Object<'a>> {
-    let made = attached.dict(report.len())?;
+    let made = attached.dict()?;
     for (name, value) in report {
         made.dict_set(&attached.interned(name)?, &object(attached, value)?)?;
     }

@@ -44,7 +44,7 @@ pub struct Payload<'a> {
 
 impl<'a> Payload<'a> {
     fn new(attached: &'a Attached) -> Py<Payload<'a>> {
-        Ok(Payload { dict: attached.dict(24)? })
+        Ok(Payload { dict: attached.dict()? })
     }
 
     /// Adds one entry.
@@ -86,10 +86,11 @@ fn publish<'a>(
         }
         Ok(payload)
     };
-    tell().map_err(|raised| {
-        report_callback(attached, interpreter, take_exception(attached, raised), name);
-    })
-    .ok()
+    tell()
+        .map_err(|raised| {
+            report_callback(attached, interpreter, take_exception(attached, raised), name);
+        })
+        .ok()
 }
 
 fn report_callback(

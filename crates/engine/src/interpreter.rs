@@ -3,11 +3,14 @@
 #![expect(unsafe_code, reason = "makes and ends interpreters through the C API")]
 
 use crate::attach;
-use crate::py::{Attached, Py, Raised};
+use crate::py::{Attached, Kept, Object, Py, Raised};
+use crate::request::Request;
 use crate::script::Scripts;
 use crate::state::State;
 use pyo3_ffi as ffi;
-use std::sync::{Mutex, OnceLock, PoisonError};
+#[cfg(Py_3_12)]
+use std::ffi::c_int;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// One interpreter of this process.
 pub struct Interpreter {
@@ -19,6 +22,8 @@ pub struct Interpreter {
     pub scripts: Scripts,
     raw: *mut ffi::PyInterpreterState,
     state: OnceLock<State>,
+    /// The requests that are being served here.
+    active: Mutex<Vec<Arc<Request>>>,
     /// The thread states that the server's threads have here.
     seats: Mutex<Vec<SeatState>>,
 }
@@ -45,7 +50,8 @@ impl Interpreter {
             scripts: Scripts::default(),
             raw,
             state: OnceLock::new(),
-            seats: Mutex::new(Vec::new()),
+            active: Mutex::default(),
+            seats: Mutex::default(),
         }));
         attach::adopt_current(interpreter);
         interpreter
@@ -68,6 +74,60 @@ impl Interpreter {
     /// Whether it is the main interpreter.
     pub fn is_main(&self) -> bool {
         self.number == 0
+    }
+
+    /// Counts a request among the active ones while `body` runs.
+    pub fn serving<R>(
+        &self,
+        attached: &Attached,
+        request: &Arc<Request>,
+        body: impl FnOnce() -> R,
+    ) -> R {
+        self.active().push(Arc::clone(request));
+        let shown = self.show(attached, request);
+        let result = body();
+        self.active().retain(|active| !Arc::ptr_eq(active, request));
+        if shown {
+            self.hide(attached, request);
+        }
+        result
+    }
+
+    fn active(&self) -> MutexGuard<'_, Vec<Arc<Request>>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `mod_wsgi.active_requests`: kept up to date from the first time that somebody asks for it.
+    pub fn active_requests<'a>(&self, attached: &'a Attached) -> Py<Object<'a>> {
+        let state = self.state();
+        if let Some(shown) = state.active_requests.get() {
+            return Ok(shown.get(attached).clone());
+        }
+        let made = Kept::new(attached.dict()?);
+        let shown = state.active_requests.get_or_init(|| made).get(attached).clone();
+        let active = self.active().clone();
+        for request in active {
+            self.show(attached, &request);
+        }
+        Ok(shown)
+    }
+
+    /// Puts a request into `active_requests`, if that is kept.
+    fn show(&self, attached: &Attached, request: &Request) -> bool {
+        let Some(shown) = self.state().active_requests.get() else { return false };
+        let put = || {
+            let id = attached.latin1(&request.id.take(attached))?;
+            shown.get(attached).dict_set(&id, &request.data(attached)?)
+        };
+        put().map_err(Raised::forget).is_ok()
+    }
+
+    fn hide(&self, attached: &Attached, request: &Request) {
+        let Some(shown) = self.state().active_requests.get() else { return };
+        let id = attached.latin1(&request.id.take(attached));
+        if let Err(raised) = id.and_then(|id| shown.get(attached).dict_remove(&id)) {
+            raised.forget();
+        }
     }
 
     /// For log lines: `main interpreter` or `sub-interpreter 'name'`.
@@ -127,12 +187,10 @@ pub fn make(
     _main: &Attached,
     number: usize,
     name: &[u8],
+    own_gil: bool,
     report: impl FnOnce(&Attached, Raised),
 ) -> Result<&'static Interpreter, &'static str> {
-    // SAFETY: attached. The new interpreter's state becomes the current one; null leaves things as they were.
-    if unsafe { ffi::Py_NewInterpreter() }.is_null() {
-        return Err("Python could not make it");
-    }
+    new_interpreter(own_gil)?;
     attach::bind_current();
     // SAFETY: attached to the new interpreter, until the caller detaches.
     let attached = unsafe { Attached::assume() };
@@ -144,4 +202,54 @@ pub fn make(
             Err("it could not be set up")
         }
     }
+}
+
+/// Makes an interpreter, whose thread state becomes the current one; on failure things are left as they were.
+#[cfg(Py_3_12)]
+fn new_interpreter(own_gil: bool) -> Result<(), &'static str> {
+    /// `PyInterpreterConfig` of CPython's `cpython/pylifecycle.h` (3.13; `cpython/initconfig.h` 3.12), not declared by
+    /// pyo3-ffi.
+    #[repr(C)]
+    struct Config {
+        use_main_obmalloc: c_int,
+        allow_fork: c_int,
+        allow_exec: c_int,
+        allow_threads: c_int,
+        allow_daemon_threads: c_int,
+        check_multi_interp_extensions: c_int,
+        gil: c_int,
+    }
+    const SHARED_GIL: c_int = 1;
+    const OWN_GIL: c_int = 2;
+    unsafe extern "C" {
+        fn Py_NewInterpreterFromConfig(
+            state: *mut *mut ffi::PyThreadState,
+            config: *const Config,
+        ) -> ffi::PyStatus;
+    }
+    // Free-threaded builds have extensions that need to be told of several interpreters in any case.
+    let isolated = c_int::from(own_gil);
+    let config = Config {
+        use_main_obmalloc: 1 - isolated,
+        allow_fork: 1 - isolated,
+        allow_exec: 1 - isolated,
+        allow_threads: 1,
+        allow_daemon_threads: 1 - isolated,
+        check_multi_interp_extensions: isolated | c_int::from(cfg!(Py_GIL_DISABLED)),
+        gil: if own_gil { OWN_GIL } else { SHARED_GIL },
+    };
+    let mut state = std::ptr::null_mut();
+    // SAFETY: attached; the configuration is complete, and the state is written on success.
+    let status = unsafe { Py_NewInterpreterFromConfig(&mut state, &config) };
+    // SAFETY: asks about a value that the C API made.
+    let failed = unsafe { ffi::PyStatus_Exception(status) != 0 };
+    if failed || state.is_null() { Err("Python could not make it") } else { Ok(()) }
+}
+
+/// Makes an interpreter, whose thread state becomes the current one; on failure things are left as they were.
+#[cfg(not(Py_3_12))]
+fn new_interpreter(_own_gil: bool) -> Result<(), &'static str> {
+    // SAFETY: attached.
+    let state = unsafe { ffi::Py_NewInterpreter() };
+    if state.is_null() { Err("Python could not make it") } else { Ok(()) }
 }

@@ -346,7 +346,8 @@ impl Metrics {
             })
         };
         let all: Vec<Thread> = (0..maximum as usize).map(of).collect();
-        let floats = |value: &dyn Fn(&Thread) -> f64| Value::Floats(all.iter().map(value).collect());
+        let floats =
+            |value: &dyn Fn(&Thread) -> f64| Value::Floats(all.iter().map(value).collect());
         let busy: Vec<f64> =
             all.iter().map(|thread| thread.busy + running(thread, Some(begun))).collect();
         let utilization = busy.iter().sum::<f64>() / (period * f64::from(maximum.max(1)));

@@ -7,7 +7,7 @@ use crate::attach;
 use crate::host::note;
 use crate::interpreter::Interpreter;
 use crate::py::{Attached, Exception, Kind};
-use crate::report;
+use crate::{events, report, settings};
 use exchange::{Code, Level};
 use pyo3_ffi as ffi;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +26,14 @@ pub fn run(main: &'static Interpreter, subs: &[&'static Interpreter]) {
     let watch = std::thread::Builder::new().name("rustgi-shutdown".into()).spawn(leave_when_late);
     if watch.is_err() {
         note(Level::Warning, "The time that applications take to end cannot be watched.");
+    }
+    for interpreter in subs.iter().chain([&main]) {
+        attach::enter(interpreter, |attached, _| {
+            events::process_stopping(attached, interpreter, "");
+        });
+    }
+    if !settings().destroy_interpreters {
+        return;
     }
     for interpreter in subs.iter().chain([&main]) {
         attach::enter(interpreter, |attached, _| finish(attached, interpreter));
