@@ -100,8 +100,9 @@ fn port(request: Request<'_>) -> u16 {
     if port == 80 || port == 443 || listens() || server.has_port(port) {
         return port;
     }
+    // As if the client had named none.
     match server.port() {
-        0 => request.listener().1,
+        0 => 80,
         own => own,
     }
 }

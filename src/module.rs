@@ -42,8 +42,9 @@ static AFTER: Modules<2> = Modules([c"mod_alias.c".as_ptr(), std::ptr::null()]);
 /// What only guesses comes later.
 static BEFORE: Modules<3> =
     Modules([c"mod_userdir.c".as_ptr(), c"mod_vhost_alias.c".as_ptr(), std::ptr::null()]);
-/// core's handler, which serves a file as it is.
-static BEFORE_CORE: Modules<2> = Modules([c"core.c".as_ptr(), std::ptr::null()]);
+/// Before core's own handler, which serves a file as it is, and after everybody else's. Not by core's name: it has
+/// another handler, which comes first of all.
+const BEFORE_CORE: c_int = ffi::APR_HOOK_REALLY_LAST as c_int - 1;
 
 callback! {
     fn register_hooks(_pool: *mut apr_pool_t), else (); {
@@ -64,9 +65,7 @@ callback! {
             );
             ffi::ap_hook_translate_name(Some(translate_name), list(&AFTER.0), list(&BEFORE.0), MIDDLE);
             ffi::ap_hook_handler(Some(handle), any, any, MIDDLE);
-            ffi::ap_hook_handler(
-                Some(handle_unowned), any, list(&BEFORE_CORE.0), ffi::APR_HOOK_REALLY_LAST as c_int,
-            );
+            ffi::ap_hook_handler(Some(handle_unowned), any, any, BEFORE_CORE);
         }
     }
 }

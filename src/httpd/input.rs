@@ -38,7 +38,7 @@ impl<'r> Input<'r> {
             let count = self.take(most, sink)?;
             match self.state {
                 State::Failed(error) => return Err(error),
-                State::Answered => return Err(ReadError::TooLarge),
+                State::Answered => return Err(self.request.answered_error()),
                 State::Ended => return Ok(count),
                 State::Open if count > 0 => return Ok(count),
                 State::Open => self.fill(most)?,
@@ -127,11 +127,23 @@ impl<'r> Input<'r> {
         self.request.close_connection();
         if status == ffi::AP_FILTER_ERROR {
             self.state = State::Answered;
-            return ReadError::TooLarge;
+            return self.request.answered_error();
         }
         let error = error_of(status);
         self.state = State::Failed(error);
         error
+    }
+}
+
+impl Request<'_> {
+    /// What a filter that has answered by itself found wrong with the body: its answer's status says it.
+    fn answered_error(self) -> ReadError {
+        match self.rec().status {
+            400 => ReadError::Malformed,
+            408 => ReadError::TimedOut,
+            413 => ReadError::TooLarge,
+            _ => ReadError::Failed,
+        }
     }
 }
 

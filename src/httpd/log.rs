@@ -6,19 +6,24 @@ use super::{Request, ffi};
 use exchange::{Code, Journal, Level, Record};
 use std::ffi::{CString, c_int};
 
-/// httpd formats a record in `MAX_STRING_LEN` (8192) bytes, its own prefix and the referer with it; a byte that it
-/// escapes (`\xNN`) takes four.
-const ROOM: usize = 6000;
+/// httpd formats a record in `MAX_STRING_LEN` (8192) bytes, with what its `ErrorLogFormat` puts before and after.
+const ROOM: usize = 7600;
 
-/// Cuts a line where httpd would, each piece short enough to stand in one record.
-fn pieces(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// What httpd makes of a byte: as it is, or `\xNN`.
+fn escaped(byte: u8) -> usize {
+    if (0x20..0x7f).contains(&byte) && byte != b'\\' { 1 } else { 4 }
+}
+
+/// Cuts a line where httpd would, each piece short enough to stand in one record with `prefix` in front.
+fn pieces<'a>(prefix: &[u8], line: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    let room = ROOM - prefix.iter().map(|&byte| escaped(byte)).sum::<usize>().min(ROOM / 2);
     let mut rest = Some(line);
     std::iter::from_fn(move || {
         let line = rest?;
         let mut cost = 0;
         let end = line.iter().position(|&byte| {
-            cost += if (0x20..0x7f).contains(&byte) && byte != b'\\' { 1 } else { 4 };
-            cost > ROOM
+            cost += escaped(byte);
+            cost > room
         });
         let (piece, left) = line.split_at(end.unwrap_or(line.len()));
         rest = (!left.is_empty()).then_some(left);
@@ -50,7 +55,7 @@ pub fn note_for_request(request: Request<'_>, record: &Record<'_>, prefix: &[u8]
     }
     let file = c_text(b"", if record.file.is_empty() { file!().as_bytes() } else { &record.file });
     let line = if record.file.is_empty() { line!() } else { record.file_line };
-    for piece in pieces(&record.line) {
+    for piece in pieces(prefix, &record.line) {
         let text = c_text(prefix, piece);
         // SAFETY: the request lives; all strings outlive the call.
         unsafe {
@@ -92,7 +97,7 @@ impl Journal for Server {
         }
         let file =
             c_text(b"", if record.file.is_empty() { file!().as_bytes() } else { &record.file });
-        for piece in pieces(&record.line) {
+        for piece in pieces(b"", &record.line) {
             let text = c_text(b"", piece);
             // SAFETY: the main server or NULL; all strings outlive the call.
             unsafe {
@@ -115,16 +120,16 @@ mod tests {
     #[test]
     fn a_long_line_comes_in_pieces_that_hold_all_of_it() {
         let line: Vec<u8> = (0..20_000_u32).map(|n| b'a' + (n % 26) as u8).collect();
-        let cut: Vec<&[u8]> = pieces(&line).collect();
-        assert_eq!(cut.len(), 4);
+        let cut: Vec<&[u8]> = pieces(b"[script /x] ", &line).collect();
+        assert_eq!(cut.len(), 3);
         assert_eq!(cut.concat(), line);
-        assert_eq!(pieces(b"").collect::<Vec<_>>(), [b""]);
+        assert_eq!(pieces(b"", b"").collect::<Vec<_>>(), [b""]);
     }
 
     #[test]
     fn bytes_that_httpd_escapes_take_their_room() {
         let line = vec![0xff; ROOM];
-        let longest = pieces(&line).map(<[u8]>::len).max();
+        let longest = pieces(b"", &line).map(<[u8]>::len).max();
         assert_eq!(longest, Some(ROOM / 4));
     }
 
