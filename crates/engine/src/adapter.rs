@@ -1,9 +1,9 @@
 //! `start_response` and the `write` callable it returns (PEP 3333). Both are methods of one object, the adapter, which
 //! stands for the answer of one request.
 
-use crate::answering::AnswerHead;
+use crate::answering::{AnswerHead, Refusal};
 use crate::py::class::{count_arguments, method};
-use crate::py::{Attached, Class, Kind, Object, Py, This, raise, raise_exc_info};
+use crate::py::{Attached, Class, Kind, Object, Py, Raised, This, raise, raise_exc_info};
 use crate::request::Request;
 use crate::{events, startup};
 use exchange::{Found, LookUp, Push, WriteError};
@@ -54,14 +54,36 @@ fn start_response<'a>(
             format!("start_response() argument 2 must be list, not {}", headers.type_name());
         return Err(raise(attached, Kind::Type, &message));
     }
-    let committed = request.answering.take(attached).committed;
+    let (committed, mut offered) = offer(attached, request);
     check_exc_info(attached, arguments.get(2), committed)?;
-    // Filled without holding the answer: a message shows the repr() of what is wrong, which the application may define.
-    let mut head = request.answering.take(attached).spare_head();
-    fill(attached, &mut head, status, headers)?;
-    request.answering.take(attached).accept(head);
+    fill(attached, &mut offered, status, headers)?;
+    if !accept(attached, request, offered) {
+        return Err(begun(attached));
+    }
     events::response_started(attached, request, status, headers, arguments.get(2));
     adapter.object.attr(request.interpreter.state().names.write.get(attached))
+}
+
+/// Whether the head has gone, and an empty one to be filled. What raises may run code of the application (a `__repr__`,
+/// an exception's class) and with it this function again, so the answer is not held locked while the head is filled.
+fn offer(attached: &Attached, request: &Request) -> (bool, AnswerHead) {
+    let mut answering = request.answering.take(attached);
+    (answering.committed, answering.spare_head())
+}
+
+/// Takes a head over, unless one has gone meanwhile.
+fn accept(attached: &Attached, request: &Request, head: AnswerHead) -> bool {
+    let mut answering = request.answering.take(attached);
+    if answering.committed {
+        return false;
+    }
+    answering.accept(head);
+    true
+}
+
+fn begun(attached: &Attached) -> Raised {
+    let message = "start_response() was called again without exc_info after the response had begun";
+    raise(attached, Kind::Runtime, message)
 }
 
 /// PEP 3333: with `exc_info`, an answer that has begun raises it again; without, it must not be begun again.
@@ -74,11 +96,7 @@ fn check_exc_info(attached: &Attached, exc_info: Option<&Object<'_>>, committed:
     if !committed {
         return Ok(());
     }
-    let Some(given) = exc_info else {
-        let message =
-            "start_response() was called again without exc_info after the response had begun";
-        return Err(raise(attached, Kind::Runtime, message));
-    };
+    let Some(given) = exc_info else { return Err(begun(attached)) };
     match (given.items_len(), given.item(0), given.item(1), given.item(2)) {
         (3, Some(kind), Some(value), Some(traceback)) => {
             Err(raise_exc_info(attached, &kind, &value, &traceback))
@@ -93,7 +111,8 @@ fn fill(
     status: &Object<'_>,
     headers: &Object<'_>,
 ) -> Py<()> {
-    with_latin1(attached, status, "status", |line| head.set_status(line))?;
+    let line = latin1(attached, status, "status")?;
+    head.set_status(line).map_err(|refusal| refused(attached, refusal, status))?;
     let mut index = 0;
     while let Some(header) = headers.item(index) {
         index += 1;
@@ -110,35 +129,21 @@ fn fill(
             );
             return Err(raise(attached, Kind::Value, &message));
         };
-        with_latin1(attached, &name, "header name", |name_bytes| {
-            if let Some(value_bytes) = value.latin1_bytes() {
-                return head.add_header(name_bytes, value_bytes).map(|()| true);
-            }
-            Ok(false)
-        })
-        .and_then(|done| {
-            if done {
-                return Ok(());
-            }
-            // Not a latin-1 `str`: this raises what is due.
-            with_latin1(attached, &value, "header value", |_| Ok(()))
-        })?;
+        let name = latin1(attached, &name, "header name")?;
+        let value = latin1(attached, &value, "header value")?;
+        head.add_header(name, value).map_err(|refusal| refused(attached, refusal, &header))?;
     }
     Ok(())
 }
 
-/// Runs `body` with the latin-1 bytes of a `str`. TypeError for another type, UnicodeEncodeError for other characters,
-/// ValueError with the text for what `body` refuses.
-fn with_latin1<R>(
-    attached: &Attached,
-    text: &Object<'_>,
-    what: &str,
-    body: impl FnOnce(&[u8]) -> Result<R, &'static str>,
-) -> Py<R> {
+fn refused(attached: &Attached, refusal: Refusal, given: &Object<'_>) -> Raised {
+    raise(attached, Kind::Value, &format!("{refusal}: {}", given.repr()))
+}
+
+/// The latin-1 bytes of a `str`. TypeError for another type, UnicodeEncodeError for other characters.
+fn latin1<'t>(attached: &Attached, text: &'t Object<'_>, what: &str) -> Py<&'t [u8]> {
     if let Some(bytes) = text.latin1_bytes() {
-        return body(bytes).map_err(|refusal| {
-            raise(attached, Kind::Value, &format!("{refusal}, value {}", text.repr()))
-        });
+        return Ok(bytes);
     }
     if text.is_text() {
         text.encode_latin1()?;
@@ -163,6 +168,7 @@ fn write<'a>(
             format!("byte string value expected, value of type {} found", arguments[0].type_name());
         return Err(raise(attached, Kind::Type, &message));
     };
+    check_started(attached, request)?;
     match send(attached, request, bytes, Push::Flush) {
         Ok(()) => Ok(attached.none()),
         Err(error) => Err(raise(
@@ -171,6 +177,15 @@ fn write<'a>(
             &format!("mod_wsgi failed to write response data: {error}"),
         )),
     }
+}
+
+/// PEP 3333: `start_response` comes before the first byte of the body.
+pub fn check_started(attached: &Attached, request: &Request) -> Py<()> {
+    if request.answering.take(attached).accepted {
+        return Ok(());
+    }
+    let message = "response has not been started: start_response() was not called";
+    Err(raise(attached, Kind::Runtime, message))
 }
 
 /// Sends a stretch of the body, the head before it if it has not gone yet. An empty stretch commits the head and no
@@ -254,7 +269,7 @@ fn ssl_var_lookup<'a>(
 }
 
 /// What every use of a request's objects raises after its end.
-pub fn ended(attached: &Attached, what: &str) -> crate::py::Raised {
+pub fn ended(attached: &Attached, what: &str) -> Raised {
     let message = format!("{what} was called after the request had completed");
     raise(attached, Kind::Runtime, &message)
 }

@@ -26,6 +26,7 @@ pub type Refusal = &'static str;
 impl AnswerHead {
     /// Forgets everything but the memory.
     pub fn clear(&mut self) {
+        self.status = 0;
         self.reason = None;
         self.headers.clear();
         self.length = None;

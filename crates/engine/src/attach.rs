@@ -72,6 +72,8 @@ pub fn last<R>(interpreter: &'static Interpreter, body: impl FnOnce(&Attached) -
     bind(state);
     // SAFETY: the thread is not attached, and the state is its own for this interpreter.
     unsafe { ffi::PyEval_RestoreThread(state) };
+    // Objects that are destroyed at the end may log, and this thread must find its way back from that.
+    INSIDE.set(true);
     // SAFETY: attached by the line above.
     body(&unsafe { Attached::assume() })
 }
@@ -166,23 +168,15 @@ impl Drop for Passing {
 }
 
 /// Lets no thread of an application back to Python any more, and waits (detached) for those that are on their way.
+/// The thread that calls this is inside ([`last`]).
 pub fn close(attached: &Attached) {
     CLOSED.store(true, Ordering::SeqCst);
-    attached.detach_finally(|| {
+    attached.detach(|| {
         let until = Instant::now() + Duration::from_secs(1);
         while PASSING.load(Ordering::SeqCst) > 0 && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(1));
         }
     });
-}
-
-impl Attached {
-    /// As `detach`, for the thread that has closed the door behind it.
-    fn detach_finally(&self, body: impl FnOnce()) {
-        let was = INSIDE.replace(true);
-        detached(body);
-        INSIDE.set(was);
-    }
 }
 
 /// Attaching binds by itself.

@@ -83,8 +83,8 @@ impl Template {
         for variable in head.variables.get() {
             match variable.slot() {
                 Some(known) => {
+                    seen += usize::from(self.seen[known as usize] != self.request);
                     self.set(attached, state, known, variable.value())?;
-                    seen += 1;
                 }
                 None => others = true,
             }

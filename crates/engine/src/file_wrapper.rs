@@ -64,10 +64,10 @@ impl FileWrapper {
 
     /// The wrapped object; ValueError when it has been closed.
     fn open<'a>(&self, attached: &'a Attached) -> Py<Object<'a>> {
-        match &*self.lock() {
-            Some(kept) => Ok(kept.get(attached).clone()),
-            None => Err(raise(attached, Kind::Value, "the file of this FileWrapper is closed")),
-        }
+        // Raising may collect cycles, which locks this too (`held`), so it is done after the lock is given back.
+        let filelike = self.lock().as_ref().map(|kept| kept.get(attached).clone());
+        filelike
+            .ok_or_else(|| raise(attached, Kind::Value, "the file of this FileWrapper is closed"))
     }
 
     /// The descriptor and the position of the wrapped object, if it is a regular file that knows both. Whatever it

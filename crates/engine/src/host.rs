@@ -163,5 +163,5 @@ impl Host {
 
 /// Writes one line to the log of this process. Called detached.
 pub fn note(level: Level, line: &str) {
-    journal().note(&Record::new(level, line.as_bytes()));
+    surroundings().note(&Record::new(level, line.as_bytes()));
 }

@@ -253,7 +253,10 @@ pub fn would_be_written(
     level: Level,
 ) -> bool {
     let Some(request) = current(interpreter) else { return true };
-    let looked =
-        attached.detach(|| request.lease.with(|exchange| exchange.look_up(LookUp::Logged(level))));
-    looked.flatten() != Some(Found::Flag(false))
+    let refused = attached.detach(|| {
+        request
+            .lease
+            .with(|exchange| exchange.look_up(LookUp::Logged(level)) == Some(Found::Flag(false)))
+    });
+    refused != Some(true)
 }
