@@ -3,7 +3,7 @@
 
 use crate::httpd::process;
 use exchange::Code;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
@@ -162,6 +162,9 @@ fn ask(program: &Path) -> Result<Facts, Unusable> {
     let mut command = Command::new(program);
     command.args(["-I", "-c", QUESTION]).stdin(Stdio::null()).stdout(Stdio::piped());
     command.stderr(Stdio::piped()).current_dir("/");
+    if let Some(path) = library_path(program) {
+        command.env("LD_LIBRARY_PATH", path);
+    }
     let (user, group) = process::child_identity();
     if process::is_superuser() && user != 0 {
         command.uid(user).gid(group);
@@ -176,6 +179,15 @@ fn ask(program: &Path) -> Result<Facts, Unusable> {
         let said = child.stderr.and_then(last_line).unwrap_or_default();
         refused(format!("it ended with {status} {said}").trim_end().to_owned())
     })
+}
+
+/// Where the interpreter finds its own shared library, if it was moved from where it was built to be: beside it.
+fn library_path(program: &Path) -> Option<OsString> {
+    let real = std::fs::canonicalize(program).ok()?;
+    let beside = real.parent()?.parent()?.join("lib");
+    let inherited = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    let inherited = std::env::split_paths(&inherited).filter(|path| path.is_absolute());
+    std::env::join_paths(std::iter::once(beside).chain(inherited)).ok()
 }
 
 /// How long an interpreter may take to say where it lies.

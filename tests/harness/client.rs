@@ -26,8 +26,6 @@ pub enum Framing {
 /// One answer.
 #[derive(Debug)]
 pub struct Response {
-    /// `HTTP/1.1`
-    pub version: String,
     pub status: u16,
     pub reason: String,
     /// In the order of the wire; names as sent, values decoded as latin-1.
@@ -296,8 +294,7 @@ fn parse_head(bytes: &[u8]) -> Response {
     let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
     let mut lines = text.trim_end_matches("\r\n").split("\r\n");
     let mut status_line = lines.next().unwrap_or_default().splitn(3, ' ');
-    let version = status_line.next().unwrap_or_default().to_owned();
-    let status = status_line.next().and_then(|code| code.parse().ok());
+    let status = status_line.nth(1).and_then(|code| code.parse().ok());
     let status = status.unwrap_or_else(|| panic!("not the head of an answer: {text:?}"));
     let header = |line: &str| {
         let (name, value) =
@@ -305,7 +302,6 @@ fn parse_head(bytes: &[u8]) -> Response {
         (name.to_owned(), value.strip_prefix(' ').unwrap_or(value).to_owned())
     };
     Response {
-        version,
         status,
         reason: status_line.next().unwrap_or_default().to_owned(),
         headers: lines.map(header).collect(),

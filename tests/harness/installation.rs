@@ -67,12 +67,6 @@ impl Installation {
         format!("LoadModule {name}_module \"{}\"\n", file.display())
     }
 
-    /// Whether httpd has this module, loadable or compiled in.
-    pub fn has(&self, name: &str) -> bool {
-        self.built_in.iter().any(|built_in| built_in == name)
-            || self.modules.join(format!("mod_{name}.so")).exists()
-    }
-
     /// A self-signed certificate for `localhost` and its key, made once for the run.
     pub fn certificate(&self) -> (PathBuf, PathBuf) {
         static MADE: OnceLock<()> = OnceLock::new();

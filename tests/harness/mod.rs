@@ -24,7 +24,7 @@ pub use browser::Browser;
 pub use builder::{Builder, Identity, Mpm, free_port};
 pub use client::{Connection, Framing, Response, request};
 pub use installation::{Installation, open_to_everybody};
-pub use server::Server;
+pub use server::{Server, pid_of};
 pub use venv::{Venv, run};
 pub use visitor::{Field, Visitor, quote};
 

@@ -23,8 +23,6 @@ pub struct Server {
     process: Child,
     /// The port it answers at.
     pub port: u16,
-    /// A second port, free for the configuration (`Listen 127.0.0.1:@port2@`).
-    pub second_port: u16,
     mark: String,
     /// What its children had open once the first request was answered.
     open_before: Mutex<BTreeMap<i32, OpenFiles>>,
@@ -34,7 +32,6 @@ pub struct Server {
 /// What is left of a server that was stopped.
 pub struct Remains {
     pub error_log: String,
-    pub access_log: String,
     /// How long the stop took.
     pub took: Duration,
 }
@@ -67,7 +64,6 @@ impl Server {
                 description,
                 process,
                 port: ports[0],
-                second_port: ports[1],
                 mark,
                 open_before: Mutex::default(),
                 ended: false,
@@ -268,11 +264,11 @@ impl Server {
         let complaints = self.end();
         let took = begun.elapsed();
         assert!(complaints.is_empty(), "{}", self.complaint(&complaints));
-        Remains { error_log: self.error_log(), access_log: self.access_log(), took }
+        Remains { error_log: self.error_log(), took }
     }
 
     fn pid(&self) -> Pid {
-        Pid::from_raw(self.process.id().cast_signed())
+        pid_of(&self.process)
     }
 
     #[track_caller]
@@ -424,6 +420,11 @@ fn spawn(description: &Builder) -> (Child, String) {
         .stdout(File::create(root.join("logs/stdout")).unwrap())
         .stderr(File::create(root.join("logs/stderr")).unwrap());
     (command.spawn().expect("httpd runs"), mark)
+}
+
+/// The number of a process that this one started.
+pub fn pid_of(process: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(process.id()).unwrap())
 }
 
 fn read_lossy(path: &Path) -> String {

@@ -1,8 +1,7 @@
 //! The commands of the Makefile that a user types: `make serve`, `make install`, `make uninstall`.
 
-use crate::harness::{Connection, Installation, free_port, request, wait_for};
+use crate::harness::{Connection, Installation, free_port, pid_of, request, wait_for};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -84,7 +83,7 @@ impl Serving {
 
     /// As Ctrl-C does it.
     fn interrupt(&mut self) {
-        kill(Pid::from_raw(self.process.id().cast_signed()), Signal::SIGINT).unwrap();
+        kill(pid_of(&self.process), Signal::SIGINT).unwrap();
         wait_for("the end", || self.process.try_wait().unwrap());
     }
 }

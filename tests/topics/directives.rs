@@ -105,7 +105,7 @@ fn a_flag_is_on_or_off_and_nothing_else() {
             (&format!("{directive} maybe"), &[directive, "maybe", "On", "Off"]),
             (&format!("{directive} 1"), &[directive, "'1'"]),
             (&format!("{directive} \"\""), &[directive]),
-            (&format!("{directive}"), &[directive]),
+            (directive, &[directive]),
             (&format!("{directive} On Off"), &[directive]),
         ]);
     }

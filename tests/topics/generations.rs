@@ -108,9 +108,10 @@ fn under_load(server: &Server, meanwhile: impl FnOnce(&AtomicUsize)) -> Tally {
     std::thread::scope(|scope| {
         let client = &client;
         let clients: Vec<_> = (0..CLIENTS).map(|n| scope.spawn(move || client(n))).collect();
+        let end = AtTheEnd(&over);
         await_answers(&answered, 50);
         meanwhile(&answered);
-        over.store(true, Ordering::Relaxed);
+        drop(end);
         clients.into_iter().map(|c| c.join().unwrap()).fold(Tally::default(), |mut all, one| {
             all.well += one.well;
             all.nothing += one.nothing;
@@ -118,6 +119,15 @@ fn under_load(server: &Server, meanwhile: impl FnOnce(&AtomicUsize)) -> Tally {
             all
         })
     })
+}
+
+/// Tells the clients to end, also when something else has failed.
+struct AtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Until so many more have been answered.

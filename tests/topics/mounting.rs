@@ -15,8 +15,11 @@ fn divided(answer: &Response) -> (String, String) {
     (text("SCRIPT_NAME"), text("PATH_INFO"))
 }
 
-/// Asks each path, and compares SCRIPT_NAME and PATH_INFO, or the status that is not 200.
-fn expect(server: &Server, rows: &[(&str, Result<(&str, &str), u16>)]) {
+/// SCRIPT_NAME and PATH_INFO, or the status that is not 200.
+type Expected<'a> = Result<(&'a str, &'a str), u16>;
+
+/// Asks each path, and compares what comes of it.
+fn expect(server: &Server, rows: &[(&str, Expected<'_>)]) {
     for (path, expected) in rows {
         let answer = server.get(path);
         match expected {
@@ -304,7 +307,7 @@ def other(environ, start_response):
 fn negotiation_never_shows_the_source_of_an_aliased_script() {
     let server = builder()
         .load(&["mime", "negotiation"])
-        .file("apps/dir/two.py", &format!("# secret\n{ENVIRON}"))
+        .file("apps/dir/two.py", format!("# secret\n{ENVIRON}"))
         .config(
             "
 AddType text/x-python .py
@@ -322,7 +325,7 @@ WSGIScriptAlias /dirs/ @apps@/dir/
 fn a_handler_that_nobody_has_never_shows_the_source_of_an_aliased_script() {
     let server = builder()
         .load(&["mime"])
-        .file("apps/e.zz", &format!("# secret\n{ENVIRON}"))
+        .file("apps/e.zz", format!("# secret\n{ENVIRON}"))
         .config("AddHandler cgi-script .zz\nWSGIScriptAlias /zz @apps@/e.zz")
         .start();
     let answer = server.get("/zz");
