@@ -1,15 +1,16 @@
 //! A child of httpd: what it knows from its first moment to its last, and the engine in it. The parent never comes
 //! here, so this is the one place for a static: a process has one engine.
 
-use crate::config::{Process, store};
+use crate::config::written::{Process, Resolved};
+use crate::config::{groups::Sole, store};
 use crate::httpd::{Request, ServerRec, process};
 use crate::httpd_exchange::HttpdExchange;
 use crate::python::Installation;
 use exchange::abi::Engine;
-use exchange::{Outcome, Settings};
+use exchange::{Exchange, Failure, Outcome, Preload, Question, Reply, Settings};
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::ffi::{CStr, OsStr};
+use std::ffi::CStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -39,9 +40,11 @@ thread_local! {
 /// Begins a child: starts the engine, unless the configuration has none (the log has said why).
 pub fn start(main: ServerRec<'_>) {
     let configuration = store::of_server(main);
-    let python = configuration.resolved.get().and_then(|resolved| resolved.python.as_ref());
-    let engine = python
-        .and_then(|python| crate::engine::start(python, &settings(python, &configuration.process)));
+    let resolved = configuration.resolved.get().filter(|resolved| resolved.wants_python);
+    let engine = resolved.and_then(|resolved| {
+        let python = resolved.python.as_ref()?;
+        crate::engine::start(python, &settings(python, &configuration.process, resolved))
+    });
     // Only a child that was begun twice could find it set; then the first engine is the one that runs.
     let _ = CHILD.set(Child {
         engine,
@@ -99,40 +102,71 @@ impl Child {
         Some(outcome)
     }
 
+    /// Has the engine ask a script about a request. `None` if there is nobody to ask.
+    pub fn ask<E: Exchange>(
+        &self,
+        exchange: &mut E,
+        question: Question<'_>,
+        reply: &mut dyn FnMut(Reply<'_>),
+    ) -> Option<Result<(), Failure>> {
+        let engine = self.engine?;
+        let before = SERVING.replace(true);
+        let asked = engine.ask(exchange, question, reply);
+        SERVING.set(before);
+        Some(asked)
+    }
+
     /// A variable of the environment that the process began with.
     pub fn variable(&self, name: &[u8]) -> Option<&[u8]> {
         self.environment.get(name).map(Vec::as_slice)
     }
 }
 
-fn settings(python: &Installation, written: &Process<'_>) -> Settings {
+fn settings(python: &Installation, written: &Process<'_>, resolved: &Resolved<'_>) -> Settings {
     let shape = process::shape();
     let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec();
-    let directories = written.python_path.unwrap_or_default();
+    let plan = resolved.plan;
+    let all = &written.interpreters;
+    let is_main = |name: &[u8]| matches!(&resolved.sole, Some(Sole::Name(sole)) if sole == name);
     Settings {
         program: bytes(&python.program),
         home: bytes(&python.home),
-        python_path: std::env::split_paths(OsStr::from_bytes(directories))
-            .filter(|directory| !directory.as_os_str().is_empty())
-            .map(|directory| bytes(&directory))
-            .collect(),
-        restrict_stdin: written.restrict_stdin.unwrap_or(false),
-        restrict_stdout: written.restrict_stdout.unwrap_or(false),
-        restrict_signal: written.restrict_signal.unwrap_or(true),
+        python_path: all.directories(),
+        restrict_stdin: all.restrict_stdin.unwrap_or(false),
+        restrict_stdout: all.restrict_stdout.unwrap_or(false),
+        restrict_signal: all.restrict_signal.unwrap_or(true),
         process_group: Vec::new(),
         maximum_processes: shape.processes,
         threads_per_process: shape.threads,
         multiprocess: shape.processes != 1,
         multithread: shape.threads != 1,
         debugging: process::is_debugging(),
-        case_sensitive: true,
-        destroy_interpreters: true,
+        optimize: written.optimize,
+        dont_write_bytecode: written.dont_write_bytecode,
+        warnings: written.warnings.iter().map(|filter| filter.to_vec()).collect(),
+        hash_seed: written.hash_seed,
+        python_eggs: written.python_eggs.unwrap_or_default().to_vec(),
+        case_sensitive: !written.case_insensitive,
+        destroy_interpreters: !written.keep_interpreters,
+        own_gil: all.own_gil.unwrap_or(false),
+        free_threading: plan.free_threading().or(all.free_threading).unwrap_or(false),
+        switch_interval: all.switch_interval,
+        server_metrics: written.server_metrics,
+        telemetry: written.telemetry.is_some(),
+        slow_requests: written.slow_requests,
+        options: plan.interpreter_options(),
+        // A directory of scripts is an alias as well, and nothing to be loaded.
+        preload: without_directories(plan.preload(is_main)),
         server: exchange::Server {
             version: process::BUILT_FOR,
             description: process::server_description(),
             mpm: process::mpm_name(),
             built: process::server_built(),
         },
-        ..Settings::default()
     }
+}
+
+fn without_directories(mut scripts: Vec<Preload>) -> Vec<Preload> {
+    scripts.retain(|script| !Path::new(std::ffi::OsStr::from_bytes(&script.path)).is_dir());
+    scripts
 }

@@ -2,7 +2,8 @@
 
 use crate::child;
 use crate::config::written::CALLABLE;
-use crate::config::{Expression, groups::Sole, store};
+use crate::config::written::Server;
+use crate::config::{Expression, Hook, groups::Sole, store};
 use crate::handler::Call;
 use crate::httpd::Request;
 use exchange::Group;
@@ -15,12 +16,18 @@ pub fn of<'r>(call: &Call<'r>, script_name: &'r [u8]) -> Group<'r> {
     Group { name: name.into(), main }
 }
 
+/// The application group of a script that is asked about a request.
+pub fn of_hook<'r>(request: Request<'r>, hook: &Hook<'r>) -> Group<'r> {
+    let server = store::of_server(request.server());
+    let name = expand(request, hook.application_group, b"");
+    let main = name.is_empty() || is_sole_name(server, hook.application_group, name);
+    Group { name: name.into(), main }
+}
+
 /// Whether the group is the only one that this process serves; see [`crate::config::groups`].
 fn is_sole(call: &Call<'_>, expression: Expression<'_>, name: &[u8], script_name: &[u8]) -> bool {
     let Some(resolved) = call.server.resolved.get() else { return false };
     match (&resolved.sole, expression) {
-        (Some(Sole::Name(sole)), Expression::Literal(_) | Expression::Env(_)) => sole == name,
-        (Some(Sole::Server(server)), Expression::Server) => *server == resolved.server,
         (Some(Sole::Alias { server, alias }), Expression::Resource) => {
             *server == resolved.server
                 && store::remembered_alias(call.request) == Some(*alias)
@@ -28,6 +35,16 @@ fn is_sole(call: &Call<'_>, expression: Expression<'_>, name: &[u8], script_name
                     |path| without_last_slashes(path) == without_last_slashes(script_name),
                 )
         }
+        _ => is_sole_name(call.server, expression, name),
+    }
+}
+
+/// The same for a group that has a name of its own.
+fn is_sole_name(server: &Server<'_>, expression: Expression<'_>, name: &[u8]) -> bool {
+    let Some(resolved) = server.resolved.get() else { return false };
+    match (&resolved.sole, expression) {
+        (Some(Sole::Name(sole)), Expression::Literal(_) | Expression::Env(_)) => sole == name,
+        (Some(Sole::Server(server)), Expression::Server) => *server == resolved.server,
         _ => false,
     }
 }
@@ -52,7 +69,11 @@ pub fn expand<'r>(
             let asked = request.hostname().filter(|name| !name.is_empty());
             at_port(request, asked.unwrap_or_else(|| own_name(request)), None)
         }
-        Expression::Resource => at_port(request, own_name(request), Some(script_name)),
+        Expression::Resource => {
+            let is_lowered = store::of_server(request.server()).process.case_insensitive;
+            let script = if is_lowered { lowered(request, script_name) } else { script_name };
+            at_port(request, own_name(request), Some(script))
+        }
         Expression::Env(name) => match variable(request, name).map(Expression::parse) {
             None => request.pool().concat(&[b"%{ENV:", name, b"}"]).to_bytes(),
             Some(Expression::Env(other)) => {
@@ -61,6 +82,11 @@ pub fn expand<'r>(
             Some(found) => expand(request, found, script_name),
         },
     }
+}
+
+/// With `WSGICaseSensitivity Off`, paths that differ in case lead to the same application.
+fn lowered<'r>(request: Request<'r>, path: &'r [u8]) -> &'r [u8] {
+    request.pool().text(&path.to_ascii_lowercase()).to_bytes()
 }
 
 /// The name of the callable: a literal, or the value of a variable as it is.

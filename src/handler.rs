@@ -2,14 +2,15 @@
 //! The steps stand in the order in which they are taken.
 
 use crate::child::{self, Child};
-use crate::config::{Expression, Meant, Server, store};
+use crate::config::{Expression, Handler, Meant, Server, store};
+use crate::dispatch;
 use crate::environ::{self, Paths};
 use crate::group;
 use crate::httpd::request::FileKind;
 use crate::httpd::{Request, log};
 use crate::httpd_exchange::HttpdExchange;
 use crate::mapping;
-use exchange::{Body, Code, Level, Record};
+use exchange::{Body, Code, Failure, Level, Record};
 use std::ffi::{CStr, c_int};
 
 /// The name of our handler.
@@ -51,8 +52,8 @@ pub struct Call<'r> {
     pub server: &'r Server<'r>,
     /// What is meant for it, the options of its alias included.
     pub meant: Meant<'r>,
-    /// The process group that is to serve it.
-    process_group: Expression<'r>,
+    /// The script that handles its file, if it is not a script itself.
+    pub handler: Option<&'r Handler<'r>>,
     /// An alias led to the script.
     is_aliased: bool,
 }
@@ -60,10 +61,14 @@ pub struct Call<'r> {
 /// Answers a request for a script.
 pub fn handle(request: Request<'_>) -> Status {
     match request.handler() {
-        Some(handler) if handler == SCRIPT.to_bytes() || handler == SCRIPT_TYPE => {
-            answer(&Call::new(request))
+        Some(name) if name == SCRIPT.to_bytes() || name == SCRIPT_TYPE => {
+            answer(Call::new(request))
         }
-        _ => Status::Declined,
+        Some(name) => match store::handler_of_request(request, name) {
+            Some(handler) => answer(Call::of_handler(request, handler)),
+            None => Status::Declined,
+        },
+        None => Status::Declined,
     }
 }
 
@@ -76,7 +81,7 @@ pub fn handle_unowned(request: Request<'_>) -> Status {
     if request.handler() == Some(b"default-handler") || !is_aliased() {
         return Status::Declined;
     }
-    answer(&Call::new(request))
+    answer(Call::new(request))
 }
 
 impl<'r> Call<'r> {
@@ -85,7 +90,7 @@ impl<'r> Call<'r> {
             request,
             server: store::of_server(request.server()),
             meant: store::of_request(request),
-            process_group: Expression::Global,
+            handler: None,
             is_aliased: false,
         };
         let (mut process, mut application, mut callable, mut pass) = (None, None, None, None);
@@ -99,7 +104,7 @@ impl<'r> Call<'r> {
         });
         if call.is_aliased {
             let meant = &mut call.meant;
-            call.process_group = process.map_or(Expression::Global, Expression::parse);
+            meant.process_group = process.map_or(meant.process_group, Expression::parse);
             meant.application_group =
                 application.map_or(meant.application_group, Expression::parse);
             meant.callable_object = callable.map_or(meant.callable_object, Expression::Literal);
@@ -108,36 +113,63 @@ impl<'r> Call<'r> {
         call
     }
 
+    /// A request for a file that a script handles.
+    fn of_handler(request: Request<'r>, handler: &'r Handler<'r>) -> Self {
+        const CALLABLE: &[u8] = b"handle_request";
+        let mut meant = store::of_request(request);
+        meant.process_group = handler.process_group.unwrap_or(meant.process_group);
+        meant.application_group = handler.application_group.unwrap_or(meant.application_group);
+        meant.pass_authorization = handler.pass_authorization.unwrap_or(meant.pass_authorization);
+        meant.callable_object = Expression::Literal(CALLABLE);
+        let server = store::of_server(request.server());
+        Call { request, server, meant, handler: Some(handler), is_aliased: false }
+    }
+
+    /// The file that was asked for: the script itself, unless another script handles it.
+    pub fn resource(&self) -> &'r [u8] {
+        self.request.filename().map_or(&[], CStr::to_bytes)
+    }
+
     /// The file of the script.
     pub fn script(&self) -> &'r [u8] {
-        self.request.filename().map_or(&[], CStr::to_bytes)
+        self.handler.map_or_else(|| self.resource(), |handler| handler.path)
     }
 
     /// Writes a failure to the request's log, and makes of it what httpd is told.
     fn refuse(&self, code: Code, particulars: &[u8]) -> Status {
-        let mut line = format!("{code}: {}", code.text()).into_bytes();
-        if !particulars.is_empty() {
-            line.extend_from_slice(b": ");
-            line.extend_from_slice(particulars);
-        }
-        self.note(&Record::new(Level::Error, &line));
+        self.note(&Record::new(Level::Error, &log::line(code, particulars)));
         Status::Refused(code.status())
     }
 
     /// Writes a record to the request's log, with the script in front.
     pub fn note(&self, record: &Record<'_>) {
-        let prefix = [b"[script ", self.script(), b"] "].concat();
+        let prefix = [b"[script ", self.resource(), b"] "].concat();
         log::note_for_request(self.request, record, &prefix);
     }
 }
 
-/// A code, and what is to be said besides.
-type Refusal<'r> = (Code, &'r [u8]);
+/// Why a request is refused: a code, and what is to be said besides.
+type Cause<'r> = (Code, &'r [u8]);
 
-fn answer(call: &Call<'_>) -> Status {
-    match accept(call) {
-        Ok(accepted) => serve(call, accepted),
-        Err((code, particulars)) => call.refuse(code, particulars),
+/// A request is not accepted.
+pub enum Refusal<'r> {
+    /// For this cause, which is to be noted.
+    For(Cause<'r>),
+    /// For a cause that has been noted.
+    Noted(Failure),
+}
+
+impl<'r> From<Cause<'r>> for Refusal<'r> {
+    fn from(cause: Cause<'r>) -> Self {
+        Refusal::For(cause)
+    }
+}
+
+fn answer(mut call: Call<'_>) -> Status {
+    match accept(&mut call) {
+        Ok(accepted) => serve(&call, accepted),
+        Err(Refusal::For((code, particulars))) => call.refuse(code, particulars),
+        Err(Refusal::Noted(failure)) => Status::Refused(failure.status()),
     }
 }
 
@@ -149,26 +181,31 @@ struct Accepted<'r> {
 }
 
 /// The steps to accepting a request, in order.
-fn accept<'r>(call: &Call<'r>) -> Result<Accepted<'r>, Refusal<'r>> {
-    script_may_be_executed(call)?;
-    script_is_a_file(call)?;
+fn accept<'r>(call: &mut Call<'r>) -> Result<Accepted<'r>, Refusal<'r>> {
+    if call.handler.is_none() {
+        script_may_be_executed(call)?;
+        script_is_a_file(call)?;
+    }
     path_info_is_welcome(call)?;
     let body = body_is_understood(call)?;
     body_is_within_its_limit(call, body)?;
     let paths = environ::paths(call.request);
-    process_group_exists(call, &paths)?;
+    if let Some(script) = call.meant.dispatch {
+        dispatch::ask(call, &script, paths)?;
+    }
+    process_group_may_serve(call, &paths)?;
     let child = child_has_an_engine()?;
     Ok(Accepted { child, body, paths })
 }
 
-fn script_may_be_executed<'r>(call: &Call<'r>) -> Result<(), Refusal<'r>> {
+fn script_may_be_executed<'r>(call: &Call<'r>) -> Result<(), Cause<'r>> {
     if call.is_aliased || call.request.may_execute() {
         return Ok(());
     }
     Err((Code::ExecNotAllowed, b""))
 }
 
-fn script_is_a_file<'r>(call: &Call<'r>) -> Result<(), Refusal<'r>> {
+fn script_is_a_file<'r>(call: &Call<'r>) -> Result<(), Cause<'r>> {
     match call.request.file_kind() {
         FileKind::File => Ok(()),
         FileKind::Missing => Err((Code::ScriptMissing, b"")),
@@ -176,7 +213,7 @@ fn script_is_a_file<'r>(call: &Call<'r>) -> Result<(), Refusal<'r>> {
     }
 }
 
-fn path_info_is_welcome<'r>(call: &Call<'r>) -> Result<(), Refusal<'r>> {
+fn path_info_is_welcome<'r>(call: &Call<'r>) -> Result<(), Cause<'r>> {
     let path_info = call.request.path_info().unwrap_or_default();
     if path_info.is_empty() || !call.request.rejects_path_info() {
         return Ok(());
@@ -184,7 +221,7 @@ fn path_info_is_welcome<'r>(call: &Call<'r>) -> Result<(), Refusal<'r>> {
     Err((Code::PathInfoRefused, path_info))
 }
 
-fn body_is_understood<'r>(call: &Call<'r>) -> Result<Body, Refusal<'r>> {
+fn body_is_understood<'r>(call: &Call<'r>) -> Result<Body, Cause<'r>> {
     let headers = call.request.headers_in();
     if let Some(encoding) = headers.get(c"Transfer-Encoding") {
         return match encoding {
@@ -210,7 +247,7 @@ fn body_is_understood<'r>(call: &Call<'r>) -> Result<Body, Refusal<'r>> {
     }
 }
 
-fn body_is_within_its_limit<'r>(call: &Call<'r>, body: Body) -> Result<(), Refusal<'r>> {
+fn body_is_within_its_limit<'r>(call: &Call<'r>, body: Body) -> Result<(), Cause<'r>> {
     let limit = call.request.body_limit();
     match body {
         Body::Length(length) if limit > 0 && length > limit => Err((Code::BodyTooLarge, b"")),
@@ -218,14 +255,28 @@ fn body_is_within_its_limit<'r>(call: &Call<'r>, body: Body) -> Result<(), Refus
     }
 }
 
-fn process_group_exists<'r>(call: &Call<'r>, paths: &Paths<'r>) -> Result<(), Refusal<'r>> {
-    match group::expand(call.request, call.process_group, paths.script_name) {
-        b"" => Ok(()),
-        name => Err((Code::ProcessGroupUnknown, name)),
+fn process_group_may_serve<'r>(call: &Call<'r>, paths: &Paths<'r>) -> Result<(), Cause<'r>> {
+    let name = group::expand(call.request, call.meant.process_group, paths.script_name);
+    if let Some(allowed) = call.meant.restrict_process
+        && !allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
+    {
+        return Err((Code::ProcessGroupNotAllowed, name));
+    }
+    if name.is_empty() {
+        let is_restricted = call.server.process.restrict_embedded.unwrap_or(false);
+        return if is_restricted { Err((Code::EmbeddedRestricted, b"")) } else { Ok(()) };
+    }
+    let daemon = call.server.resolved.get().and_then(|resolved| resolved.plan.daemon(name));
+    match daemon {
+        None => Err((Code::ProcessGroupUnknown, name)),
+        Some(daemon) if !daemon.serves(call.request.server()) => {
+            Err((Code::ProcessGroupOfOthers, name))
+        }
+        Some(_) => Err((Code::DaemonModeMissing, name)),
     }
 }
 
-fn child_has_an_engine<'r>() -> Result<&'static Child, Refusal<'r>> {
+fn child_has_an_engine<'r>() -> Result<&'static Child, Cause<'r>> {
     child::get().filter(|child| child.has_engine()).ok_or((Code::EmbeddedUnavailable, b""))
 }
 

@@ -202,14 +202,15 @@ impl<'c, 'r> HttpdExchange<'c, 'r> {
 impl Exchange for HttpdExchange<'_, '_> {
     fn head(&self) -> Head<'_> {
         let request = self.request();
-        let script = self.call.script();
+        let handled = self.call.handler.is_some();
         Head {
             id: self.id.into(),
             script: Script {
-                path: script.into(),
-                resource: script.into(),
+                path: self.call.script().into(),
+                resource: self.call.resource().into(),
                 callable: self.callable.into(),
-                modified: request.modified(),
+                // httpd has looked at the file that was asked for.
+                modified: if handled { Script::UNKNOWN } else { request.modified() },
                 reloading: self.call.meant.script_reloading,
             },
             group: self.group,
@@ -274,13 +275,6 @@ impl Exchange for HttpdExchange<'_, '_> {
     }
 
     fn look_up(&self, what: LookUp<'_>) -> Option<Found<'_>> {
-        match what {
-            LookUp::Tls => Some(Found::Flag(process::is_tls(self.request()))),
-            LookUp::TlsVariable(name) => {
-                process::tls_variable(self.request(), name).map(Found::Text)
-            }
-            LookUp::Logged(level) => Some(Found::Flag(self.request().logs(level))),
-            LookUp::Native => None,
-        }
+        process::look_up(self.request(), what, self.call.meant.pass_apache_request)
     }
 }

@@ -10,20 +10,25 @@
 //! | | the configured Python and its engine are found | [`python`] |
 //! | | a child loads and starts the engine, and ends it when it ends itself | [`child`], [`engine`] |
 //! | 1 | a URL becomes a script (`WSGIScriptAlias`) | [`mapping`] |
-//! | 2 | the request is accepted or refused, step by step, and handed on | [`handler`] |
-//! | 3 | which interpreter is to answer | [`group`] |
-//! | 4 | what the application will see of the request | [`environ`] |
-//! | 5 | the engine answers through an exchange over `request_rec` | [`httpd_exchange`] |
+//! | 2 | scripts say who may come in (`WSGIAccessScript`, `AuthBasicProvider wsgi`, `Require wsgi-group`) | [`access`], [`inquiry`] |
+//! | 3 | the request is accepted or refused, step by step, and handed on | [`handler`] |
+//! | | a script says where it is to be served (`WSGIDispatchScript`) | [`dispatch`], [`inquiry`] |
+//! | 4 | which interpreter is to answer | [`group`] |
+//! | 5 | what the application will see of the request | [`environ`] |
+//! | 6 | the engine answers through an exchange over `request_rec` | [`httpd_exchange`] |
 //! | underneath | httpd's own nouns, entered safely | [`httpd`] |
 
+mod access;
 mod child;
 mod config;
+mod dispatch;
 mod engine;
 mod environ;
 mod group;
 mod handler;
 mod httpd;
 mod httpd_exchange;
+mod inquiry;
 mod mapping;
 mod module;
 mod python;

@@ -2,6 +2,7 @@
 //! record when it loads the module, and takes it back when it unloads it; it may do both more than once.
 #![expect(unsafe_code, reason = "the record is a C structure that httpd writes to")]
 
+use crate::access::{self, Membership, Password};
 use crate::config::{groups, store, written::Resolved};
 use crate::httpd::callback::callback;
 use crate::httpd::ffi::{self, apr_pool_t, conn_rec, request_rec, server_rec};
@@ -42,12 +43,16 @@ static AFTER: Modules<2> = Modules([c"mod_alias.c".as_ptr(), std::ptr::null()]);
 /// What only guesses comes later.
 static BEFORE: Modules<3> =
     Modules([c"mod_userdir.c".as_ptr(), c"mod_vhost_alias.c".as_ptr(), std::ptr::null()]);
+/// Whoever comes without the certificate that is required is refused first.
+static AFTER_TLS: Modules<2> = Modules([c"mod_ssl.c".as_ptr(), std::ptr::null()]);
+/// What only looks at addresses comes later.
+static BEFORE_HOSTS: Modules<2> = Modules([c"mod_authz_host.c".as_ptr(), std::ptr::null()]);
 /// Before core's own handler, which serves a file as it is, and after everybody else's. Not by core's name: it has
 /// another handler, which comes first of all.
 const BEFORE_CORE: c_int = ffi::APR_HOOK_REALLY_LAST as c_int - 1;
 
 callback! {
-    fn register_hooks(_pool: *mut apr_pool_t), else (); {
+    fn register_hooks(pool: *mut apr_pool_t), else (); {
         const MIDDLE: c_int = ffi::APR_HOOK_MIDDLE as c_int;
         let any: *const *const c_char = std::ptr::null();
         let list = |modules: &'static [*const c_char]| modules.as_ptr();
@@ -64,9 +69,50 @@ callback! {
                 ffi::APR_HOOK_LAST as c_int,
             );
             ffi::ap_hook_translate_name(Some(translate_name), list(&AFTER.0), list(&BEFORE.0), MIDDLE);
+            ffi::ap_hook_check_access(
+                Some(check_access),
+                list(&AFTER_TLS.0),
+                list(&BEFORE_HOSTS.0),
+                MIDDLE,
+                ffi::AP_AUTH_INTERNAL_PER_CONF as c_int,
+            );
+            register_provider(pool, &ffi::AUTHN_PROVIDER_GROUP[..], c"wsgi", &raw const PASSWORDS);
+            register_provider(pool, &ffi::AUTHZ_PROVIDER_GROUP[..], c"wsgi-group", &raw const GROUPS);
             ffi::ap_hook_handler(Some(handle), any, any, MIDDLE);
             ffi::ap_hook_handler(Some(handle_unowned), any, any, BEFORE_CORE);
         }
+    }
+}
+
+/// `AuthBasicProvider wsgi` and `AuthDigestProvider wsgi`.
+static PASSWORDS: ffi::authn_provider = ffi::authn_provider {
+    check_password: Some(check_password),
+    get_realm_hash: Some(get_realm_hash),
+};
+/// `Require wsgi-group`
+static GROUPS: ffi::authz_provider =
+    ffi::authz_provider { check_authorization: Some(check_groups), parse_require_line: None };
+
+/// Makes a provider known to the modules that ask providers.
+///
+/// # Safety
+/// `pool` is that of the hooks, `group` ends with NUL, and the table lives as long as the module.
+unsafe fn register_provider<T>(
+    pool: *mut apr_pool_t,
+    group: &'static [u8],
+    name: &'static CStr,
+    table: *const T,
+) {
+    // SAFETY: the caller's promise; the version of both kinds of providers is the same text.
+    unsafe {
+        ffi::ap_register_auth_provider(
+            pool,
+            group.as_ptr().cast(),
+            name.as_ptr(),
+            ffi::AUTHN_PROVIDER_VERSION.as_ptr().cast(),
+            table.cast(),
+            ffi::AP_AUTH_INTERNAL_PER_CONF as c_int,
+        );
     }
 }
 
@@ -87,30 +133,41 @@ const INTERNAL_ERROR: c_int = 500;
 
 /// Makes of all that was written what is meant: the Python, and the sole application group.
 fn resolve(main: ServerRec<'_>) -> c_int {
-    let python = match python::find(store::of_server(main).process.python_home) {
-        Ok(python) => python,
-        Err(unusable) => {
+    let plan = store::plan(main);
+    let plan = store::keep_plan(main, plan.take());
+    let process = &store::of_server(main).process;
+    let wants_python = process.wants_python(plan);
+    let python = match python::find(process.python_home) {
+        Ok(python) => Some(python),
+        Err(unusable) if wants_python => {
             log::note_code(Level::Critical, unusable.code, &unusable.text);
             return INTERNAL_ERROR;
         }
+        Err(_) => None,
     };
     let mut candidates = Vec::new();
-    let mut explicit = Vec::new();
+    let mut explicit = plan.groups.clone();
     for (place, server) in main.and_following().map(store::of_server).enumerate() {
         explicit.extend_from_slice(&server.groups);
         for (number, alias) in server.aliases.iter().enumerate() {
-            candidates.push(groups::Candidate {
-                server: place,
-                alias: number,
-                group: store::group_of_alias(server, alias),
-                is_single: alias.path().is_some(),
-            });
+            let [process_group, group] = store::groups_of_alias(server, alias);
+            let is_elsewhere = process_group.name().is_some_and(|name| !name.is_empty());
+            let is_single = alias.path().is_some();
+            if !is_elsewhere {
+                candidates.push(groups::Candidate {
+                    server: place,
+                    alias: number,
+                    group,
+                    is_single,
+                });
+            }
         }
     }
     let sole = groups::sole(&candidates, &explicit);
-    let mut python = Some(python);
+    let mut python = python;
     for (server, written) in main.and_following().map(store::of_server).enumerate() {
-        let resolved = Resolved { server, sole: sole.clone(), python: python.take() };
+        let resolved =
+            Resolved { server, sole: sole.clone(), plan, wants_python, python: python.take() };
         // Set once in each reading of the configuration: the servers are new each time.
         let _ = written.resolved.set(resolved);
     }
@@ -205,5 +262,80 @@ callback! {
     fn handle_unowned(request: *mut request_rec) -> c_int, else INTERNAL_ERROR; {
         // SAFETY: httpd passes the request of this hook.
         unsafe { Request::with(request, handler::handle_unowned) }.code()
+    }
+}
+
+callback! {
+    fn check_access(request: *mut request_rec) -> c_int, else FORBIDDEN; {
+        // SAFETY: httpd passes the request of this hook.
+        unsafe { Request::with(request, access::check_access) }.code()
+    }
+}
+
+const FORBIDDEN: c_int = 403;
+
+/// What is known of a password, as httpd has it.
+fn password_status(password: Password, right: ffi::authn_status) -> ffi::authn_status {
+    match password {
+        Password::Right => right,
+        Password::Wrong => ffi::AUTH_DENIED,
+        Password::NoUser => ffi::AUTH_USER_NOT_FOUND,
+        Password::Failed => ffi::AUTH_GENERAL_ERROR,
+    }
+}
+
+callback! {
+    fn check_password(
+        request: *mut request_rec,
+        user: *const c_char,
+        password: *const c_char,
+    ) -> ffi::authn_status, else ffi::AUTH_GENERAL_ERROR; {
+        // SAFETY: httpd passes strings of C.
+        let (user, password) = unsafe { (CStr::from_ptr(user), CStr::from_ptr(password)) };
+        let check = |request: Request<'_>| {
+            access::check_password(request, user.to_bytes(), password.to_bytes())
+        };
+        // SAFETY: httpd passes the request that is being authenticated.
+        password_status(unsafe { Request::with(request, check) }, ffi::AUTH_GRANTED)
+    }
+}
+
+callback! {
+    fn get_realm_hash(
+        request: *mut request_rec,
+        user: *const c_char,
+        realm: *const c_char,
+        hash: *mut *mut c_char,
+    ) -> ffi::authn_status, else ffi::AUTH_GENERAL_ERROR; {
+        // SAFETY: httpd passes strings of C.
+        let (user, realm) = unsafe { (CStr::from_ptr(user), CStr::from_ptr(realm)) };
+        let ask = |request: Request<'_>| {
+            let keep = |text: &[u8]| {
+                let text = request.pool().text(text).as_ptr().cast_mut();
+                // SAFETY: httpd passes a place for the hash, which lives as long as the request.
+                unsafe { *hash = text };
+            };
+            access::realm_hash(request, user.to_bytes(), realm.to_bytes(), keep)
+        };
+        // SAFETY: httpd passes the request that is being authenticated.
+        password_status(unsafe { Request::with(request, ask) }, ffi::AUTH_USER_FOUND)
+    }
+}
+
+callback! {
+    fn check_groups(
+        request: *mut request_rec,
+        line: *const c_char,
+        _parsed: *const std::ffi::c_void,
+    ) -> ffi::authz_status, else ffi::AUTHZ_DENIED; {
+        // SAFETY: httpd passes a string of C.
+        let line = unsafe { CStr::from_ptr(line) }.to_bytes();
+        let check = |request: Request<'_>| access::check_groups(request, line);
+        // SAFETY: httpd passes the request that is being authorised.
+        match unsafe { Request::with(request, check) } {
+            Membership::Member => ffi::AUTHZ_GRANTED,
+            Membership::Stranger => ffi::AUTHZ_DENIED,
+            Membership::NoUser => ffi::AUTHZ_DENIED_NO_USER,
+        }
     }
 }

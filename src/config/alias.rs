@@ -1,5 +1,7 @@
 //! `WSGIScriptAlias` and `WSGIScriptAliasMatch`: where in the URL space an application lies.
 
+use super::plan::Import;
+use super::words::quoted;
 use super::{Expression, words};
 use crate::httpd::{Pool, Regex};
 use std::ffi::CStr;
@@ -85,29 +87,20 @@ impl<'p> Alias<'p> {
                 })?)
             }
         };
-        let alias = Alias { pattern, target: pool.text(&target), options };
-        alias.check_process_group()?;
-        Ok(alias)
+        Ok(Alias { pattern, target: pool.text(&target), options })
     }
 
-    /// A script whose groups are both known now is loaded when its processes start, so they must be configured by
-    /// now. No directive makes process groups: only the server's own processes are known.
-    fn check_process_group(&self) -> Result<(), String> {
-        let options = &self.options;
-        let expression =
-            |text: Option<&'p CStr>| text.map(|text| Expression::parse(text.to_bytes()));
-        match (expression(options.process_group), expression(options.application_group)) {
-            (Some(Expression::Literal(name)), Some(group))
-                if Expression::Literal(name).is_static() && group.is_static() =>
-            {
-                Err(format!(
-                    "process-group={} names a WSGI process group that is not yet configured; %{{GLOBAL}} is expected, \
-                     or the name of a group defined before",
-                    quoted(name)
-                ))
-            }
-            _ => Ok(()),
-        }
+    /// The script to load when its processes start: both its groups are the same for all requests, and so is its file.
+    pub fn preload(&self) -> Option<Import<'p>> {
+        let is_one_file = match self.pattern {
+            Pattern::Prefix(_) => true,
+            Pattern::Match(_) => !self.target.to_bytes().contains(&b'$'),
+        };
+        let name = |text: Option<&'p CStr>| Expression::parse(text?.to_bytes()).name();
+        let process_group = name(self.options.process_group)?;
+        let application_group = name(self.options.application_group)?;
+        let path = self.target.to_bytes();
+        is_one_file.then_some(Import { path, process_group, application_group, is_alias: true })
     }
 
     /// Whether every request that it takes for the file itself has the same SCRIPT_NAME.
@@ -120,43 +113,32 @@ impl<'p> Alias<'p> {
 }
 
 impl<'p> Options<'p> {
-    fn parse(pool: Pool<'p>, mut rest: &[u8]) -> Result<Options<'p>, String> {
+    fn parse(pool: Pool<'p>, rest: &[u8]) -> Result<Options<'p>, String> {
         const KNOWN: &str =
             "process-group, application-group, callable-object and pass-authorization";
         let mut options = Options::default();
-        while let Some(pair) = words::next_pair(&mut rest) {
-            let (name, value) = pair.map_err(|text| {
-                format!(
-                    "takes options as name=value, without blanks, not {}; it knows {KNOWN}",
-                    quoted(&text)
-                )
-            })?;
-            if value.is_empty() {
-                return Err(format!("option {} has no value", quoted(&name)));
+        words::options(rest, KNOWN, |name, value| {
+            match name {
+                b"process-group" => options.process_group = Some(pool.text(value)),
+                b"application-group" => options.application_group = Some(pool.text(value)),
+                b"callable-object" => options.callable_object = Some(pool.text(value)),
+                b"pass-authorization" => options.pass_authorization = Some(passes(value)?),
+                _ => return Ok(false),
             }
-            match name.as_slice() {
-                b"process-group" => options.process_group = Some(pool.text(&value)),
-                b"application-group" => options.application_group = Some(pool.text(&value)),
-                b"callable-object" => options.callable_object = Some(pool.text(&value)),
-                b"pass-authorization" => {
-                    let flag = super::directives::on_or_off(&value).map_err(|expected| {
-                        format!(
-                            "option pass-authorization takes {expected}, not {}",
-                            quoted(&value)
-                        )
-                    })?;
-                    options.pass_authorization = Some(flag);
-                }
-                _ => return Err(format!("knows the options {KNOWN}, not {}", quoted(&name))),
-            }
-        }
+            Ok(true)
+        })?;
         Ok(options)
     }
 }
 
-/// The text between quotes, for a message.
-pub fn quoted(text: &[u8]) -> String {
-    format!("'{}'", String::from_utf8_lossy(text))
+/// The value of `pass-authorization=`.
+///
+/// # Errors
+/// It is neither On nor Off.
+pub fn passes(value: &[u8]) -> Result<bool, String> {
+    super::directives::on_or_off(value).map_err(|expected| {
+        format!("option pass-authorization takes {expected}, not {}", quoted(value))
+    })
 }
 
 /// Where in `path` the part ends that `alias` matches; `None` if it does not.

@@ -32,12 +32,20 @@ impl<'p> Expression<'p> {
         }
     }
 
-    /// Whether it is the same for every request.
-    pub fn is_static(self) -> bool {
+    /// As the groups of hook scripts are read: of the words only `%{GLOBAL}`, `%{SERVER}` and `%{HOST}` have a meaning.
+    pub fn parse_of_hook(text: &'p [u8]) -> Self {
+        match Expression::parse(text) {
+            Expression::Resource | Expression::Env(_) => Expression::Literal(text),
+            other => other,
+        }
+    }
+
+    /// The name it is for every request; `None` if it is not the same for all.
+    pub fn name(self) -> Option<&'p [u8]> {
         match self {
-            Expression::Global => true,
-            Expression::Literal(text) => !text.windows(2).any(|two| two == b"%{"),
-            _ => false,
+            Expression::Global => Some(b""),
+            Expression::Literal(text) if !text.windows(2).any(|two| two == b"%{") => Some(text),
+            _ => None,
         }
     }
 }
@@ -56,10 +64,21 @@ mod tests {
     }
 
     #[test]
-    fn a_literal_with_an_expansion_in_it_is_not_static() {
-        assert!(Expression::parse(b"site").is_static());
-        assert!(Expression::Global.is_static());
-        assert!(!Expression::parse(b"a%{b").is_static());
-        assert!(!Expression::parse(b"%{ENV:x}").is_static());
+    fn a_literal_with_an_expansion_in_it_is_not_the_same_for_all() {
+        assert_eq!(Expression::parse(b"site").name(), Some(&b"site"[..]));
+        assert_eq!(Expression::Global.name(), Some(&b""[..]));
+        assert_eq!(Expression::parse(b"a%{b").name(), None);
+        assert_eq!(Expression::parse(b"%{ENV:x}").name(), None);
+    }
+
+    #[test]
+    fn the_groups_of_hook_scripts_know_three_words() {
+        let of = Expression::parse_of_hook;
+        assert_eq!(of(b"%{SERVER}"), Expression::Server);
+        assert_eq!(of(b"%{HOST}"), Expression::Host);
+        assert_eq!(of(b"%{GLOBAL}"), Expression::Global);
+        for literal in [&b"%{RESOURCE}"[..], b"%{ENV:x}", b"x"] {
+            assert_eq!(of(literal), Expression::Literal(literal));
+        }
     }
 }

@@ -49,9 +49,69 @@ pub fn next_pair(rest: &mut &[u8]) -> Option<Result<Pair, Vec<u8>>> {
     Some(Ok((name, value)))
 }
 
+/// The text between quotes, for a message.
+pub fn quoted(text: &[u8]) -> String {
+    format!("'{}'", String::from_utf8_lossy(text))
+}
+
+/// Reads the options that end a line; `take` says `false` to a name it does not know.
+///
+/// # Errors
+/// What is wrong, and what is expected; or what `take` says.
+pub fn options(
+    mut rest: &[u8],
+    known: &str,
+    mut take: impl FnMut(&[u8], &[u8]) -> Result<bool, String>,
+) -> Result<(), String> {
+    while let Some(pair) = next_pair(&mut rest) {
+        let (name, value) = pair.map_err(|text| {
+            let text = quoted(&text);
+            format!("takes options as name=value, without blanks, not {text}; it knows {known}")
+        })?;
+        if value.is_empty() {
+            return Err(format!("option {} has no value", quoted(&name)));
+        }
+        if !take(&name, &value)? {
+            return Err(format!("knows the options {known}, not {}", quoted(&name)));
+        }
+    }
+    Ok(())
+}
+
+/// The integer that a text begins with, as C's `atoi` reads it: 0 if it begins with none.
+pub fn integer(text: &[u8]) -> i64 {
+    let text = text.trim_ascii_start();
+    let (sign, digits) = match text {
+        [b'-', rest @ ..] => (-1, rest),
+        [b'+', rest @ ..] => (1, rest),
+        _ => (1, text),
+    };
+    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    sign * digits.fold(0_i64, |number, &byte| {
+        number.saturating_mul(10).saturating_add(i64::from(byte - b'0'))
+    })
+}
+
+/// The whole of a text as a number; `None` if it is none, or infinite.
+pub fn real(text: &[u8]) -> Option<f64> {
+    let text = std::str::from_utf8(text).ok()?;
+    text.parse::<f64>().ok().filter(|number| number.is_finite())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{next, next_pair};
+    use super::{integer, next, next_pair, real};
+
+    #[test]
+    fn numbers_are_read_as_c_reads_them() {
+        assert_eq!(integer(b" 45s"), 45);
+        assert_eq!(integer(b"-3"), -3);
+        assert_eq!(integer(b"abc"), 0);
+        assert_eq!(integer(b"99999999999999999999"), i64::MAX);
+        assert_eq!(real(b"0.5"), Some(0.5));
+        assert_eq!(real(b"0.5s"), None);
+        assert_eq!(real(b"inf"), None);
+    }
 
     fn words(mut text: &[u8]) -> Vec<String> {
         std::iter::from_fn(|| next(&mut text))

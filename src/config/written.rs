@@ -1,7 +1,11 @@
 //! What was written in the configuration, and what is meant by it: two types, because only the first can be merged and
 //! only the second can be used.
 
+use super::hooks::{Auth, Handler, Hook};
+use super::plan::{Plan, Section};
+use super::proxies::{Header, Network};
 use super::{Alias, Expression, groups};
+use crate::httpd::Pool;
 use std::sync::OnceLock;
 
 /// The callable of a script, unless another is named.
@@ -44,6 +48,8 @@ macro_rules! settings {
 }
 
 settings! {
+    /// `WSGIProcessGroup`
+    process_group: Expression<'p> = Expression::Global;
     /// `WSGIApplicationGroup`
     application_group: Expression<'p> = Expression::Resource;
     /// `WSGICallableObject`
@@ -60,61 +66,144 @@ settings! {
     map_head_to_get: MapHead = MapHead::Auto;
     /// `WSGIEnableSendfile`
     enable_sendfile: bool = false;
+    /// `WSGIIgnoreActivity`: of daemon processes.
+    ignore_activity: bool = false;
+    /// `WSGIPassApacheRequest`
+    pass_apache_request: bool = false;
+    /// `WSGIRestrictProcess`; `None` if every process group is allowed.
+    restrict_process: Option<&'p [&'p [u8]]> = None;
+    /// `WSGIDispatchScript`
+    dispatch: Option<Hook<'p>> = None;
+    /// `WSGITrustedProxyHeaders`, as far as they are known.
+    proxy_headers: &'p [&'static Header] = &[];
+    /// `WSGITrustedProxies`; `None` if every peer is one.
+    proxies: Option<&'p [Network]> = None;
+}
+
+/// What a directory says, or a server outside of all directories.
+#[derive(Clone, Copy, Default)]
+pub struct Scope<'p> {
+    /// Of its requests.
+    pub written: Written<'p>,
+    /// `WSGIHandlerScript`
+    pub handlers: &'p [Handler<'p>],
+    /// Of access and authentication; only directories do.
+    pub auth: Auth<'p>,
+}
+
+impl<'p> Scope<'p> {
+    /// This, and what `base` says where this says nothing.
+    pub fn over(&self, base: &Scope<'p>, pool: Pool<'p>) -> Scope<'p> {
+        let handlers = match (self.handlers, base.handlers) {
+            (own, []) => own,
+            ([], inherited) => inherited,
+            (own, inherited) => pool.list(&Handler::union(own, inherited)),
+        };
+        Scope {
+            written: self.written.over(&base.written),
+            handlers,
+            auth: self.auth.over(&base.auth),
+        }
+    }
 }
 
 /// What only the main server says; it holds for the whole process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Process<'p> {
     /// `WSGIPythonHome`
     pub python_home: Option<&'p [u8]>,
-    /// `WSGIPythonPath`
-    pub python_path: Option<&'p [u8]>,
-    /// `WSGIRestrictStdin`
-    pub restrict_stdin: Option<bool>,
-    /// `WSGIRestrictStdout`
-    pub restrict_stdout: Option<bool>,
-    /// `WSGIRestrictSignal`
-    pub restrict_signal: Option<bool>,
+    /// What is said of all interpreters.
+    pub interpreters: Section<'p>,
+    /// `WSGIPythonEggs`
+    pub python_eggs: Option<&'p [u8]>,
+    /// `WSGIPythonOptimize`
+    pub optimize: u32,
+    /// `WSGIPythonWarnings`
+    pub warnings: Vec<&'p [u8]>,
+    /// `WSGIPythonHashSeed`; `None` leaves it to Python, which takes a random one.
+    pub hash_seed: Option<u32>,
+    /// `WSGIDontWriteBytecode`
+    pub dont_write_bytecode: bool,
+    /// `WSGICaseSensitivity Off`
+    pub case_insensitive: bool,
+    /// `WSGIRestrictEmbedded`
+    pub restrict_embedded: Option<bool>,
+    /// `WSGIDestroyInterpreter Off`
+    pub keep_interpreters: bool,
+    /// `WSGIServerMetrics`
+    pub server_metrics: bool,
+    /// `WSGISlowRequests`
+    pub slow_requests: Option<f64>,
+    /// `WSGITelemetryService`
+    pub telemetry: Option<Telemetry<'p>>,
+    /// `WSGITelemetryOptions`: CaptureUserAgent.
+    pub capture_user_agent: bool,
+    /// `WSGISocketPrefix`
+    pub socket_prefix: Option<&'p [u8]>,
+    /// `WSGISocketRotation Off`
+    pub keep_sockets: bool,
+    /// `WSGIAcceptMutex`
+    pub accept_mutex: Option<&'static str>,
+}
+
+/// Whom metrics are sent to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Telemetry<'p> {
+    /// The socket.
+    pub path: &'p [u8],
+    /// Every so many seconds.
+    pub interval: f64,
 }
 
 /// What the configuration of one server says, and what was made of it when all of it was read.
 #[derive(Default)]
 pub struct Server<'p> {
-    /// What it says of its requests.
-    pub written: Written<'p>,
+    /// What it says of its requests, outside of all directories.
+    pub scope: Scope<'p>,
     /// What it says of the process; the main server's counts.
     pub process: Process<'p>,
     /// Its aliases, the virtual host's own first, then the main server's.
     pub aliases: Vec<Alias<'p>>,
     /// Every `WSGIApplicationGroup` in it, in whatever section.
     pub groups: Vec<Expression<'p>>,
-    /// Its place among the servers, and the sole application group: known when all servers are.
-    pub resolved: OnceLock<Resolved>,
+    /// What became known when all of the configuration had been read.
+    pub resolved: OnceLock<Resolved<'p>>,
 }
 
 /// What is known of a server when all of the configuration has been read.
-pub struct Resolved {
+pub struct Resolved<'p> {
     /// Its place among the servers.
     pub server: usize,
     /// The only application group that this process will serve, as far as the configuration tells.
     pub sole: Option<groups::Sole>,
+    /// What the whole configuration says of processes.
+    pub plan: &'p Plan<'p>,
+    /// Children start Python.
+    pub wants_python: bool,
     /// What `httpd -t` found of Python; the main server's alone.
     pub python: Option<crate::python::Installation>,
 }
 
 impl<'p> Server<'p> {
     /// A virtual host's configuration: what it says, over what the main server says.
-    pub fn over(&self, base: &Server<'p>) -> Server<'p> {
+    pub fn over(&self, base: &Server<'p>, pool: Pool<'p>) -> Server<'p> {
         let both = |own: &[Expression<'p>], inherited: &[Expression<'p>]| {
             own.iter().chain(inherited).copied().collect()
         };
         Server {
-            written: self.written.over(&base.written),
-            process: base.process,
+            scope: self.scope.over(&base.scope, pool),
+            process: base.process.clone(),
             aliases: self.aliases.iter().chain(&base.aliases).copied().collect(),
             groups: both(&self.groups, &base.groups),
             resolved: OnceLock::new(),
         }
+    }
+}
+
+impl Process<'_> {
+    /// Whether Python runs in the children of httpd.
+    pub fn wants_python(&self, plan: &Plan<'_>) -> bool {
+        !self.restrict_embedded.unwrap_or(false) || plan.has_hooks || plan.has_imports()
     }
 }
 

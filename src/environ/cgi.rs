@@ -80,7 +80,8 @@ fn add_ours<'r>(call: &Call<'r>, also: &Also<'r>, variables: &mut Variables<'r>)
     variables.put(Known::ApplicationGroup, also.group.name.get());
     variables.put(Known::CallableObject, also.callable);
     variables.put(Known::RequestHandler, request.handler().unwrap_or_default());
-    variables.put(Known::HandlerScript, b"");
+    let handler = call.handler.map_or(&[][..], |handler| handler.path);
+    variables.put(Known::HandlerScript, handler);
     variables.put(Known::ModWsgiScriptName, also.paths.script_name);
     variables.put(Known::ModWsgiPathInfo, also.paths.path_info);
     variables.put(Known::ListenerHost, host.unwrap_or_default());
@@ -105,7 +106,7 @@ fn method<'r>(call: &Call<'r>) -> &'r [u8] {
 }
 
 /// The second word of the request line, as it came, unless `CGIVar` wants the path as it is now.
-fn request_uri(request: Request<'_>) -> &[u8] {
+pub(super) fn request_uri(request: Request<'_>) -> &[u8] {
     match request.cgi_rule(c"REQUEST_URI") {
         Some(b"current-uri") => request.uri().unwrap_or_default(),
         _ => second_word(request.the_request().unwrap_or_default()),
@@ -123,21 +124,21 @@ fn second_word(line: &[u8]) -> &[u8] {
 
 /// The file of the request. Behind a proxy's mapping the query is at its end.
 fn script_filename<'r>(call: &Call<'r>) -> &'r [u8] {
-    let file = call.script();
+    let file = call.resource();
     let Some(query) = file.iter().position(|&byte| byte == b'?') else { return file };
     let is_proxied = call.request.notes().get(c"proxy-noquery").is_some();
     if is_proxied { &file[..query] } else { file }
 }
 
 /// The server's name. It may come from the client, and applications write it into pages.
-fn server_name(request: Request<'_>) -> &[u8] {
+pub(super) fn server_name(request: Request<'_>) -> &[u8] {
     let name = request.server_name().unwrap_or_default();
     let is_plain = !name.iter().any(|byte| matches!(byte, b'<' | b'>' | b'&' | b'"'));
     if is_plain { name } else { request.escape_html(name) }
 }
 
 /// A number as text of the pool.
-fn decimal(pool: Pool<'_>, number: u16) -> &[u8] {
+pub(super) fn decimal(pool: Pool<'_>, number: u16) -> &[u8] {
     pool.text(crate::group::decimal(number, &mut [0; 5])).to_bytes()
 }
 

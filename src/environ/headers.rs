@@ -2,17 +2,29 @@
 
 use super::Variables;
 use crate::handler::Call;
-use crate::httpd::Pool;
+use crate::httpd::{Pool, Request};
 use exchange::Known;
 use std::ffi::CStr;
 
-/// Adds the headers. Names with a character that CGI would fold onto another are dropped from the request itself, so
-/// that no later phase takes them for what they are not.
-pub fn add<'r>(call: &Call<'r>, variables: &mut Variables<'r>) {
-    let request = call.request;
-    let headers = request.headers_in();
-    let mut foldable: Vec<&CStr> = Vec::new();
-    headers.for_each(|name, value| {
+/// Which of the headers that hold passwords are passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrets {
+    /// None of them.
+    None,
+    /// Those of the server (`WSGIPassAuthorization On`).
+    Authorization,
+    /// Those of a proxy as well (`CGIPassAuth On`).
+    All,
+}
+
+/// Adds the headers. Names with a character that CGI would fold onto another are left out; they are given to `foldable`.
+pub fn add<'r>(
+    request: Request<'r>,
+    secrets: Secrets,
+    variables: &mut Variables<'r>,
+    mut foldable: impl FnMut(&'r CStr),
+) {
+    request.headers_in().for_each(|name, value| {
         let header = name.to_bytes();
         match passed_as(header) {
             PassedAs::Known(known) => variables.put(known, value),
@@ -20,22 +32,31 @@ pub fn add<'r>(call: &Call<'r>, variables: &mut Variables<'r>) {
             PassedAs::Http(None) if is_safe(header) => {
                 variables.put_other(http_name(request.pool(), header), value);
             }
-            PassedAs::Http(None) => foldable.push(name),
-            PassedAs::Authorization => {
-                if call.meant.pass_authorization || request.passes_all_authorization() {
-                    variables.put(Known::HttpAuthorization, value);
-                }
+            PassedAs::Http(None) => foldable(name),
+            PassedAs::Authorization if secrets != Secrets::None => {
+                variables.put(Known::HttpAuthorization, value);
             }
-            PassedAs::ProxyAuthorization => {
-                if request.passes_all_authorization() {
-                    variables.put_other(b"HTTP_PROXY_AUTHORIZATION", value);
-                }
+            PassedAs::ProxyAuthorization if secrets == Secrets::All => {
+                variables.put_other(b"HTTP_PROXY_AUTHORIZATION", value);
             }
-            PassedAs::Nothing => {}
+            PassedAs::Authorization | PassedAs::ProxyAuthorization | PassedAs::Nothing => {}
         }
     });
-    for name in foldable {
-        headers.unset(name);
+}
+
+/// Adds the headers for an application. Those that are left out are dropped from the request itself, so that no later
+/// phase takes them for what they are not.
+pub fn add_for<'r>(call: &Call<'r>, variables: &mut Variables<'r>) {
+    let request = call.request;
+    let secrets = match call.meant.pass_authorization {
+        _ if request.passes_all_authorization() => Secrets::All,
+        true => Secrets::Authorization,
+        false => Secrets::None,
+    };
+    let mut dropped: Vec<&CStr> = Vec::new();
+    add(request, secrets, variables, |name| dropped.push(name));
+    for name in dropped {
+        request.headers_in().unset(name);
     }
 }
 

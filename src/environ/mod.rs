@@ -7,7 +7,9 @@
 //! | the headers of the request, `HTTP_*` | `headers.rs` |
 //! | what CGI defines, and what is ours (`mod_wsgi.*`) | `cgi.rs` |
 //! | what `SetEnv` and its like add | `additions.rs` |
+//! | what trusted proxies say | `proxies.rs` |
 //! | the parts of a path | `paths.rs` |
+//! | the shorter list for scripts that are asked about access | `reduced.rs` |
 //!
 //! No variable costs an allocation of its own on the common path, none a system call, a look-up of a name in the
 //! network or a request inside the server; httpd's own `ap_add_common_vars` and `ap_add_cgi_vars` do all of that.
@@ -16,9 +18,12 @@ mod additions;
 mod cgi;
 mod headers;
 mod paths;
+mod proxies;
+mod reduced;
 mod variables;
 
 pub use paths::{Paths, of as paths};
+pub use reduced::variables as reduced;
 pub use variables::Variables;
 
 use crate::child::Child;
@@ -46,9 +51,16 @@ pub fn variables<'r>(
     into: Variables<'r>,
 ) -> (Variables<'r>, Scheme) {
     let mut variables = into;
-    headers::add(call, &mut variables);
+    headers::add_for(call, &mut variables);
     cgi::add(call, known, &mut variables);
     let https = additions::add(call.request, &mut variables);
-    let is_tls = https || crate::httpd::process::is_tls(call.request);
-    (variables, if is_tls { Scheme::Https } else { Scheme::Http })
+    let said = if call.meant.proxy_headers.is_empty() {
+        None
+    } else {
+        let keep = |text: &[u8]| call.request.pool().text(text).to_bytes();
+        proxies::apply(call.meant.proxy_headers, call.meant.proxies, &mut variables, keep)
+    };
+    let is_tls = || https || crate::httpd::process::is_tls(call.request);
+    let scheme = said.unwrap_or_else(|| if is_tls() { Scheme::Https } else { Scheme::Http });
+    (variables, scheme)
 }

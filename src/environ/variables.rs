@@ -34,6 +34,11 @@ impl<'r> Variables<'r> {
         Variables { list, present: 0 }
     }
 
+    /// No variables, and no memory for any.
+    pub fn none() -> Self {
+        Variables { list: Vec::new(), present: 0 }
+    }
+
     /// Gives the memory back to the thread.
     pub fn recycle(self) {
         MEMORY.set(emptied(self.list));
@@ -47,6 +52,22 @@ impl<'r> Variables<'r> {
     /// Whether a known name is in the list.
     pub fn has(&self, known: Known) -> bool {
         self.present & (1 << known as u32) != 0
+    }
+
+    /// The value of a variable.
+    pub fn get(&self, name: &str) -> Option<&'r [u8]> {
+        let named = |variable: &&Variable<'r>| variable.name() == name.as_bytes();
+        self.list.iter().find(named).map(Variable::value)
+    }
+
+    /// Takes a variable away.
+    pub fn remove(&mut self, name: &str) {
+        let Some(place) = self.list.iter().position(|v| v.name() == name.as_bytes()) else {
+            return;
+        };
+        if let Some(known) = self.list.remove(place).slot() {
+            self.present &= !(1 << known as u32);
+        }
     }
 
     /// Puts a variable whose name has a number.
@@ -90,6 +111,20 @@ mod tests {
         variables.put_other(b"x", b"3");
         let all: Vec<_> = variables.all().iter().map(|v| (v.name(), v.value())).collect();
         assert_eq!(all, [(&b"HTTP_HOST"[..], &b"b"[..]), (b"X", b"2"), (b"x", b"3")]);
+    }
+
+    #[test]
+    fn what_was_taken_away_may_come_again() {
+        let mut variables = Variables::new();
+        variables.put(Known::HttpHost, b"a");
+        variables.put_other(b"X", b"1");
+        variables.remove("HTTP_HOST");
+        variables.remove("X");
+        variables.remove("Y");
+        assert!(variables.all().is_empty());
+        variables.put(Known::HttpHost, b"b");
+        assert_eq!(variables.get("HTTP_HOST"), Some(&b"b"[..]));
+        assert_eq!(variables.get("X"), None);
     }
 
     #[test]

@@ -48,6 +48,16 @@ fn level_of(level: Level) -> c_int {
     level as c_int | ffi::APLOG_NOERRNO as c_int
 }
 
+/// The line that tells of a failure, and what is to be said besides.
+pub fn line(code: Code, particulars: &[u8]) -> Vec<u8> {
+    let mut line = format!("{code}: {}", code.text()).into_bytes();
+    if !particulars.is_empty() {
+        line.extend_from_slice(b": ");
+        line.extend_from_slice(particulars);
+    }
+    line
+}
+
 /// Writes a record to the log of a request.
 pub fn note_for_request(request: Request<'_>, record: &Record<'_>, prefix: &[u8]) {
     if !request.logs(record.level) {
@@ -85,8 +95,8 @@ pub fn note_code(level: Level, code: Code, text: &str) {
 pub struct Server;
 
 impl Surroundings for Server {
-    fn scoreboard(&self, _sink: &mut dyn FnMut(Slot<'_>)) -> Option<Scoreboard> {
-        None
+    fn scoreboard(&self, sink: &mut dyn FnMut(Slot<'_>)) -> Option<Scoreboard> {
+        super::scoreboard::look(sink)
     }
 
     fn note(&self, record: &Record<'_>) {

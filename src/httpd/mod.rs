@@ -14,6 +14,7 @@
 //! | [`ServerRec`] | `server_rec`, and what the process knows of itself | `server.rs`, `process.rs` |
 //! | [`Input`], [`Output`] | a request's brigades | `input.rs`, `output.rs` |
 //! | [`Regex`] | httpd's regular expressions | `regex.rs` |
+//! | `scoreboard` | what the server's threads are doing | `scoreboard.rs` |
 //! | `log` | the error log | `log.rs` |
 
 mod answer;
@@ -26,7 +27,10 @@ pub mod pool;
 pub mod process;
 pub mod regex;
 pub mod request;
+pub mod scoreboard;
 pub mod server;
+#[cfg(test)]
+mod stand_ins;
 pub mod table;
 
 pub use input::Input;

@@ -1,7 +1,11 @@
 //! `apr_pool_t`: memory that is freed all at once, when the thing it was made for (a request, a configuration) ends.
 #![expect(unsafe_code, reason = "asks APR for memory and hands it out with the pool's lifetime")]
 
-use super::ffi;
+#[cfg(not(test))]
+use super::ffi as c;
+#[cfg(test)]
+use super::stand_ins as c;
+use super::{ServerRec, ffi};
 use std::ffi::{CStr, c_void};
 use std::marker::PhantomData;
 
@@ -24,6 +28,23 @@ impl<'p> Pool<'p> {
         body(Pool { raw, lives: PhantomData })
     }
 
+    /// Enters a pool together with a server of the configuration that the pool's strings are for.
+    ///
+    /// # Safety
+    /// As [`with`](Pool::with); the server lives as long as the pool.
+    pub unsafe fn with_server<T>(
+        raw: *mut ffi::apr_pool_t,
+        server: *mut ffi::server_rec,
+        body: impl for<'a> FnOnce(Pool<'a>, ServerRec<'a>) -> T,
+    ) -> T {
+        // SAFETY: the caller's promise.
+        unsafe {
+            Pool::with(raw, |pool| {
+                ServerRec::with(server, |server| body(pool, server.as_long_as(pool)))
+            })
+        }
+    }
+
     /// The pool of something that itself lives for `'p`.
     ///
     /// # Safety
@@ -40,7 +61,7 @@ impl<'p> Pool<'p> {
     /// `length` bytes, all of them zero or whatever was there before: the caller writes every one.
     fn allocate(self, length: usize) -> *mut u8 {
         // SAFETY: the pool is alive for 'p; httpd's pools abort the process rather than return NULL.
-        let memory = unsafe { ffi::apr_palloc(self.raw, length) };
+        let memory = unsafe { c::apr_palloc(self.raw, length) };
         assert!(!memory.is_null(), "httpd's pools never return NULL");
         memory.cast()
     }
@@ -77,6 +98,36 @@ impl<'p> Pool<'p> {
         }
         // SAFETY: all `length` bytes have been written, and live as long as the pool.
         unsafe { std::slice::from_raw_parts(start, length) }
+    }
+
+    /// A copy of a list, in the pool.
+    pub fn list<T: Copy>(self, list: &[T]) -> &'p [T] {
+        const { assert!(align_of::<T>() <= 16 && size_of::<T>() > 0, "what APR aligns to") };
+        // APR aligns to 8; a list of wider things is moved to the next multiple.
+        let start = self.allocate(size_of_val(list) + align_of::<T>());
+        let start: *mut T = start.wrapping_add(start.align_offset(align_of::<T>())).cast();
+        for (at, value) in list.iter().enumerate() {
+            // SAFETY: `at` is below the length that was allocated, and the place is aligned.
+            unsafe { start.add(at).write(*value) };
+        }
+        // SAFETY: all places have been written, and live as long as the pool.
+        unsafe { std::slice::from_raw_parts(start, list.len()) }
+    }
+
+    /// What was given to the pool under a name, or NULL.
+    pub fn userdata(self, key: &'static CStr) -> *mut c_void {
+        let mut found = std::ptr::null_mut();
+        // SAFETY: the pool is alive; a place for the answer, which stays NULL where there is nothing.
+        unsafe { ffi::apr_pool_userdata_get(&mut found, key.as_ptr(), self.raw) };
+        found
+    }
+
+    /// As [`keep`](Pool::keep), to be found again under a name.
+    pub fn keep_as<T>(self, key: &'static CStr, value: T) -> *mut T {
+        let kept = self.keep(value);
+        // SAFETY: the pool is alive and drops the value itself; the key lives for ever.
+        unsafe { ffi::apr_pool_userdata_setn(kept.cast(), key.as_ptr(), None, self.raw) };
+        kept
     }
 
     /// Moves a value that needs no drop into the pool.

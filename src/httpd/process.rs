@@ -1,7 +1,12 @@
 //! What an httpd process knows of itself: its MPM, its sockets, its names, and the functions that other modules offer.
 #![expect(unsafe_code, reason = "asks httpd about the process")]
 
+#[cfg(not(test))]
+use super::ffi as c;
+#[cfg(test)]
+use super::stand_ins as c;
 use super::{Pool, Request, ffi};
+use exchange::{Found, LookUp};
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -83,6 +88,15 @@ pub fn is_debugging() -> bool {
     unsafe { ffi::ap_exists_config_define(c"DEBUG".as_ptr()) != 0 }
 }
 
+/// A path, from `ServerRoot` if it does not begin at the root.
+pub fn below_server_root<'p>(pool: Pool<'p>, path: &[u8]) -> Option<&'p [u8]> {
+    let path = pool.text(path);
+    // SAFETY: the pool lives and owns the result, or the path does.
+    let whole = unsafe { c::ap_server_root_relative(pool.raw(), path.as_ptr()) };
+    // SAFETY: a string of the pool, or NULL.
+    (!whole.is_null()).then(|| unsafe { CStr::from_ptr(whole) }.to_bytes())
+}
+
 /// Adds to the description of the server.
 pub fn add_version_component(pool: Pool<'_>, component: &CStr) {
     // SAFETY: the pool of the configuration; httpd copies the string.
@@ -154,6 +168,16 @@ pub fn tls_variable<'r>(request: Request<'r>, name: &[u8]) -> Option<&'r [u8]> {
     // SAFETY: see above.
     let value = (!value.is_null()).then(|| unsafe { CStr::from_ptr(value) }.to_bytes())?;
     (!value.is_empty()).then_some(value)
+}
+
+/// What httpd knows of a request besides environ. Its own structure is given out only if the configuration says so.
+pub fn look_up<'r>(request: Request<'r>, what: LookUp<'_>, is_native: bool) -> Option<Found<'r>> {
+    match what {
+        LookUp::Tls => Some(Found::Flag(is_tls(request))),
+        LookUp::TlsVariable(name) => tls_variable(request, name).map(Found::Text),
+        LookUp::Logged(level) => Some(Found::Flag(request.logs(level))),
+        LookUp::Native => is_native.then(|| Found::Address(request.raw().addr())),
+    }
 }
 
 /// Whether this process may become another user.

@@ -165,6 +165,35 @@ impl<'r> Request<'r> {
         unsafe { (*self.raw).handler = name.as_ptr() };
     }
 
+    /// Says who was authenticated.
+    pub fn set_user(self, name: &'r CStr) {
+        // SAFETY: `name` lives in the request's pool or longer. httpd takes a `char *` and does not write to it.
+        unsafe { (*self.raw).user = name.as_ptr().cast_mut() };
+    }
+
+    /// The name of the client's host, if `HostnameLookups` has it looked up.
+    pub fn client_name(self) -> Option<&'r [u8]> {
+        // SAFETY: the request lives; the name is in its pool or its connection's.
+        self.text(unsafe {
+            ffi::ap_get_useragent_host(self.raw, ffi::REMOTE_HOST as c_int, std::ptr::null_mut())
+        })
+    }
+
+    /// What `ServerSignature` puts under pages.
+    pub fn signature(self) -> Option<&'r [u8]> {
+        // SAFETY: the request lives; the text is in its pool or a constant.
+        self.text(unsafe { ffi::ap_psignature(c"".as_ptr(), self.raw) })
+    }
+
+    /// `Satisfy Any`, and something to log in to.
+    pub fn may_log_in_instead(self) -> bool {
+        // SAFETY: the request lives.
+        let satisfy = unsafe { ffi::ap_satisfies(self.raw) };
+        // SAFETY: the request lives.
+        satisfy == ffi::SATISFY_ANY as c_int
+            && unsafe { ffi::ap_some_authn_required(self.raw) } != 0
+    }
+
     /// Whether only the head of the answer is wanted.
     pub fn header_only(self) -> bool {
         self.rec().header_only != 0

@@ -1,7 +1,7 @@
 //! `server_rec`: the main server or a virtual host, as the configuration made it.
 #![expect(unsafe_code, reason = "reads fields of httpd's server_rec")]
 
-use super::ffi;
+use super::{Pool, ffi};
 use std::ffi::CStr;
 use std::marker::PhantomData;
 
@@ -30,6 +30,17 @@ impl<'p> ServerRec<'p> {
     /// `raw` is a server whose configuration lives until `'p` ends.
     pub(super) unsafe fn of<O: ?Sized>(raw: *mut ffi::server_rec, _owner: &O) -> ServerRec<'p> {
         ServerRec { raw, lives: PhantomData }
+    }
+
+    /// The same server, for as long as a pool lives that does not outlive the configuration.
+    pub(super) fn as_long_as<'q>(self, _pool: Pool<'q>) -> ServerRec<'q> {
+        ServerRec { raw: self.raw, lives: PhantomData }
+    }
+
+    /// The pool that its configuration is in.
+    pub fn configuration_pool(self) -> *mut ffi::apr_pool_t {
+        // SAFETY: every server knows the process that it is part of.
+        unsafe { (*self.rec().process).pconf }
     }
 
     /// For calls into httpd.

@@ -50,14 +50,25 @@ macro_rules! codes {
 codes! {
     35   SubInterpreterFailed     Carrier       500 "A sub-interpreter could not be created";
     36   PythonNotStarted         Configuration 0   "Python could not be initialised";
+    41   PasswordScriptMissing    Configuration 500 "AuthBasicProvider wsgi needs WSGIAuthUserScript";
+    42   PasswordUnavailable      Configuration 500 "Python is not available to check a password";
     43   PasswordFunctionMissing  Application   500 "The script does not contain check_password";
+    44   HashScriptMissing        Configuration 500 "AuthDigestProvider wsgi needs WSGIAuthUserScript";
+    45   HashUnavailable          Configuration 500 "Python is not available to get the hash of a password";
     46   HashFunctionMissing      Application   500 "The script does not contain get_realm_hash";
+    48   GroupsUnavailable        Configuration 403 "Python is not available to get the groups of a user";
     49   GroupNotLatin1           Application   403 "groups_for_user gave a group that is not latin-1";
     50   GroupNotText             Application   403 "groups_for_user gave a group that is neither str nor bytes";
     51   GroupsNotIterable        Application   403 "groups_for_user gave nothing that can be iterated";
     52   GroupsFunctionMissing    Application   403 "The script does not contain groups_for_user";
+    54   AccessUnavailable        Configuration 403 "Python is not available to check the access of a client";
     55   AccessNotBool            Application   403 "allow_access gave neither True, False nor None";
     56   AccessFunctionMissing    Application   403 "The script does not contain allow_access";
+    57   AccessDenied             Client        403 "The client was denied by allow_access";
+    58   GroupsScriptMissing      Configuration 403 "Require wsgi-group needs WSGIAuthGroupScript";
+    59   UserInNoGroup            Client        403 "The user is not in any group";
+    60   UserInOtherGroups        Client        403 "The user is in none of the required groups";
+    86   DispatchUnavailable      Configuration 500 "Python is not available to dispatch a request";
     87   InterpreterUnavailable   Carrier       500 "The interpreter for the request could not be acquired";
     89   CallableMissing          Application   500 "The script does not contain the WSGI callable";
     91   PathEntryFailed          Configuration 0   "A directory could not be added to sys.path";
@@ -77,7 +88,10 @@ codes! {
     138  TransferEncodingUnknown  Client        501 "The Transfer-Encoding of the request is not supported";
     139  ChunkedRefused           Client        411 "Chunked request bodies are not enabled";
     141  ContentLengthInvalid     Client        400 "The Content-Length of the request is not a number";
+    143  EmbeddedRestricted       Configuration 500 "WSGIRestrictEmbedded lets no application run in the children of the server";
+    149  ProcessGroupNotAllowed   Configuration 500 "WSGIRestrictProcess does not allow the process group";
     151  ProcessGroupUnknown      Configuration 500 "The process group is not configured";
+    152  ProcessGroupOfOthers     Configuration 500 "The process group belongs to a virtual host with another ServerName";
     174  ApplicationException     Application   500 "An exception was raised while the script was running";
     175  ApplicationSystemExit    Application   500 "SystemExit was raised while the script was running";
     176  UserEmpty                Application   500 "check_password gave an empty user name";
@@ -90,6 +104,7 @@ codes! {
     198  OwnGilUnsupported        Configuration 0   "This Python has no interpreters with their own lock";
     199  SwitchIntervalSkipped    Configuration 0   "A switch interval for one interpreter needs a lock of its own";
     200  FreeThreadingUnsupported Configuration 0   "This Python is not a free-threaded one";
+    201  FreeThreadingPerProcess  Configuration 0   "WSGIFreeThreading holds for a whole process; it is ignored where application-group= is given";
     202  OwnGilSkipped            Configuration 0   "A free-threaded Python has no locks of its own to give";
     203  SwitchIntervalUseless    Configuration 0   "A free-threaded Python does not switch";
     210  EmbeddedUnavailable      Configuration 500 "Python is not running in this process";
@@ -106,6 +121,9 @@ codes! {
     1010 Panic                    Ourselves     500 "An internal error was caught";
     1011 UnusableInProcess        Application   500 "The process cannot run the request, as it was forked by an application";
     1012 ResponseUnread           Carrier       500 "A file of the response could not be read";
+    1013 DaemonModeMissing        Ourselves     503 "Daemon processes are not available in this release";
+    1014 DirectiveGone            Configuration 0   "Something in the configuration has no effect any more";
+    1015 NameWithNul              Application   500 "A script gave a name with a NUL in it";
 }
 
 impl fmt::Display for Code {
