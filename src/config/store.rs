@@ -172,6 +172,7 @@ impl<'p> Call<'p> {
     unsafe fn with<T>(
         parms: *mut cmd_parms,
         directory: *mut c_void,
+        place: Place,
         body: impl for<'a> FnOnce(Call<'a>) -> T,
     ) -> T {
         // SAFETY: httpd passes a record that lives through the call, with the server that is being configured.
@@ -186,10 +187,11 @@ impl<'p> Call<'p> {
         // SAFETY: the strings of a configuration go into its pool, and its servers live as long.
         unsafe {
             Pool::with_server(parms.pool, parms.server, |pool, server| {
+                // An alias of a provider is a directory without a path.
+                let is_directory = !parms.path.is_null() || place == Place::AuthConfig;
                 // SAFETY: inside a section `directory` is ours, made by `create_directory`.
-                let directory = (!parms.path.is_null())
-                    .then(|| directory.cast::<Scope<'_>>().as_mut())
-                    .flatten();
+                let directory =
+                    is_directory.then(|| directory.cast::<Scope<'_>>().as_mut()).flatten();
                 // SAFETY: what is found is a section that `read_section` is waiting with.
                 let section = section_around(parms.directive).cast::<Section<'_>>().as_mut();
                 let configuration = configuration.cast();
@@ -361,7 +363,7 @@ callback! {
         let mut warnings = Vec::new();
         // SAFETY: this is the function of a command.
         let refused = unsafe {
-            Call::with(parms, directory, |call| {
+            Call::with(parms, directory, directive.place, |call| {
                 let pool = call.pool;
                 match call.apply(directive, text, &mut warnings) {
                     Ok(()) => std::ptr::null(),
@@ -392,7 +394,7 @@ callback! {
         let text = unsafe { CStr::from_ptr(text) }.to_bytes();
         // SAFETY: this is the function of a command.
         unsafe {
-            Call::with(parms, directory, |call| {
+            Call::with(parms, directory, directive.place, |call| {
                 let section = match selectors(call.pool, text) {
                     Ok(section) => call.pool.place(section),
                     Err(wrong) => return refusal(call.pool, directive, &wrong),

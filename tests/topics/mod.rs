@@ -1,7 +1,9 @@
 //! One topic a file. The names of the tests are sentences that hold.
 
+mod auth;
 mod commands;
 mod directives;
+mod dispatch;
 mod environ;
 mod failures;
 mod file_wrapper;
@@ -12,7 +14,9 @@ mod frameworks_small;
 mod frameworks_together;
 mod frameworks_tutorials;
 mod generations;
+mod handler_scripts;
 mod harness;
+mod import_scripts;
 mod input;
 mod interpreters;
 mod lifecycle;
@@ -25,10 +29,19 @@ mod start_response;
 mod transfers;
 mod validation;
 
-use crate::harness::{Response, Server};
+use crate::harness::{Builder, Response, Server};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 /// An application that answers with its environ.
 const ENVIRON: &str = include_str!("../apps/environ.wsgi");
+
+/// With `@root@/run` open to applications, so that they can leave something behind.
+fn with_notes(builder: Builder) -> Builder {
+    let directory = builder.root().join("run");
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).unwrap();
+    builder
+}
 
 /// What the application in `apps/probe.wsgi` answers when it is sent this Python, which defines
 /// `app(environ, start_response)`.
