@@ -15,6 +15,7 @@ mod generations;
 mod harness;
 mod input;
 mod interpreters;
+mod leftovers;
 mod lifecycle;
 mod loading;
 mod logging;

@@ -58,9 +58,21 @@ def stack_lines():
     return [line for line in text.splitlines() if line.strip()]
 
 
+class TextIOWrapper(io.TextIOWrapper):
+    """A text stream that serves another request when nothing has been left on it. What changes its ways leaves a mark."""
+
+    def reconfigure(self, **ways):
+        self.reconfigured = True
+        super().reconfigure(**ways)
+
+    def detach(self):
+        self.detached = True
+        return super().detach()
+
+
 def text_stream(raw):
     """A text stream that hands every write on at once."""
-    return io.TextIOWrapper(raw, encoding="utf-8", errors="replace", line_buffering=True, write_through=True)
+    return TextIOWrapper(raw, encoding="utf-8", errors="replace", line_buffering=True, write_through=True)
 
 
 def package_path():
