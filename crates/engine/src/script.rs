@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// A script in one interpreter. Leaked: there are as many as files that were served.
 pub struct Script {
@@ -24,6 +24,12 @@ pub struct Script {
     module: Kept,
     callable_name: Vec<u8>,
     callable: Kept,
+    file: Arc<File>,
+}
+
+/// What scripts that differ only in the name of their callable share: they are one module.
+#[derive(Default)]
+struct File {
     loading: Turn<()>,
     /// How often it has been loaded.
     loads: AtomicU64,
@@ -52,15 +58,17 @@ impl Scripts {
         if let Some(found) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(found);
         }
-        let made = Script {
+        let mut made = Script {
             path: path.to_vec(),
             module: Kept::new(attached.interned(&module_name(path))?),
             callable_name: callable.to_vec(),
             callable: Kept::new(attached.latin1(callable)?),
-            loading: Turn::default(),
-            loads: AtomicU64::new(0),
+            file: Arc::default(),
         };
         let mut scripts = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(other) = scripts.values().find(|script| script.path == path) {
+            made.file = Arc::clone(&other.file);
+        }
         Ok(scripts.entry(key).or_insert_with(|| Box::leak(Box::new(made))))
     }
 }
@@ -88,7 +96,7 @@ impl Script {
         wanted: &Wanted<'_>,
     ) -> Result<Object<'a>, Code> {
         let state = request.interpreter.state();
-        let loads = self.loads.load(Ordering::Acquire);
+        let loads = self.file.loads.load(Ordering::Acquire);
         let names = match self.standing(attached, state, wanted) {
             Standing::Ready(names)
                 if !wanted.reloading
@@ -180,8 +188,8 @@ impl Script {
         wanted: &Wanted<'_>,
         loads: u64,
     ) -> Result<Object<'a>, Code> {
-        let _turn = self.loading.take(attached);
-        if self.loads.load(Ordering::Acquire) != loads {
+        let _turn = self.file.loading.take(attached);
+        if self.file.loads.load(Ordering::Acquire) != loads {
             if let Standing::Ready(names) = self.standing(attached, state, wanted) {
                 return Ok(names);
             }
@@ -206,7 +214,7 @@ impl Script {
             .execute(attached, state, modules)
             .map_err(|(raised, codes)| self.report(attached, request, raised, codes));
         match &loaded {
-            Ok(_) => drop(self.loads.fetch_add(1, Ordering::Release)),
+            Ok(_) => drop(self.file.loads.fetch_add(1, Ordering::Release)),
             Err(_) => forget(),
         }
         loaded
