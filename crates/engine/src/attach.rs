@@ -23,11 +23,6 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is running Python for a request, or is inside a call that Python made for it.
-pub fn inside() -> bool {
-    INSIDE.get()
-}
-
 /// Attaches this thread to `interpreter`, runs `body`, and detaches it. Must not be called while attached.
 pub fn enter<R>(
     interpreter: &'static Interpreter,

@@ -55,6 +55,9 @@ impl Process for Host {
     }
 
     fn stop(&self) {
+        if !shutdown::begin() {
+            return;
+        }
         let subs = self.subs.read().unwrap_or_else(PoisonError::into_inner);
         let mut subs: Vec<_> = subs.values().copied().flatten().collect();
         subs.sort_by_key(|interpreter| interpreter.number);

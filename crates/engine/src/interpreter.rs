@@ -7,6 +7,7 @@ use crate::py::{Attached, Py, Raised};
 use crate::script::Scripts;
 use crate::state::State;
 use pyo3_ffi as ffi;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// One interpreter of this process.
@@ -118,6 +119,14 @@ impl Interpreter {
     }
 }
 
+/// Set when an interpreter was made that nobody will end, as it could not be set up.
+static LEFT_BEHIND: AtomicBool = AtomicBool::new(false);
+
+/// Whether there is an interpreter that nobody will end.
+pub fn left_behind() -> bool {
+    LEFT_BEHIND.load(Ordering::Relaxed)
+}
+
 /// Makes a sub-interpreter for the application group `name` and furnishes it. The caller is attached to the main
 /// interpreter, and afterwards to the new one if that came about.
 ///
@@ -141,6 +150,7 @@ pub fn make(
         Ok(()) => Ok(interpreter),
         Err(raised) => {
             report(&attached, raised);
+            LEFT_BEHIND.store(true, Ordering::Relaxed);
             Err("it could not be set up")
         }
     }

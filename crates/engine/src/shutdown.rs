@@ -5,9 +5,9 @@
 
 use crate::attach;
 use crate::host::note;
-use crate::interpreter::Interpreter;
+use crate::interpreter::{self, Interpreter};
 use crate::py::{Attached, Exception, Kind};
-use crate::report;
+use crate::{report, startup};
 use exchange::{Code, Level};
 use pyo3_ffi as ffi;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,13 +16,16 @@ use std::time::Duration;
 /// How long the applications of a process have for coming to an end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Ends all interpreters. Once; on the thread that started Python.
-pub fn run(main: &'static Interpreter, subs: &[&'static Interpreter]) {
+/// Whether Python is to be ended now: once, and not in the middle of something.
+pub fn begin() -> bool {
     static BEGUN: AtomicBool = AtomicBool::new(false);
-    // A signal may have interrupted a request on this very thread, or this function itself.
-    if attach::inside() || BEGUN.swap(true, Ordering::SeqCst) {
-        return;
-    }
+    // A signal may have interrupted a request on this very thread, or this function itself. A process that an
+    // application has forked has nothing to end: the threads and exit functions are its parent's.
+    !crate::serve::serving() && !startup::forked() && !BEGUN.swap(true, Ordering::SeqCst)
+}
+
+/// Ends all interpreters, on the thread that started Python.
+pub fn run(main: &'static Interpreter, subs: &[&'static Interpreter]) {
     let watch = std::thread::Builder::new().name("rustgi-shutdown".into()).spawn(leave_when_late);
     if watch.is_err() {
         note(Level::Warning, "The time that applications take to end cannot be watched.");
@@ -34,7 +37,7 @@ pub fn run(main: &'static Interpreter, subs: &[&'static Interpreter]) {
         attach::close(attached);
         let ended = subs.iter().filter(|sub| end(attached, sub)).count();
         // Python cannot be finalised around an interpreter that is still there.
-        if ended == subs.len() {
+        if ended == subs.len() && !interpreter::left_behind() {
             // SAFETY: attached to the main interpreter, on the thread that started Python.
             unsafe { ffi::Py_FinalizeEx() };
         }
