@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The variable by which the processes of a server are known, also those that left its process group.
 pub const MARK: &str = "RUSTGI_TEST_SERVER";
@@ -41,6 +42,31 @@ pub fn crash_lines<'a>(log: &'a str, expected: &[String]) -> Vec<&'a str> {
         .filter(|line| CRASHES.iter().any(|crash| line.contains(crash)))
         .filter(|line| !expected.iter().any(|text| line.contains(text)))
         .collect()
+}
+
+/// Where the threads of a crashed process stood, if it left its memory in this directory and there is a gdb.
+pub fn stacks(program: &Path, directory: &Path) -> String {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let core = entries.map(|entry| entry.path()).find(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("core"))
+    });
+    core.map_or(String::new(), |core| backtraces(&[program, &core]))
+}
+
+/// Where the threads of these processes stand right now.
+pub fn stacks_of(processes: &[i32]) -> String {
+    let of = |pid: &i32| backtraces(&[Path::new("-p"), Path::new(&pid.to_string())]);
+    processes.iter().map(of).collect()
+}
+
+fn backtraces(whose: &[&Path]) -> String {
+    let asked = Command::new("gdb")
+        .args(["-batch", "-ex", "thread apply all backtrace 25"])
+        .args(whose)
+        .output();
+    let said =
+        asked.map_or(String::new(), |asked| String::from_utf8_lossy(&asked.stdout).into_owned());
+    said.lines().filter(|line| line.starts_with(['T', '#'])).collect::<Vec<_>>().join("\n")
 }
 
 /// Numbers of the processes that carry this mark.
