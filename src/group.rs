@@ -1,8 +1,9 @@
 //! Which application group, and with it which interpreter, answers a request; and the expansion of `%{...}` words.
 
 use crate::child;
+use crate::config::groups::{Sole, without_last_slashes};
 use crate::config::written::CALLABLE;
-use crate::config::{Expression, groups::Sole, store};
+use crate::config::{Expression, store};
 use crate::handler::Call;
 use crate::httpd::Request;
 use exchange::Group;
@@ -20,22 +21,23 @@ fn is_sole(call: &Call<'_>, expression: Expression<'_>, name: &[u8], script_name
     let Some(resolved) = call.server.resolved.get() else { return false };
     match (&resolved.sole, expression) {
         (Some(Sole::Name(sole)), Expression::Literal(_) | Expression::Env(_)) => sole == name,
-        (Some(Sole::Server(server)), Expression::Server) => *server == resolved.server,
-        (Some(Sole::Alias { server, alias }), Expression::Resource) => {
-            *server == resolved.server
-                && store::remembered_alias(call.request) == Some(*alias)
-                && call.server.aliases.get(*alias).and_then(|alias| alias.path()).is_some_and(
-                    |path| without_last_slashes(path) == without_last_slashes(script_name),
-                )
+        (Some(Sole::Server(server)), Expression::Server) => server == own_name(call.request),
+        // A directory as a target is one alias and many scripts: only what lies at the alias itself is its group.
+        (Some(Sole::Alias { server, path }), Expression::Resource) => {
+            path == without_last_slashes(script_name)
+                && server == own_name(call.request)
+                && was_aliased_at(call, path)
         }
         _ => false,
     }
 }
 
-/// A directory as a target is one alias and many scripts: only what lies at the alias itself is its group.
-fn without_last_slashes(path: &[u8]) -> &[u8] {
-    let slashes = path.iter().rev().take_while(|&&byte| byte == b'/').count();
-    &path[..path.len() - slashes]
+/// Whether an alias of this path led to the script.
+fn was_aliased_at(call: &Call<'_>, path: &[u8]) -> bool {
+    let number = store::remembered_alias(call.request);
+    let alias = number.and_then(|number| call.server.aliases.get(number));
+    let taken = alias.and_then(|alias| alias.path());
+    taken.is_some_and(|taken| without_last_slashes(taken) == path)
 }
 
 /// The value of an expression for a request.
@@ -132,19 +134,12 @@ fn variable<'r>(request: Request<'r>, name: &[u8]) -> Option<&'r [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{decimal, without_last_slashes};
+    use super::decimal;
 
     #[test]
     fn a_port_is_written_in_decimal() {
         for port in [0, 7, 80, 8000, 65535] {
             assert_eq!(decimal(port, &mut [0; 5]), port.to_string().as_bytes());
         }
-    }
-
-    #[test]
-    fn the_root_is_the_empty_script_name() {
-        assert_eq!(without_last_slashes(b"/"), b"");
-        assert_eq!(without_last_slashes(b"/a//"), b"/a");
-        assert_eq!(without_last_slashes(b"/a"), b"/a");
     }
 }

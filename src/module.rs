@@ -96,23 +96,22 @@ fn resolve(main: ServerRec<'_>) -> c_int {
     };
     let mut candidates = Vec::new();
     let mut explicit = Vec::new();
-    for (place, server) in main.and_following().map(store::of_server).enumerate() {
-        explicit.extend_from_slice(&server.groups);
-        for (number, alias) in server.aliases.iter().enumerate() {
-            candidates.push(groups::Candidate {
-                server: place,
-                alias: number,
-                group: store::group_of_alias(server, alias),
-                is_single: alias.path().is_some(),
-            });
-        }
+    for server in main.and_following() {
+        let written = store::of_server(server);
+        explicit.extend_from_slice(&written.groups);
+        candidates.extend(written.aliases.iter().map(|alias| groups::Candidate {
+            server: server.name().unwrap_or_default(),
+            group: store::group_of_alias(written, alias),
+            path: alias.path(),
+        }));
     }
     let sole = groups::sole(&candidates, &explicit);
     let mut python = Some(python);
-    for (server, written) in main.and_following().map(store::of_server).enumerate() {
-        let resolved = Resolved { server, sole: sole.clone(), python: python.take() };
-        // Set once in each reading of the configuration: the servers are new each time.
-        let _ = written.resolved.set(resolved);
+    for server in main.and_following() {
+        let resolved = Resolved { sole: sole.clone(), python: python.take() };
+        // Set once in each reading of the configuration: the records are new each time. A virtual host that says
+        // nothing has the main server's.
+        let _ = store::of_server(server).resolved.set(resolved);
     }
     ffi::OK as c_int
 }

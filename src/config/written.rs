@@ -88,14 +88,12 @@ pub struct Server<'p> {
     pub aliases: Vec<Alias<'p>>,
     /// Every `WSGIApplicationGroup` in it, in whatever section.
     pub groups: Vec<Expression<'p>>,
-    /// Its place among the servers, and the sole application group: known when all servers are.
+    /// What is known only when all servers are.
     pub resolved: OnceLock<Resolved>,
 }
 
 /// What is known of a server when all of the configuration has been read.
 pub struct Resolved {
-    /// Its place among the servers.
-    pub server: usize,
     /// The only application group that this process will serve, as far as the configuration tells.
     pub sole: Option<groups::Sole>,
     /// What `httpd -t` found of Python; the main server's alone.
