@@ -159,7 +159,7 @@ fn ask(program: &Path) -> Result<Facts, Unusable> {
     let refused = |why: String| Unusable {
         code: Code::InterpreterRefused,
         text: format!(
-            "{} cannot be run: {why}. Install Python (apt-get install python3), or name its directory with \
+            "{} cannot be run as a child of the server would run it: {why}. Install Python (apt-get install python3), or name its directory with \
              WSGIPythonHome",
             program.display()
         ),
