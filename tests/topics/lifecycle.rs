@@ -417,3 +417,32 @@ def application(environ, start_response):
     }
     assert_eq!(server.post("/", "x").body.len(), 100_000);
 }
+
+#[test]
+fn threads_of_every_interpreter_are_waited_for() {
+    let server = with_exit(
+        "
+import concurrent.futures, sys, threading, time
+pool = concurrent.futures.ThreadPoolExecutor(2)
+def finish():
+    time.sleep(1.5)
+    print('done in', group, file=sys.stderr)
+def application(environ, start_response):
+    global group
+    group = environ['SCRIPT_NAME']
+    pool.submit(time.sleep, 0.01)
+    threading.Thread(target=finish, daemon=False).start()
+    start_response('200 OK', [])
+    return [b'']
+",
+    )
+    .children(1, 4)
+    .start();
+    for path in PATHS {
+        assert_eq!(server.get(path).status, 200);
+    }
+    let log = server.stop().error_log;
+    for path in PATHS {
+        assert!(log.contains(&format!("done in {path}")), "{path}\n{log}");
+    }
+}

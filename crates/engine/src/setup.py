@@ -92,12 +92,12 @@ def apache_module():
 
 def let_go_of_importer():
     """Before 3.13, threading waits at the end for the thread that imported it, if that is another one: a thread of the
-    server, which is not going to end its thread state."""
+    server, which is not going to end its thread state. It must not count as stopped either: that says to threading
+    that all others have been waited for."""
     importer = threading.main_thread()
     lock = getattr(importer, "_tstate_lock", None)
     if importer.ident != threading.get_ident() and lock is not None and lock.locked():
         lock.release()
-        importer._stop()
 
 
 def finish():
