@@ -137,6 +137,54 @@ pub fn detached<R>(body: impl FnOnce() -> R) -> R {
 static CLOSED: AtomicBool = AtomicBool::new(false);
 /// How many of an application's own threads are between having seen that `CLOSED` is not set and being attached.
 static PASSING: AtomicUsize = AtomicUsize::new(0);
+/// How many functions of ours an application's own threads are inside.
+static GUESTS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// How many of `GUESTS` are this thread's.
+    static VISITS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A thread of the application inside a function of ours, from where it may go back to Python (`writelines` iterates).
+/// There it must not be when Python is finalised, for the reason given at [`Passing`].
+pub struct Guest(());
+
+impl Guest {
+    /// Nothing for a thread of the server. Called attached.
+    pub fn new() -> Option<Guest> {
+        if INSIDE.get() {
+            return None;
+        }
+        GUESTS.fetch_add(1, Ordering::SeqCst);
+        VISITS.set(VISITS.get() + 1);
+        if CLOSED.load(Ordering::SeqCst) {
+            // SAFETY: the caller is attached. It does not come back.
+            unsafe { ffi::PyEval_SaveThread() };
+            stay();
+        }
+        Some(Guest(()))
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        VISITS.set(VISITS.get() - 1);
+        GUESTS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Whether a thread of the application is inside a function of ours and may be in Python.
+pub fn has_guests() -> bool {
+    GUESTS.load(Ordering::SeqCst) > 0
+}
+
+/// Keeps a detached thread here for ever.
+fn stay() -> ! {
+    GUESTS.fetch_sub(VISITS.take(), Ordering::SeqCst);
+    loop {
+        std::thread::park();
+    }
+}
 
 /// A thread of the application on its way back to Python. Python ends a thread that attaches while it is being
 /// finalised by unwinding it, which a Rust frame must not see; so such a thread stays here for ever instead.
@@ -147,9 +195,7 @@ impl Passing {
         PASSING.fetch_add(1, Ordering::SeqCst);
         if CLOSED.load(Ordering::SeqCst) {
             PASSING.fetch_sub(1, Ordering::SeqCst);
-            loop {
-                std::thread::park();
-            }
+            stay();
         }
         Passing
     }
@@ -167,7 +213,8 @@ pub fn close(attached: &Attached) {
     CLOSED.store(true, Ordering::SeqCst);
     attached.detach(|| {
         let until = Instant::now() + Duration::from_secs(1);
-        while PASSING.load(Ordering::SeqCst) > 0 && Instant::now() < until {
+        let on_their_way = || PASSING.load(Ordering::SeqCst) > 0 || has_guests();
+        while on_their_way() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(1));
         }
     });

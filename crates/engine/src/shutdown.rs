@@ -36,8 +36,9 @@ pub fn run(main: &'static Interpreter, subs: &[&'static Interpreter]) {
     attach::last(main, |attached| {
         attach::close(attached);
         let ended = subs.iter().filter(|sub| end(attached, sub)).count();
-        // Python cannot be finalised around an interpreter that is still there.
-        if ended == subs.len() && !interpreter::left_behind() {
+        // Python cannot be finalised around an interpreter that is still there, or a thread that is in the middle of
+        // something of ours.
+        if ended == subs.len() && !interpreter::left_behind() && !attach::has_guests() {
             // SAFETY: attached to the main interpreter, on the thread that started Python.
             unsafe { ffi::Py_FinalizeEx() };
         }
