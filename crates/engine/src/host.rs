@@ -91,25 +91,23 @@ impl Host {
         let known = |name: &[u8]| {
             self.subs.read().unwrap_or_else(PoisonError::into_inner).get(name).copied()
         };
-        if let Some(found) = known(&group.name) {
-            return found.ok_or(Code::InterpreterUnavailable);
+        if let Some(Some(found)) = known(&group.name) {
+            return Ok(found);
         }
         let name = group.name.to_vec();
-        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = known(&name) {
-            return found.ok_or(Code::InterpreterUnavailable);
-        }
-        let made = self.make(&name);
-        if made.is_none() {
+        let found = {
+            let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+            known(&name).unwrap_or_else(|| self.make(&name))
+        };
+        found.ok_or_else(|| {
             let code = Code::InterpreterUnavailable;
             let line = format!("{code}: {}: '{}'", code.text(), String::from_utf8_lossy(&name));
             exchange.note(&Record::new(Level::Error, line.as_bytes()));
-        }
-        self.subs.write().unwrap_or_else(PoisonError::into_inner).insert(name, made);
-        made.ok_or(Code::InterpreterUnavailable)
+            code
+        })
     }
 
-    /// Makes the sub-interpreter of an application group. The lock `making` is held.
+    /// Makes the sub-interpreter of an application group and remembers what came of it. The lock `making` is held.
     fn make(&self, name: &[u8]) -> Option<&'static Interpreter> {
         let number = 1 + self.subs.read().unwrap_or_else(PoisonError::into_inner).len();
         let shown = String::from_utf8_lossy(name);
@@ -119,11 +117,14 @@ impl Host {
                 report::unfurnished(attached, raised, Code::StartException, &shown);
             })
         });
-        made.map_err(|reason| {
-            let code = Code::SubInterpreterFailed;
-            note(Level::Critical, &format!("{code}: {}: '{shown}': {reason}", code.text()));
-        })
-        .ok()
+        let made = made
+            .map_err(|reason| {
+                let code = Code::SubInterpreterFailed;
+                note(Level::Critical, &format!("{code}: {}: '{shown}': {reason}", code.text()));
+            })
+            .ok();
+        self.subs.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_vec(), made);
+        made
     }
 }
 
