@@ -125,11 +125,14 @@ fn settings(python: &Installation, written: &Process<'_>) -> Settings {
         multiprocess: shape.processes != 1,
         multithread: shape.threads != 1,
         debugging: process::is_debugging(),
+        case_sensitive: true,
+        destroy_interpreters: true,
         server: exchange::Server {
             version: process::BUILT_FOR,
             description: process::server_description(),
             mpm: process::mpm_name(),
             built: process::server_built(),
         },
+        ..Settings::default()
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::httpd::log::{self, Server};
 use crate::python::Installation;
-use exchange::abi::{ENTRY, Engine, EntryFunction, RawJournal, VERSION};
+use exchange::abi::{ENTRY, Engine, EntryFunction, RawSurroundings, VERSION};
 use exchange::{Code, Level, Settings};
 use std::ffi::{CStr, CString, c_int};
 use std::os::unix::ffi::OsStrExt;
@@ -13,7 +13,7 @@ use std::path::Path;
 /// be: the log says why.
 pub fn start(python: &Installation, settings: &Settings) -> Option<&'static Engine> {
     match load(python) {
-        Ok(engine) => engine.start(settings, RawJournal::of::<Server>()).then_some(engine),
+        Ok(engine) => engine.start(settings, RawSurroundings::of::<Server>()).then_some(engine),
         Err((code, text)) => {
             log::note_code(Level::Error, code, &text);
             None

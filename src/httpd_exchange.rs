@@ -280,6 +280,7 @@ impl Exchange for HttpdExchange<'_, '_> {
                 process::tls_variable(self.request(), name).map(Found::Text)
             }
             LookUp::Logged(level) => Some(Found::Flag(self.request().logs(level))),
+            LookUp::Native => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "calls httpd's logging functions")]
 
 use super::{Request, ffi};
-use exchange::{Code, Journal, Level, Record};
+use exchange::{Code, Level, Record, Scoreboard, Slot, Surroundings};
 use std::ffi::{CString, c_int};
 
 /// httpd formats a record in `MAX_STRING_LEN` (8192) bytes, with what its `ErrorLogFormat` puts before and after.
@@ -84,7 +84,11 @@ pub fn note_code(level: Level, code: Code, text: &str) {
 #[derive(Default)]
 pub struct Server;
 
-impl Journal for Server {
+impl Surroundings for Server {
+    fn scoreboard(&self, _sink: &mut dyn FnMut(Slot<'_>)) -> Option<Scoreboard> {
+        None
+    }
+
     fn note(&self, record: &Record<'_>) {
         // SAFETY: httpd sets `ap_server_conf` before it has modules do anything; before that it is NULL, which
         // ap_log_error takes (standard error).

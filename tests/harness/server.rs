@@ -301,6 +301,7 @@ impl Server {
         let mut complaints = Vec::new();
         if self.process.try_wait().unwrap().is_none() {
             complaints.extend(self.leaked_files());
+            self.await_quiet();
             let _ = kill(self.pid(), Signal::SIGTERM);
             complaints.extend(self.await_stop());
         }
@@ -309,6 +310,16 @@ impl Server {
         let crashes = watch::crash_lines(&log, &self.description.expected_in_log);
         complaints.extend(crashes.into_iter().map(|line| format!("crash line: {line}")));
         complaints
+    }
+
+    /// Waits until connections that the test has closed are closed here too. A child of event that is told to stop at
+    /// that very moment can crash: its main thread closes the sockets of the workers, and a worker frees one meanwhile.
+    fn await_quiet(&self) {
+        let begun = Instant::now();
+        while watch::connections(self.port) > 0 && begun.elapsed() < Duration::from_millis(500) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 
     /// Waits until it has stopped; what is wrong with that, if it takes too long.

@@ -99,6 +99,19 @@ pub fn resident(pid: i32) -> u64 {
     line.trim().trim_end_matches(" kB").trim().parse().unwrap_or(0)
 }
 
+/// How many connections to this port the server's side has not closed yet.
+pub fn connections(port: u16) -> usize {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let local = format!(":{port:04X}");
+    let open = |line: &&str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let ours = fields.next().is_some_and(|address| address.ends_with(&local));
+        // Neither TIME_WAIT, which is the kernel's own, nor LISTEN.
+        ours && !matches!(fields.nth(1), Some("06" | "0A"))
+    };
+    table.lines().filter(open).count()
+}
+
 /// What a process has open, by kind: every regular file by its path, sockets and pipes by their number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenFiles {

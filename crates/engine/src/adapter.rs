@@ -5,7 +5,7 @@ use crate::answering::{AnswerHead, Refusal};
 use crate::py::class::{count_arguments, method};
 use crate::py::{Attached, Class, Kind, Object, Py, Raised, This, raise, raise_exc_info};
 use crate::request::Request;
-use crate::startup;
+use crate::{events, startup};
 use exchange::{Found, LookUp, Push, WriteError};
 use pyo3_ffi as ffi;
 use std::ffi::CStr;
@@ -60,6 +60,7 @@ fn start_response<'a>(
     if !accept(attached, request, offered) {
         return Err(begun(attached));
     }
+    events::response_started(attached, request, status, headers, arguments.get(2));
     adapter.object.attr(request.interpreter.state().names.write.get(attached))
 }
 
@@ -67,13 +68,7 @@ fn start_response<'a>(
 /// an exception's class) and with it this function again, so the answer is not held locked while the head is filled.
 fn offer(attached: &Attached, request: &Request) -> (bool, AnswerHead) {
     let mut answering = request.answering.take(attached);
-    // What was accepted before stays in force until this one is.
-    let mut head = match answering.accepted {
-        true => AnswerHead::default(),
-        false => std::mem::take(&mut answering.head),
-    };
-    head.clear();
-    (answering.committed, head)
+    (answering.committed, answering.spare_head())
 }
 
 /// Takes a head over, unless one has gone meanwhile.
@@ -82,8 +77,7 @@ fn accept(attached: &Attached, request: &Request, head: AnswerHead) -> bool {
     if answering.committed {
         return false;
     }
-    answering.head = head;
-    answering.accepted = true;
+    answering.accept(head);
     true
 }
 
@@ -216,14 +210,16 @@ pub fn send(
         return Ok(());
     }
     let sent = attached.detach(|| {
-        request.lease.with(|exchange| {
-            if starting {
-                answering.head.with_answer(|answer| exchange.start(answer))?;
-            }
-            if bytes.is_empty() && push != Push::Last {
-                return Ok(());
-            }
-            exchange.write(bytes, push)
+        request.account.writing(|| {
+            request.lease.with(|exchange| {
+                if starting {
+                    answering.head.with_answer(|answer| exchange.start(answer))?;
+                }
+                if bytes.is_empty() && push != Push::Last {
+                    return Ok(());
+                }
+                exchange.write(bytes, push)
+            })
         })
     });
     let sent = sent.unwrap_or(Err(WriteError::Gone));

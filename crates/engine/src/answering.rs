@@ -168,6 +168,8 @@ pub struct Answering {
     pub failed: Option<WriteError>,
     header_only: bool,
     produced: u64,
+    writes: u64,
+    status: u16,
 }
 
 impl Answering {
@@ -182,6 +184,7 @@ impl Answering {
     pub fn admit(&mut self, count: usize) -> usize {
         let before = self.produced;
         self.produced += count as u64;
+        self.writes += u64::from(count > 0);
         match self.head.length {
             Some(length) => length.saturating_sub(before).min(count as u64) as usize,
             None => count,
@@ -198,6 +201,33 @@ impl Answering {
         let bodiless = self.header_only || matches!(self.head.status, 204 | 304);
         let length = self.head.length.filter(|_| !bodiless)?;
         (self.produced < length).then_some((length, self.produced))
+    }
+
+    /// An empty head to fill: the memory of the one before, unless that is still in force.
+    pub fn spare_head(&mut self) -> AnswerHead {
+        if self.accepted {
+            return AnswerHead::default();
+        }
+        let mut head = std::mem::take(&mut self.head);
+        head.clear();
+        head
+    }
+
+    /// Takes the head that `start_response` gave.
+    pub fn accept(&mut self, head: AnswerHead) {
+        self.status = head.status;
+        self.head = head;
+        self.accepted = true;
+    }
+
+    /// The status that was accepted last, if any was.
+    pub fn status(&self) -> Option<u16> {
+        self.accepted.then_some(self.status)
+    }
+
+    /// Stretches and bytes of the body that were produced.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.writes, self.produced)
     }
 
     /// Whether the client gets the head only.

@@ -5,6 +5,7 @@
 //! interpreter sits beside the state, in its [`Seat`].
 #![expect(unsafe_code, reason = "switches thread states through the C API")]
 
+use crate::account::waiting_for_interpreter;
 use crate::interpreter::Interpreter;
 use crate::py::Attached;
 use crate::seat::Seat;
@@ -16,11 +17,33 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 thread_local! {
-    /// This thread's seats, by the interpreter's number. They are leaked: a thread of the server lives as long as its
-    /// process, and at the end of another thread no interpreter may be at hand to give references back to.
-    static SEATS: RefCell<Vec<Option<NonNull<Seat>>>> = const { RefCell::new(Vec::new()) };
+    /// This thread's seats.
+    static SEATS: RefCell<Seats> = const { RefCell::new(Seats(Vec::new())) };
     /// Whether this thread is inside [`enter`].
     static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The seats of a thread, by the interpreter's number. Most threads of a server live as long as their process; those that
+/// end before (mod_http2's) cannot attach any more by then, so they leave their seats for others to clear away.
+struct Seats(Vec<Option<NonNull<Seat>>>);
+
+impl Seats {
+    fn place(&mut self, interpreter: &Interpreter) -> &mut Option<NonNull<Seat>> {
+        if self.0.len() <= interpreter.number {
+            self.0.resize(interpreter.number + 1, None);
+        }
+        &mut self.0[interpreter.number]
+    }
+}
+
+impl Drop for Seats {
+    fn drop(&mut self) {
+        for seat in self.0.drain(..).flatten() {
+            // SAFETY: made by `take_seat`, and with its thread goes its only user.
+            let seat = unsafe { *Box::from_raw(seat.as_ptr()) };
+            seat.interpreter.retire(seat);
+        }
+    }
 }
 
 /// Attaches this thread to `interpreter`, runs `body`, and detaches it. Must not be called while attached.
@@ -29,7 +52,7 @@ pub fn enter<R>(
     body: impl FnOnce(&Attached, &mut Seat) -> R,
 ) -> R {
     let mut seat = seat(interpreter);
-    // SAFETY: a seat is this thread's own and leaked; `INSIDE` says that no other borrow of one is in use.
+    // SAFETY: a seat is this thread's own and lives as long as it; `INSIDE` says that no other borrow of one is in use.
     let seat = unsafe { seat.as_mut() };
     assert!(!INSIDE.replace(true), "a thread entered an interpreter from inside one");
     bind(seat.state());
@@ -38,6 +61,7 @@ pub fn enter<R>(
     let leave = Leave;
     // SAFETY: attached by the line above, until `leave` is dropped.
     let attached = unsafe { Attached::assume() };
+    interpreter.clear_retired(&attached);
     let result = body(&attached, seat);
     drop(leave);
     result
@@ -61,7 +85,7 @@ pub fn first<R>(
 /// Attaches this thread to an interpreter for the last time: it stays attached, or what `body` has made of that.
 pub fn last<R>(interpreter: &'static Interpreter, body: impl FnOnce(&Attached) -> R) -> R {
     let seat = seat(interpreter);
-    // SAFETY: a seat is this thread's own and leaked, and the thread is not inside one.
+    // SAFETY: a seat is this thread's own and lives as long as it, and the thread is not inside one.
     let state = unsafe { seat.as_ref() }.state();
     bind(state);
     // SAFETY: the thread is not attached, and the state is its own for this interpreter.
@@ -85,13 +109,10 @@ impl Drop for Leave {
 
 fn seat(interpreter: &'static Interpreter) -> NonNull<Seat> {
     SEATS.with_borrow_mut(|seats| {
-        let number = interpreter.number;
-        if seats.len() <= number {
-            seats.resize(number + 1, None);
-        }
-        *seats[number].get_or_insert_with(|| {
+        *seats.place(interpreter).get_or_insert_with(|| {
             // SAFETY: the interpreter lives as long as the process serves requests; making a state needs no lock.
             let state = unsafe { ffi::PyThreadState_New(interpreter.raw()) };
+            assert!(!state.is_null(), "no memory for a thread state");
             take_seat(interpreter, state)
         })
     })
@@ -107,12 +128,7 @@ pub fn adopt_current(interpreter: &'static Interpreter) {
     // SAFETY: the caller is attached.
     let state = unsafe { ffi::PyThreadState_Get() };
     let seat = take_seat(interpreter, state);
-    SEATS.with_borrow_mut(|seats| {
-        if seats.len() <= interpreter.number {
-            seats.resize(interpreter.number + 1, None);
-        }
-        seats[interpreter.number] = Some(seat);
-    });
+    SEATS.with_borrow_mut(|seats| *seats.place(interpreter) = Some(seat));
 }
 
 /// Runs `body` detached. The thread is attached before and afterwards.
@@ -122,7 +138,7 @@ pub fn detached<R>(body: impl FnOnce() -> R) -> R {
         fn drop(&mut self) {
             let passing = (!INSIDE.get()).then(Passing::new);
             // SAFETY: this thread's own state, which `PyEval_SaveThread` gave back.
-            unsafe { ffi::PyEval_RestoreThread(self.0) };
+            waiting_for_interpreter(|| unsafe { ffi::PyEval_RestoreThread(self.0) });
             drop(passing);
         }
     }

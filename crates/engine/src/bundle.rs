@@ -7,7 +7,7 @@ use crate::log::Log;
 use crate::py::{Attached, Kept, Py};
 use crate::request::Request;
 use crate::state::State;
-use exchange::Body;
+use exchange::Head;
 use std::sync::Arc;
 
 /// The Python objects of one request.
@@ -50,8 +50,8 @@ impl Bundle {
     }
 
     /// Makes them ready for the next request.
-    pub fn begin(&self, attached: &Attached, header_only: bool, body: Body) {
-        self.request.begin(attached, header_only, body);
+    pub fn begin(&self, attached: &Attached, head: &Head<'_>) {
+        self.request.begin(attached, head);
     }
 
     /// Gives the bundle back if nobody else holds a part of it. The request is over, and its environ has been let go.
@@ -59,11 +59,16 @@ impl Bundle {
         if self.is_ours_alone(attached) {
             return Some(self);
         }
+        self.release(attached);
+        None
+    }
+
+    /// Gives up everything it holds.
+    pub fn release(self, attached: &Attached) {
         let Bundle { request: _, input, errors, log, adapter, start_response } = self;
         for kept in [input, errors, log, adapter, start_response] {
             drop(kept.release(attached));
         }
-        None
     }
 
     /// Whether each object has just the references that the bundle itself accounts for, and nothing was left on those

@@ -5,10 +5,10 @@
 //! is changed there, what is missing is taken out, and environ is a copy of it.
 
 use crate::py::{Attached, Kept, Object, Py};
+use crate::request::Request;
 use crate::seat::thread_id;
 use crate::state::State;
-use exchange::{Head, Known, Scheme, Variable};
-use std::time::SystemTime;
+use exchange::{Found, Head, Known, LookUp, Scheme, Variable};
 
 /// Environ as the request before had it, without what no two requests share.
 pub struct Template {
@@ -50,10 +50,15 @@ impl Template {
         if !self.unfinished {
             return Some(self);
         }
+        self.release(attached);
+        None
+    }
+
+    /// Gives up everything it holds.
+    pub fn release(self, attached: &Attached) {
         for kept in self.values.into_iter().flatten().chain([self.dict]) {
             drop(kept.release(attached));
         }
-        None
     }
 
     /// Puts in the streams of the requests to come.
@@ -103,7 +108,10 @@ impl Template {
         let names = &state.names;
         let request_start = attached.float(seconds(head.clocks.request_start))?;
         environ.dict_set(names.request_start.get(attached), &request_start)?;
-        environ.dict_set(names.application_start.get(attached), &attached.float(now())?)?;
+        environ.dict_set(
+            names.application_start.get(attached),
+            &attached.float(crate::account::now())?,
+        )?;
         Ok(environ)
     }
 
@@ -119,8 +127,7 @@ impl Template {
             return Ok(());
         }
         if !same {
-            let made =
-                if known.is_path() { attached.path(value)? } else { attached.latin1(value)? };
+            let made = decode(attached, known, value)?;
             if let Some(before) = self.values[slot].replace(Kept::new(made)) {
                 drop(before.release(attached));
             }
@@ -159,16 +166,43 @@ impl Template {
     }
 }
 
+/// Puts one variable into an environ that is not made from a template.
+pub fn set_variable(
+    attached: &Attached,
+    state: &State,
+    environ: &Object<'_>,
+    variable: &Variable<'_>,
+) -> Py<()> {
+    let Some(known) = variable.slot() else { return set_other(attached, environ, variable) };
+    let value = decode(attached, known, variable.value())?;
+    environ.dict_set(state.known[known as usize].get(attached), &value)
+}
+
+fn decode<'a>(attached: &'a Attached, known: Known, value: &[u8]) -> Py<Object<'a>> {
+    if known.is_path() { attached.path(value) } else { attached.latin1(value) }
+}
+
+/// Puts in `apache.request_rec` where the carrier shows it.
+pub fn set_native(
+    attached: &Attached,
+    state: &State,
+    environ: &Object<'_>,
+    request: &Request,
+) -> Py<()> {
+    let found = attached.detach(|| {
+        request.lease.with(|exchange| match exchange.look_up(LookUp::Native) {
+            Some(Found::Address(address)) => Some(address),
+            _ => None,
+        })
+    });
+    let Some(address) = found.flatten() else { return Ok(()) };
+    environ.dict_set(state.names.request_rec.get(attached), &attached.capsule(address)?)
+}
+
 fn set_other(attached: &Attached, environ: &Object<'_>, variable: &Variable<'_>) -> Py<()> {
     environ.dict_set(&attached.latin1(variable.name())?, &attached.latin1(variable.value())?)
 }
 
 fn seconds(microseconds: i64) -> f64 {
     microseconds as f64 / 1e6
-}
-
-fn now() -> f64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0.0, |since| since.as_secs_f64())
 }

@@ -1,9 +1,12 @@
 //! The host: Python in this process, with its main interpreter and the sub-interpreters that have been asked for.
 
 use crate::interpreter::{self, Interpreter};
-use crate::{attach, report, shutdown, startup};
+use crate::{account, attach, options, preload, report, shutdown, startup};
 use exchange::abi::Process;
-use exchange::{Code, Exchange, Gateway, Journal, Level, Outcome, Record, Settings};
+use exchange::{
+    Code, Exchange, Failure, Gateway, Level, Outcome, Question, Record, Reply, Settings,
+    Surroundings,
+};
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 
@@ -18,33 +21,44 @@ pub struct Host {
 
 static HOST: OnceLock<Host> = OnceLock::new();
 static SETTINGS: OnceLock<Settings> = OnceLock::new();
-static JOURNAL: OnceLock<Box<dyn Journal>> = OnceLock::new();
+static SURROUNDINGS: OnceLock<Box<dyn Surroundings>> = OnceLock::new();
+static STARTED: OnceLock<f64> = OnceLock::new();
 
 /// What this process was told when it started.
 pub fn settings() -> &'static Settings {
     SETTINGS.get().expect("nothing asks for the settings before the host starts")
 }
 
-/// The log of this process.
-pub fn journal() -> &'static dyn Journal {
-    &**JOURNAL.get().expect("nothing is logged before the host starts")
+/// What this process offers, its log above all.
+pub fn surroundings() -> &'static dyn Surroundings {
+    &**SURROUNDINGS.get().expect("nothing is logged before the host starts")
+}
+
+/// When the host started, in seconds since the epoch.
+pub fn started() -> f64 {
+    STARTED.get().copied().unwrap_or_default()
 }
 
 impl Process for Host {
-    fn start(settings: Settings, journal: Box<dyn Journal>) -> Option<&'static Host> {
-        if JOURNAL.set(journal).is_err() || SETTINGS.set(settings).is_err() {
+    fn start(settings: Settings, surroundings: Box<dyn Surroundings>) -> Option<&'static Host> {
+        if SURROUNDINGS.set(surroundings).is_err() || SETTINGS.set(settings).is_err() {
             return None;
         }
+        STARTED.get_or_init(account::now);
         std::panic::set_hook(Box::new(|panic| {
             let line = format!("{}: {}: {panic}", Code::Panic, Code::Panic.text());
-            crate::journal().note(&Record::new(Level::Error, line.as_bytes()));
+            crate::surroundings().note(&Record::new(Level::Error, line.as_bytes()));
         }));
         match attach::first(startup::python, Host::new) {
-            Ok(host) => Some(HOST.get_or_init(|| host)),
+            Ok(host) => {
+                let host = HOST.get_or_init(|| host);
+                preload::all(host);
+                Some(host)
+            }
             Err(reason) => {
                 let code = Code::PythonNotStarted;
                 let line = format!("{code}: {}: {reason}", code.text());
-                crate::journal().note(&Record::new(Level::Critical, line.as_bytes()));
+                crate::surroundings().note(&Record::new(Level::Critical, line.as_bytes()));
                 None
             }
         }
@@ -69,6 +83,15 @@ impl Gateway for Host {
     fn serve(&self, exchange: &mut dyn Exchange) -> Outcome {
         crate::serve::serve(self, exchange)
     }
+
+    fn ask(
+        &self,
+        exchange: &mut dyn Exchange,
+        question: Question<'_>,
+        reply: &mut dyn FnMut(Reply<'_>),
+    ) -> Result<(), Failure> {
+        crate::questions::ask(self, exchange, question, reply)
+    }
 }
 
 impl Host {
@@ -88,32 +111,43 @@ impl Host {
         if group.main {
             return Ok(self.main);
         }
-        let known = |name: &[u8]| {
-            self.subs.read().unwrap_or_else(PoisonError::into_inner).get(name).copied()
-        };
-        if let Some(Some(found)) = known(&group.name) {
+        let found = self.found(&group.name);
+        if let Some(Some(found)) = found {
             return Ok(found);
         }
         let name = group.name.to_vec();
-        let found = {
-            let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-            known(&name).unwrap_or_else(|| self.make(&name))
-        };
-        found.ok_or_else(|| {
-            let code = Code::InterpreterUnavailable;
+        self.interpreter_named(&name).inspect_err(|code| {
             let line = format!("{code}: {}: '{}'", code.text(), String::from_utf8_lossy(&name));
             exchange.note(&Record::new(Level::Error, line.as_bytes()));
-            code
         })
+    }
+
+    /// The main interpreter.
+    pub fn main(&self) -> &'static Interpreter {
+        self.main
+    }
+
+    /// The sub-interpreter of an application group, made if it is the first time. Called detached.
+    pub fn interpreter_named(&self, name: &[u8]) -> Result<&'static Interpreter, Code> {
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = self.found(name).unwrap_or_else(|| self.make(name));
+        found.ok_or(Code::InterpreterUnavailable)
+    }
+
+    /// What has come of making the sub-interpreter of an application group, if that has been tried.
+    fn found(&self, name: &[u8]) -> Option<Option<&'static Interpreter>> {
+        self.subs.read().unwrap_or_else(PoisonError::into_inner).get(name).copied()
     }
 
     /// Makes the sub-interpreter of an application group and remembers what came of it. The lock `making` is held.
     fn make(&self, name: &[u8]) -> Option<&'static Interpreter> {
         let number = 1 + self.subs.read().unwrap_or_else(PoisonError::into_inner).len();
         let shown = String::from_utf8_lossy(name);
-        note(Level::Info, &format!("Create interpreter '{shown}'."));
+        let own_gil = options::own_gil(name);
+        let with = if own_gil { " with own GIL" } else { "" };
+        note(Level::Info, &format!("Create interpreter '{shown}'{with}."));
         let made = attach::enter(self.main, |attached, _| {
-            interpreter::make(attached, number, name, |attached, raised| {
+            interpreter::make(attached, number, name, own_gil, |attached, raised| {
                 report::unfurnished(attached, raised, Code::StartException, &shown);
             })
         });
@@ -130,5 +164,5 @@ impl Host {
 
 /// Writes one line to the log of this process. Called detached.
 pub fn note(level: Level, line: &str) {
-    journal().note(&Record::new(level, line.as_bytes()));
+    surroundings().note(&Record::new(level, line.as_bytes()));
 }

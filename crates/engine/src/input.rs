@@ -75,7 +75,11 @@ fn read<'a>(
     loop {
         let room = filling.room();
         let count = attached
-            .detach(|| reading.read(&input.request.lease, room, &mut |bytes| filling.push(bytes)))
+            .detach(|| {
+                input.request.account.reading(|| {
+                    reading.read(&input.request.lease, room, &mut |bytes| filling.push(bytes))
+                })
+            })
             .map_err(|stop| raise_stop(attached, stop, "read()"))?;
         if count < room || filling.len() == most {
             return filling.finish();
@@ -154,7 +158,11 @@ impl Input {
         let mut reading = self.begin(attached, what)?;
         let mut line = Vec::new();
         attached
-            .detach(|| reading.read_line(&self.request.lease, most, &mut line))
+            .detach(|| {
+                self.request
+                    .account
+                    .reading(|| reading.read_line(&self.request.lease, most, &mut line))
+            })
             .map_err(|stop| raise_stop(attached, stop, what))?;
         Ok(line)
     }

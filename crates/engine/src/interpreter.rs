@@ -3,12 +3,16 @@
 #![expect(unsafe_code, reason = "makes and ends interpreters through the C API")]
 
 use crate::attach;
-use crate::py::{Attached, Py, Raised};
+use crate::py::{Attached, Kept, Object, Py, Raised};
+use crate::request::Request;
 use crate::script::Scripts;
+use crate::seat::Seat;
 use crate::state::State;
 use pyo3_ffi as ffi;
+#[cfg(Py_3_12)]
+use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// One interpreter of this process.
 pub struct Interpreter {
@@ -20,8 +24,13 @@ pub struct Interpreter {
     pub scripts: Scripts,
     raw: *mut ffi::PyInterpreterState,
     state: OnceLock<State>,
+    /// The requests that are being served here.
+    active: Mutex<Vec<Arc<Request>>>,
     /// The thread states that the server's threads have here.
     seats: Mutex<Vec<SeatState>>,
+    /// The seats of threads that have ended.
+    retired: Mutex<Vec<Seat>>,
+    any_retired: AtomicBool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -29,7 +38,7 @@ struct SeatState(*mut ffi::PyThreadState);
 
 // SAFETY: the pointers are only handed to the C API, under its rules.
 unsafe impl Send for SeatState {}
-// SAFETY: `raw` names an interpreter and is only handed to the C API, which may be called from any thread; everything
+// SAFETY: `raw` and the states in seats name things of Python and are only handed to the C API, under its rules; everything
 // else in it is `Send` and `Sync` by itself.
 unsafe impl Send for Interpreter {}
 // SAFETY: as above.
@@ -46,7 +55,10 @@ impl Interpreter {
             scripts: Scripts::default(),
             raw,
             state: OnceLock::new(),
-            seats: Mutex::new(Vec::new()),
+            active: Mutex::default(),
+            seats: Mutex::default(),
+            retired: Mutex::default(),
+            any_retired: AtomicBool::new(false),
         }));
         attach::adopt_current(interpreter);
         interpreter
@@ -69,6 +81,60 @@ impl Interpreter {
     /// Whether it is the main interpreter.
     pub fn is_main(&self) -> bool {
         self.number == 0
+    }
+
+    /// Counts a request among the active ones while `body` runs.
+    pub fn serving<R>(
+        &self,
+        attached: &Attached,
+        request: &Arc<Request>,
+        body: impl FnOnce() -> R,
+    ) -> R {
+        self.active().push(Arc::clone(request));
+        let shown = self.show(attached, request);
+        let result = body();
+        self.active().retain(|active| !Arc::ptr_eq(active, request));
+        if shown {
+            self.hide(attached, request);
+        }
+        result
+    }
+
+    fn active(&self) -> MutexGuard<'_, Vec<Arc<Request>>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `mod_wsgi.active_requests`: kept up to date from the first time that somebody asks for it.
+    pub fn active_requests<'a>(&self, attached: &'a Attached) -> Py<Object<'a>> {
+        let state = self.state();
+        if let Some(shown) = state.active_requests.get() {
+            return Ok(shown.get(attached).clone());
+        }
+        let made = Kept::new(attached.dict()?);
+        let shown = state.active_requests.get_or_init(|| made).get(attached).clone();
+        let active = self.active().clone();
+        for request in active {
+            self.show(attached, &request);
+        }
+        Ok(shown)
+    }
+
+    /// Puts a request into `active_requests`, if that is kept.
+    fn show(&self, attached: &Attached, request: &Request) -> bool {
+        let Some(shown) = self.state().active_requests.get() else { return false };
+        let put = || {
+            let id = attached.latin1(&request.id.take(attached))?;
+            shown.get(attached).dict_set(&id, &request.data(attached)?)
+        };
+        put().map_err(Raised::forget).is_ok()
+    }
+
+    fn hide(&self, attached: &Attached, request: &Request) {
+        let Some(shown) = self.state().active_requests.get() else { return };
+        let id = attached.latin1(&request.id.take(attached));
+        if let Err(raised) = id.and_then(|id| shown.get(attached).dict_remove(&id)) {
+            raised.forget();
+        }
     }
 
     /// For log lines: `main interpreter` or `sub-interpreter 'name'`.
@@ -104,12 +170,41 @@ impl Interpreter {
         false
     }
 
+    /// Takes over the seat of a thread that ends.
+    pub(crate) fn retire(&self, seat: Seat) {
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(seat);
+        self.any_retired.store(true, Ordering::Release);
+    }
+
+    /// Clears away the seats of threads that have ended.
+    pub(crate) fn clear_retired(&self, attached: &Attached) {
+        if !self.any_retired.load(Ordering::Relaxed)
+            || !self.any_retired.swap(false, Ordering::AcqRel)
+        {
+            return;
+        }
+        let retired =
+            std::mem::take(&mut *self.retired.lock().unwrap_or_else(PoisonError::into_inner));
+        for seat in retired {
+            let state = seat.release(attached);
+            self.seats
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .retain(|seat| *seat != SeatState(state));
+            // SAFETY: attached, to this interpreter; the state's thread has ended.
+            unsafe {
+                ffi::PyThreadState_Clear(state);
+                ffi::PyThreadState_Delete(state);
+            }
+        }
+    }
+
     /// Deletes the thread states of the server's other threads, which will not come back.
     pub fn clear_seats(&self, _: &Attached) {
-        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let seats = std::mem::take(&mut *self.seats.lock().unwrap_or_else(PoisonError::into_inner));
         // SAFETY: attached, to this interpreter.
         let current = SeatState(unsafe { ffi::PyThreadState_Get() });
-        for seat in seats.drain(..).filter(|seat| *seat != current) {
+        for seat in seats.into_iter().filter(|seat| *seat != current) {
             // SAFETY: no request is being served, so no thread will attach with it again.
             unsafe {
                 ffi::PyThreadState_Clear(seat.0);
@@ -136,12 +231,10 @@ pub fn make(
     _main: &Attached,
     number: usize,
     name: &[u8],
+    own_gil: bool,
     report: impl FnOnce(&Attached, Raised),
 ) -> Result<&'static Interpreter, &'static str> {
-    // SAFETY: attached. The new interpreter's state becomes the current one; null leaves things as they were.
-    if unsafe { ffi::Py_NewInterpreter() }.is_null() {
-        return Err("Python could not make it");
-    }
+    new_interpreter(own_gil)?;
     attach::bind_current();
     // SAFETY: attached to the new interpreter, until the caller detaches.
     let attached = unsafe { Attached::assume() };
@@ -154,4 +247,54 @@ pub fn make(
             Err("it could not be set up")
         }
     }
+}
+
+/// Makes an interpreter, whose thread state becomes the current one; on failure things are left as they were.
+#[cfg(Py_3_12)]
+fn new_interpreter(own_gil: bool) -> Result<(), &'static str> {
+    /// `PyInterpreterConfig` of CPython's `cpython/pylifecycle.h` (3.13; `cpython/initconfig.h` 3.12), not declared by
+    /// pyo3-ffi.
+    #[repr(C)]
+    struct Config {
+        use_main_obmalloc: c_int,
+        allow_fork: c_int,
+        allow_exec: c_int,
+        allow_threads: c_int,
+        allow_daemon_threads: c_int,
+        check_multi_interp_extensions: c_int,
+        gil: c_int,
+    }
+    const SHARED_GIL: c_int = 1;
+    const OWN_GIL: c_int = 2;
+    unsafe extern "C" {
+        fn Py_NewInterpreterFromConfig(
+            state: *mut *mut ffi::PyThreadState,
+            config: *const Config,
+        ) -> ffi::PyStatus;
+    }
+    // Free-threaded builds have extensions that need to be told of several interpreters in any case.
+    let isolated = c_int::from(own_gil);
+    let config = Config {
+        use_main_obmalloc: 1 - isolated,
+        allow_fork: 1 - isolated,
+        allow_exec: 1 - isolated,
+        allow_threads: 1,
+        allow_daemon_threads: 1 - isolated,
+        check_multi_interp_extensions: isolated | c_int::from(cfg!(Py_GIL_DISABLED)),
+        gil: if own_gil { OWN_GIL } else { SHARED_GIL },
+    };
+    let mut state = std::ptr::null_mut();
+    // SAFETY: attached; the configuration is complete, and the state is written on success.
+    let status = unsafe { Py_NewInterpreterFromConfig(&mut state, &config) };
+    // SAFETY: asks about a value that the C API made.
+    let failed = unsafe { ffi::PyStatus_Exception(status) != 0 };
+    if failed || state.is_null() { Err("Python could not make it") } else { Ok(()) }
+}
+
+/// Makes an interpreter, whose thread state becomes the current one; on failure things are left as they were.
+#[cfg(not(Py_3_12))]
+fn new_interpreter(_own_gil: bool) -> Result<(), &'static str> {
+    // SAFETY: attached.
+    let state = unsafe { ffi::Py_NewInterpreter() };
+    if state.is_null() { Err("Python could not make it") } else { Ok(()) }
 }

@@ -7,7 +7,7 @@ use crate::py::class::{attribute, count_arguments, method};
 use crate::py::{Attached, Class, Kind, Object, Py, This, raise};
 use crate::request::Request;
 use crate::turn::Turn;
-use exchange::{Level, Record};
+use exchange::{Found, Level, LookUp, Record};
 use pyo3_ffi as ffi;
 use std::cell::RefCell;
 use std::ffi::CStr;
@@ -32,7 +32,7 @@ pub fn serving<R>(request: &Arc<Request>, body: impl FnOnce() -> R) -> R {
 }
 
 /// The request that this thread is serving in `interpreter`.
-fn current(interpreter: &'static Interpreter) -> Option<Arc<Request>> {
+pub fn current(interpreter: &'static Interpreter) -> Option<Arc<Request>> {
     CURRENT.with_borrow(|current| {
         current
             .as_ref()
@@ -51,6 +51,7 @@ pub struct Log {
 #[derive(Clone, Copy)]
 pub enum Stream {
     Errors,
+    Hook,
     Stderr,
     Stdout,
 }
@@ -66,6 +67,11 @@ impl Log {
     /// `wsgi.errors` of one request.
     pub fn of_request(request: Arc<Request>) -> Log {
         Log { stream: Stream::Errors, target: Target::Request(request) }
+    }
+
+    /// `wsgi.errors` of a question about a request.
+    pub fn of_question(request: Arc<Request>) -> Log {
+        Log { stream: Stream::Hook, target: Target::Request(request) }
     }
 
     /// `sys.stderr` or `sys.stdout` of an interpreter.
@@ -121,7 +127,7 @@ fn put_line(
     let records = whole.split(|&byte| byte == b'\n').map(|line| Record::new(Level::Error, line));
     match request {
         Some(request) => request.note(attached, records),
-        None => attached.detach(|| records.for_each(|record| crate::journal().note(&record))),
+        None => attached.detach(|| records.for_each(|record| crate::surroundings().note(&record))),
     }
 }
 
@@ -209,6 +215,7 @@ fn fileno<'a>(attached: &'a Attached, _: This<'a, Log>, _: &'a [Object<'a>]) -> 
 fn name<'a>(attached: &'a Attached, log: This<'a, Log>, _: &'a [Object<'a>]) -> Py<Object<'a>> {
     attached.text(match log.stream {
         Stream::Errors => "<wsgi.errors>",
+        Stream::Hook => "<log>",
         Stream::Stderr => "<stderr>",
         Stream::Stdout => "<stdout>",
     })
@@ -234,6 +241,22 @@ pub fn note<'r>(
 ) {
     match current(interpreter) {
         Some(request) => request.note(attached, records),
-        None => attached.detach(|| records.for_each(|record| crate::journal().note(&record))),
+        None => attached.detach(|| records.for_each(|record| crate::surroundings().note(&record))),
     }
+}
+
+/// Whether a record of this level would be written for what this thread is serving. The log of the process decides for
+/// itself.
+pub fn would_be_written(
+    attached: &Attached,
+    interpreter: &'static Interpreter,
+    level: Level,
+) -> bool {
+    let Some(request) = current(interpreter) else { return true };
+    let refused = attached.detach(|| {
+        request
+            .lease
+            .with(|exchange| exchange.look_up(LookUp::Logged(level)) == Some(Found::Flag(false)))
+    });
+    refused != Some(true)
 }

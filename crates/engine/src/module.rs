@@ -55,6 +55,11 @@ impl<'a> Modules<'a> {
         wsgi.set(c"threads_per_process", &count(settings.threads_per_process)?)?;
         wsgi.set(c"FileWrapper", state.file_wrapper.class(attached))?;
         wsgi.set(c"RequestTimeout", state.request_timeout.get(attached))?;
+        let subscriptions = &state.subscriptions;
+        wsgi.set(c"event_callbacks", subscriptions.events.get(attached))?;
+        wsgi.set(c"shutdown_callbacks", subscriptions.shutdown.get(attached))?;
+        wsgi.set(c"signal_callbacks", subscriptions.signals.get(attached))?;
+        state.setup.prepare_module.get(attached).call([wsgi, state.control.get(attached)])?;
 
         let server = &settings.server;
         let apache = &self.apache;
@@ -76,7 +81,7 @@ pub fn version(attached: &Attached, [major, minor, patch]: [u32; 3]) -> Py<Objec
 /// The class `mod_wsgi.RequestTimeout`: a BaseException, so that `except Exception` lets it through.
 pub fn request_timeout(attached: &Attached) -> Py<Object<'_>> {
     let builtins = attached.import(c"builtins")?;
-    let names = attached.dict(2)?;
+    let names = attached.dict()?;
     names.dict_set(&attached.text("__module__")?, &attached.text("mod_wsgi")?)?;
     let doc = "Raised in a request that takes longer than it may. Clean up and raise it again.";
     names.dict_set(&attached.text("__doc__")?, &attached.text(doc)?)?;

@@ -18,6 +18,8 @@ pub struct Reading {
     touched: bool,
     ended: bool,
     failed: Option<Stop>,
+    pulls: u64,
+    delivered: u64,
 }
 
 /// Why reading stopped.
@@ -60,6 +62,11 @@ impl Reading {
         self.ended && self.left_over.is_empty()
     }
 
+    /// How often bytes were asked for, and how many were delivered.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.pulls, self.delivered)
+    }
+
     /// Whether an earlier call failed.
     pub fn check(&self) -> Result<(), Stop> {
         if self.failed.is_some() { Err(Stop::FailedBefore) } else { Ok(()) }
@@ -84,6 +91,7 @@ impl Reading {
         while count < most && !self.ended {
             count += self.pull(source, most - count, sink)?;
         }
+        self.delivered += count as u64;
         Ok(count)
     }
 
@@ -102,6 +110,7 @@ impl Reading {
             if let Some(end) = found.or((window == most || self.ended).then_some(window)) {
                 line.try_reserve_exact(end).map_err(|_| self.give_up())?;
                 line.extend(self.left_over.drain(..end));
+                self.delivered += end as u64;
                 return Ok(());
             }
             let mut piece = std::mem::take(&mut self.left_over);
@@ -151,6 +160,7 @@ impl Reading {
         sink: &mut dyn FnMut(&[u8]),
     ) -> Result<usize, Stop> {
         self.touched = true;
+        self.pulls += 1;
         let pulled = match source.pull(most, sink) {
             Some(Ok(count)) => count,
             Some(Err(error)) => return Err(self.fail(Stop::Failed(error))),

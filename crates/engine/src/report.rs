@@ -44,6 +44,20 @@ pub fn unfurnished(attached: &Attached, raised: Raised, code: Code, doing: &str)
     write_process(attached, &exception, code, doing, vec![line]);
 }
 
+/// Reports an exception of a callback of an event.
+pub fn callback(
+    attached: &Attached,
+    interpreter: &'static Interpreter,
+    exception: &Exception<'_>,
+    code: Code,
+    event: &str,
+) {
+    let name = exception.value.type_name();
+    let mut lines = vec![format!("{code}: {} ('{event}'): {name}", code.text())];
+    lines.extend(traceback(attached, &interpreter.state().setup, exception));
+    write(lines, |records| crate::log::note(attached, interpreter, records.iter().copied()));
+}
+
 fn write_process(
     attached: &Attached,
     exception: &Exception<'_>,
@@ -59,7 +73,7 @@ fn write_process(
     let mut lines = vec![headline];
     lines.extend(traceback);
     write(lines, |records| {
-        attached.detach(|| records.iter().for_each(|record| crate::journal().note(record)));
+        attached.detach(|| records.iter().for_each(|record| crate::surroundings().note(record)));
     });
 }
 

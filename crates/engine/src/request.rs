@@ -4,13 +4,14 @@
 //! Its parts are locked one at a time, and every lock is taken by [`Turn`], so that nobody waits for one while holding
 //! up an interpreter.
 
+use crate::account::Account;
 use crate::answering::Answering;
 use crate::interpreter::Interpreter;
 use crate::lease::Lease;
-use crate::py::Attached;
+use crate::py::{Attached, Kept, Object, Py};
 use crate::reading::Reading;
 use crate::turn::Turn;
-use exchange::{Body, Level, Record};
+use exchange::{Head, Level, Record};
 
 /// A request as Python's objects share it.
 pub struct Request {
@@ -24,6 +25,12 @@ pub struct Request {
     pub reading: Turn<Reading>,
     /// The line that is being written to `wsgi.errors`.
     pub line: Turn<Vec<u8>>,
+    /// What it has cost.
+    pub account: Account,
+    /// The server's name for it.
+    pub id: Turn<Vec<u8>>,
+    /// What `mod_wsgi.request_data()` returns, once somebody has asked.
+    data: Turn<Option<Kept>>,
 }
 
 impl Request {
@@ -35,14 +42,36 @@ impl Request {
             answering: Turn::default(),
             reading: Turn::default(),
             line: Turn::default(),
+            account: Account::default(),
+            id: Turn::default(),
+            data: Turn::default(),
         }
     }
 
     /// Makes it ready for another request.
-    pub fn begin(&self, attached: &Attached, header_only: bool, body: Body) {
-        self.answering.take(attached).begin(header_only);
-        self.reading.take(attached).begin(body);
+    pub fn begin(&self, attached: &Attached, head: &Head<'_>) {
+        self.answering.take(attached).begin(head.header_only);
+        self.reading.take(attached).begin(head.body);
         self.line.take(attached).clear();
+        let mut id = self.id.take(attached);
+        id.clear();
+        id.extend_from_slice(&head.id);
+    }
+
+    /// Lets go of what the application has attached to it.
+    pub fn end(&self, attached: &Attached) {
+        let data = self.data.take(attached).take();
+        drop(data.map(|data| data.release(attached)));
+    }
+
+    /// The dict of the request: made when it is asked for, the same until the request ends.
+    pub fn data<'a>(&self, attached: &'a Attached) -> Py<Object<'a>> {
+        if let Some(data) = &*self.data.take(attached) {
+            return Ok(data.get(attached).clone());
+        }
+        let made = attached.dict()?;
+        *self.data.take(attached) = Some(Kept::new(made.clone()));
+        Ok(made)
     }
 
     /// Writes records to the log of the request, or of the process if it has ended. Attached; detaches for it.
@@ -59,7 +88,7 @@ impl Request {
                 }
             });
             if noted.is_none() {
-                records.for_each(|record| crate::journal().note(&record));
+                records.for_each(|record| crate::surroundings().note(&record));
             }
         });
     }

@@ -3,10 +3,10 @@
 //! wait; requests for what is loaded take no lock at all.
 
 use crate::py::{Attached, Kept, Object, Py, Raised};
-use crate::report;
 use crate::request::Request;
 use crate::state::State;
 use crate::turn::Turn;
+use crate::{report, settings};
 use exchange::{Code, Level, Script as Wanted};
 use md5::{Digest, Md5};
 use std::collections::HashMap;
@@ -16,28 +16,30 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 
-/// A script in one interpreter. Leaked: there are as many as files that were served.
+/// A script in one interpreter and a callable of it. Leaked: there are as many as were served.
 pub struct Script {
-    path: Vec<u8>,
-    module: Kept,
+    file: &'static File,
     callable_name: Vec<u8>,
     callable: Kept,
-    file: Arc<File>,
 }
 
-/// What scripts that differ only in the name of their callable share: they are one module.
-#[derive(Default)]
+/// The file of a script in one interpreter.
 struct File {
+    path: Vec<u8>,
+    module: Kept,
     loading: Turn<()>,
     /// How often it has been loaded.
     loads: AtomicU64,
 }
 
-/// The scripts of one interpreter, by path and name of the callable.
+/// The scripts of one interpreter.
 #[derive(Default)]
-pub struct Scripts(RwLock<HashMap<Target, &'static Script>>);
+pub struct Scripts {
+    by_target: RwLock<HashMap<Target, &'static Script>>,
+    files: RwLock<HashMap<Vec<u8>, &'static File>>,
+}
 
 /// Path and name of the callable.
 type Target = (Vec<u8>, Vec<u8>);
@@ -51,32 +53,57 @@ impl Scripts {
         last: Option<&'static Script>,
     ) -> Py<&'static Script> {
         let (path, callable) = (wanted.path.get(), wanted.callable.get());
-        if let Some(last) = last.filter(|s| s.path == path && s.callable_name == callable) {
+        if let Some(last) = last.filter(|s| s.file.path == path && s.callable_name == callable) {
             return Ok(last);
         }
         let key = (path.to_vec(), callable.to_vec());
-        if let Some(found) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some(found) = self.by_target.read().unwrap_or_else(PoisonError::into_inner).get(&key)
+        {
             return Ok(found);
         }
-        let mut made = Script {
-            path: path.to_vec(),
-            module: Kept::new(attached.interned(&module_name(path))?),
+        let made = Script {
+            file: self.file(attached, path)?,
             callable_name: callable.to_vec(),
             callable: Kept::new(attached.latin1(callable)?),
-            file: Arc::default(),
         };
-        let mut scripts = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(other) = scripts.values().find(|script| script.path == path) {
-            made.file = Arc::clone(&other.file);
-        }
+        let mut scripts = self.by_target.write().unwrap_or_else(PoisonError::into_inner);
         Ok(scripts.entry(key).or_insert_with(|| Box::leak(Box::new(made))))
+    }
+
+    fn file(&self, attached: &Attached, path: &[u8]) -> Py<&'static File> {
+        if let Some(found) = self.files.read().unwrap_or_else(PoisonError::into_inner).get(path) {
+            return Ok(found);
+        }
+        let made = File {
+            path: path.to_vec(),
+            module: Kept::new(attached.interned(&module_name(path))?),
+            loading: Turn::default(),
+            loads: AtomicU64::new(0),
+        };
+        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(files.entry(path.to_vec()).or_insert_with(|| Box::leak(Box::new(made))))
     }
 }
 
 /// `_mod_wsgi_` and the MD5 of the path: what mod_wsgi calls it, so that pickles and logs keep their names.
 fn module_name(path: &[u8]) -> String {
-    let digest = Md5::digest(path);
+    let digest = if settings().case_sensitive {
+        Md5::digest(path)
+    } else {
+        Md5::digest(path.to_ascii_lowercase())
+    };
     digest.iter().fold("_mod_wsgi_".to_string(), |name, byte| format!("{name}{byte:02x}"))
+}
+
+/// What a script is loaded for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To answer a request. The script may say itself that it wants to be loaded again (`reload_required`).
+    Request,
+    /// To answer a question about a request.
+    Question,
+    /// To be there before the first request.
+    Preload,
 }
 
 /// Where a module stands.
@@ -95,17 +122,7 @@ impl Script {
         request: &Request,
         wanted: &Wanted<'_>,
     ) -> Result<Object<'a>, Code> {
-        let state = request.interpreter.state();
-        let loads = self.file.loads.load(Ordering::Acquire);
-        let names = match self.standing(attached, state, wanted) {
-            Standing::Ready(names)
-                if !wanted.reloading
-                    || !self.asks_for_reload(attached, state, request, wanted, &names) =>
-            {
-                names
-            }
-            _ => self.load(attached, state, request, wanted, loads)?,
-        };
+        let names = self.names(attached, request, wanted, Purpose::Request)?;
         let found = names.dict_get(self.callable.get(attached)).unwrap_or_else(|raised| {
             raised.forget();
             None
@@ -114,12 +131,33 @@ impl Script {
             let line = format!(
                 "{}: Target WSGI script '{}' does not contain WSGI application '{}'.",
                 Code::CallableMissing,
-                String::from_utf8_lossy(&self.path),
+                String::from_utf8_lossy(&self.file.path),
                 String::from_utf8_lossy(&self.callable_name),
             );
             request.note_line(attached, Level::Error, &line);
             Code::CallableMissing
         })
+    }
+
+    /// The name space of the script, loaded or loaded again if need be. On failure everything worth knowing is in the log.
+    pub fn names<'a>(
+        &self,
+        attached: &'a Attached,
+        request: &Request,
+        wanted: &Wanted<'_>,
+        purpose: Purpose,
+    ) -> Result<Object<'a>, Code> {
+        let state = request.interpreter.state();
+        let loads = self.file.loads.load(Ordering::Acquire);
+        let asks = |names: &Object<'_>| {
+            wanted.reloading
+                && purpose == Purpose::Request
+                && self.asks_for_reload(attached, state, request, wanted, names)
+        };
+        match self.standing(attached, state, wanted) {
+            Standing::Ready(names) if !asks(&names) => Ok(names),
+            _ => self.load(attached, state, request, wanted, loads, purpose),
+        }
     }
 
     /// Whether the module that is loaded can serve `wanted`.
@@ -130,7 +168,8 @@ impl Script {
         wanted: &Wanted<'_>,
     ) -> Standing<'a> {
         let look = || {
-            let Some(module) = state.modules.get(attached).dict_get(self.module.get(attached))?
+            let Some(module) =
+                state.modules.get(attached).dict_get(self.file.module.get(attached))?
             else {
                 return Ok(None);
             };
@@ -151,7 +190,7 @@ impl Script {
         // What the carrier knows of the file may be older than what has been loaded meanwhile.
         let is_current = !wanted.reloading
             || wanted.modified == loaded
-            || attached.detach(|| modification_time(&self.path)) == Some(loaded);
+            || attached.detach(|| modification_time(&self.file.path)) == Some(loaded);
         if is_current { Standing::Ready(names) } else { Standing::Wanting }
     }
 
@@ -187,6 +226,7 @@ impl Script {
         request: &Request,
         wanted: &Wanted<'_>,
         loads: u64,
+        purpose: Purpose,
     ) -> Result<Object<'a>, Code> {
         let _turn = self.file.loading.take(attached);
         if self.file.loads.load(Ordering::Acquire) != loads {
@@ -195,12 +235,12 @@ impl Script {
             }
         }
         let modules = state.modules.get(attached);
-        let name = self.module.get(attached);
+        let name = self.file.module.get(attached);
         let again = modules.dict_get(name).is_ok_and(|module| module.is_some());
         let verb = if again { "Reloading" } else { "Loading" };
         let line = format!(
             "{verb} WSGI script '{}' ({}).",
-            String::from_utf8_lossy(&self.path),
+            String::from_utf8_lossy(&self.file.path),
             request.interpreter.describe()
         );
         request.note_line(attached, Level::Info, &line);
@@ -211,7 +251,7 @@ impl Script {
         };
         forget();
         let loaded = self
-            .execute(attached, state, modules)
+            .execute(attached, state, modules, purpose)
             .map_err(|(raised, codes)| self.report(attached, request, raised, codes));
         match &loaded {
             Ok(_) => drop(self.file.loads.fetch_add(1, Ordering::Release)),
@@ -226,17 +266,24 @@ impl Script {
         attached: &'a Attached,
         state: &'static State,
         modules: &Object<'_>,
+        purpose: Purpose,
     ) -> Result<Object<'a>, (Raised, (Code, Code))> {
-        let unreadable = |raised| (raised, (Code::ScriptUnreadable, Code::ScriptUnreadable));
-        let running = |raised| (raised, (Code::ScriptException, Code::ScriptSystemExit));
-        let path = attached.path(&self.path).map_err(unreadable)?;
+        let (broken, exception, exit) = match purpose {
+            Purpose::Preload => {
+                (Code::PreloadUnreadable, Code::PreloadException, Code::PreloadSystemExit)
+            }
+            _ => (Code::ScriptUnreadable, Code::ScriptException, Code::ScriptSystemExit),
+        };
+        let unreadable = |raised| (raised, (broken, broken));
+        let running = |raised| (raised, (exception, exit));
+        let path = attached.path(&self.file.path).map_err(unreadable)?;
         let (source, modified) = attached
-            .detach(|| read(&self.path))
+            .detach(|| read(&self.file.path))
             .map_err(|error| unreadable(raise_os_error(attached, &error, &path)))?;
         let source = attached.bytes(&source).map_err(unreadable)?;
         let compile = state.setup.compile_script.get(attached);
         let code = compile.call([&source, &path]).map_err(unreadable)?;
-        let name = self.module.get(attached);
+        let name = self.file.module.get(attached);
         let module = state.setup.new_script.get(attached).call([name, &path]).map_err(running)?;
         let Some(names) = module.module_dict() else { unreachable!("new_script makes a module") };
         // Registered before it runs, so that what its body defines can find its own module (dataclasses, pickle). It
@@ -255,12 +302,12 @@ impl Script {
         raised: Raised,
         codes: (Code, Code),
     ) -> Code {
-        report::request(attached, request, raised, &self.path, codes)
+        report::request(attached, request, raised, &self.file.path, codes)
     }
 
     /// The path of the file.
     pub fn path(&self) -> &[u8] {
-        &self.path
+        &self.file.path
     }
 }
 

@@ -12,7 +12,8 @@ use crate::request::Request;
 use crate::script::{SCRIPT_RUNNING, Script};
 use crate::seat::Seat;
 use crate::state::State;
-use crate::{attach, log, report, startup};
+use crate::watch::Watch;
+use crate::{attach, events, log, report, startup};
 use exchange::{Code, Exchange, Failure, Head, Level, Outcome, Part, Push, WriteError};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -100,10 +101,13 @@ fn in_python(attached: &Attached, seat: &mut Seat, exchange: &mut dyn Exchange) 
     };
     let request = Arc::clone(&bundle.request);
     let ending = request.lease.lend(attached, exchange, |head| {
-        bundle.begin(attached, head.header_only, head.body);
+        bundle.begin(attached, &head);
         log::serving(&request, || {
-            let ending = run(attached, seat, &mut template, &head, &bundle);
+            let interpreter = seat.interpreter;
+            let ending = interpreter
+                .serving(attached, &request, || run(attached, seat, &mut template, &head, &bundle));
             log::finish_line(attached, &request);
+            request.end(attached);
             ending
         })
     });
@@ -156,13 +160,22 @@ fn run(
         Err(code) => return Ending::Over(Outcome::Unanswered(code.into())),
     };
     let call = Call { attached, state, request, script };
-    let result = template
-        .environ(attached, state, head)
-        .and_then(|environ| application.call([&environ, bundle.start_response.get(attached)]));
-    match result {
+    let watch = Watch::begin(attached, request, head);
+    let result = template.environ(attached, state, head).and_then(|environ| {
+        let application = match &watch {
+            Some(watch) => watch.started(attached, request, application, &environ)?,
+            None => application,
+        };
+        application.call([&environ, bundle.start_response.get(attached)])
+    });
+    let ending = match result {
         Ok(result) => call.answer(&result),
         Err(raised) => Ending::Over(call.failed(raised)),
+    };
+    if let Some(watch) = watch {
+        watch.end(attached, request, call.status(&ending));
     }
+    ending
 }
 
 /// One call of an application.
@@ -241,9 +254,18 @@ impl<'a> Call<'a> {
                 answering.head.infer_length(reply.body.len() as u64);
             }
             answering.committed = true;
+            answering.admit(reply.body.len());
             std::mem::swap(&mut answering.head, &mut reply.head);
             Ok(true)
         })
+    }
+
+    /// The status of the request, as far as the application has decided it.
+    fn status(&self, ending: &Ending) -> u16 {
+        match ending {
+            Ending::Over(Outcome::Unanswered(failure)) => failure.status(),
+            _ => self.request.answering.take(self.attached).status().unwrap_or(500),
+        }
     }
 
     fn is_committed(&self) -> bool {
@@ -344,6 +366,7 @@ impl<'a> Call<'a> {
             self.request.note_line(attached, Level::Info, &line);
             Code::RequestTimeout
         } else {
+            events::request_exception(attached, self.request, &exception.value);
             let raised = exception.restore();
             report::request(attached, self.request, raised, self.script.path(), SCRIPT_RUNNING)
         };
@@ -365,7 +388,9 @@ impl<'a> Call<'a> {
             Ok(None) => {}
             Ok(Some(close)) => {
                 if let Err(raised) = close.call([]) {
-                    report(raised, SCRIPT_RUNNING);
+                    let exception = take_exception(self.attached, raised);
+                    events::request_exception(self.attached, self.request, &exception.value);
+                    report(exception.restore(), SCRIPT_RUNNING);
                 }
             }
             Err(raised) => report(raised, (Code::CloseLookUpFailed, Code::ApplicationSystemExit)),

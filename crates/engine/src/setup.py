@@ -5,6 +5,8 @@ import atexit
 import importlib.machinery
 import importlib.util
 import io
+import operator
+import os
 import site
 import sys
 import threading
@@ -115,3 +117,77 @@ def finish():
     finally:
         sys.unraisablehook = hook
     return raised
+
+
+def publish(callbacks, name, payload):
+    """Calls each callback with an event; a dict that one returns changes the payload for those after it. Returns what
+    they raised."""
+    raised = []
+    for callback in list(callbacks):
+        try:
+            result = callback(name, **payload)
+            if isinstance(result, dict):
+                payload.update(result)
+        except BaseException as exception:
+            raised.append(exception)
+    return raised
+
+
+def exception_info(exception):
+    """An exception as sys.exc_info() shows it."""
+    return type(exception), exception, exception.__traceback__
+
+
+def log_handler(control):
+    """The class mod_wsgi.LogHandler; made when somebody asks for it, as logging takes time to import."""
+    import logging
+
+    class LogHandler(logging.Handler):
+        """Writes the records of the logging module to the server's error log, at the level that corresponds."""
+
+        def emit(self, record):
+            level = operator.index(record.levelno)
+            if not control.logged(level):
+                return
+            try:
+                text = self.format(record)
+            except Exception:
+                self.handleError(record)
+                return
+            control.log(level, text, getattr(record, "pathname", None) or "", getattr(record, "lineno", None) or 0)
+
+    LogHandler.__module__ = "mod_wsgi"
+    LogHandler.__qualname__ = "LogHandler"
+    return LogHandler
+
+
+def prepare_module(module, control):
+    """Gives mod_wsgi its functions, and the attributes that are made when somebody asks for them."""
+    functions = (
+        "subscribe_events",
+        "subscribe_shutdown",
+        "subscribe_signals",
+        "request_data",
+        "start_recording_metrics",
+        "request_metrics",
+        "process_metrics",
+        "server_metrics",
+    )
+    for name in functions:
+        setattr(module, name, getattr(control, name))
+    late = {"LogHandler": lambda: log_handler(control), "active_requests": control.active_requests}
+
+    def __getattr__(name):
+        if name not in late:
+            raise AttributeError("module {!r} has no attribute {!r}".format(module.__name__, name))
+        value = late[name]()
+        setattr(module, name, value)
+        return value
+
+    module.__getattr__ = __getattr__
+    module.__dir__ = lambda: sorted(set(vars(module)) | set(late))
+
+
+def use_egg_cache(directory):
+    """Says where eggs are unpacked."""
+    os.environ["PYTHON_EGG_CACHE"] = directory

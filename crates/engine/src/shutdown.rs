@@ -7,7 +7,7 @@ use crate::attach;
 use crate::host::note;
 use crate::interpreter::{self, Interpreter};
 use crate::py::{Attached, Exception, Kind};
-use crate::{report, startup};
+use crate::{events, report, settings, startup};
 use exchange::{Code, Level};
 use pyo3_ffi as ffi;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,12 +24,27 @@ pub fn begin() -> bool {
     !crate::serve::serving() && !startup::forked() && !BEGUN.swap(true, Ordering::SeqCst)
 }
 
+/// Set when there is nothing left to wait for.
+static ENDED: AtomicBool = AtomicBool::new(false);
+
 /// Ends all interpreters, on the thread that started Python.
 pub fn run(main: &'static Interpreter, subs: &[&'static Interpreter]) {
     let watch = std::thread::Builder::new().name("rustgi-shutdown".into()).spawn(leave_when_late);
     if watch.is_err() {
         note(Level::Warning, "The time that applications take to end cannot be watched.");
     }
+    for interpreter in subs.iter().chain([&main]) {
+        attach::enter(interpreter, |attached, _| {
+            events::process_stopping(attached, interpreter, "");
+        });
+    }
+    if settings().destroy_interpreters {
+        destroy(main, subs);
+    }
+    ENDED.store(true, Ordering::SeqCst);
+}
+
+fn destroy(main: &'static Interpreter, subs: &[&'static Interpreter]) {
     for interpreter in subs.iter().chain([&main]) {
         attach::enter(interpreter, |attached, _| finish(attached, interpreter));
     }
@@ -48,6 +63,9 @@ pub fn run(main: &'static Interpreter, subs: &[&'static Interpreter]) {
 /// Ends the process when the time is over. httpd has joined its threads and closed its listeners by now.
 fn leave_when_late() {
     std::thread::sleep(PATIENCE);
+    if ENDED.load(Ordering::SeqCst) {
+        return;
+    }
     let code = Code::ShutdownTimedOut;
     note(Level::Error, &format!("{code}: {} ({} s).", code.text(), PATIENCE.as_secs()));
     // SAFETY: ends the process at once; what hangs is not waited for.

@@ -4,7 +4,7 @@
 use crate::state::c_string;
 use exchange::{Code, Level, Record, Settings};
 use pyo3_ffi as ffi;
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_int, c_ulong};
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,7 +23,20 @@ pub fn python(settings: &Settings) -> Result<(), String> {
         (*raw).install_signal_handlers = 0;
         (*raw).parse_argv = 0;
         (*raw).configure_c_stdio = 0;
+        (*raw).optimization_level = c_int::try_from(settings.optimize).unwrap_or(c_int::MAX);
+        (*raw).write_bytecode = c_int::from(!settings.dont_write_bytecode);
+        if let Some(seed) = settings.hash_seed {
+            (*raw).use_hash_seed = 1;
+            (*raw).hash_seed = c_ulong::from(seed);
+        }
+        #[cfg(Py_GIL_DISABLED)]
+        {
+            (*raw).enable_gil = c_int::from(!settings.free_threading);
+        }
         config.set_arguments(&[c"mod_wsgi"])?;
+        for warning in &settings.warnings {
+            config.add_warning(&c_string(warning))?;
+        }
         if !program.is_empty() {
             config.set(&raw mut (*raw).program_name, &program)?;
             config.set(&raw mut (*raw).executable, &program)?;
@@ -34,6 +47,10 @@ pub fn python(settings: &Settings) -> Result<(), String> {
         check(ffi::Py_InitializeFromConfig(raw))?;
     }
     watch_forks();
+    if settings.free_threading && cfg!(not(Py_GIL_DISABLED)) {
+        let code = Code::FreeThreadingUnsupported;
+        crate::host::note(Level::Warning, &format!("{code}: {}.", code.text()));
+    }
     Ok(())
 }
 
@@ -53,6 +70,23 @@ impl Config {
     unsafe fn set(&mut self, field: *mut *mut libc::wchar_t, value: &CStr) -> Result<(), String> {
         // SAFETY: the caller's promise; the value is decoded and copied.
         check(unsafe { ffi::PyConfig_SetBytesString(self.0.as_mut_ptr(), field, value.as_ptr()) })
+    }
+
+    /// As one more `-W`.
+    fn add_warning(&mut self, warning: &CStr) -> Result<(), String> {
+        // SAFETY: decodes a string that ends in NUL into memory of Python's, freed below.
+        let wide = unsafe { ffi::Py_DecodeLocale(warning.as_ptr(), std::ptr::null_mut()) };
+        if wide.is_null() {
+            return Err("a warning filter cannot be decoded".into());
+        }
+        // SAFETY: the list belongs to this configuration; the string is copied.
+        let status = unsafe {
+            let list = &raw mut (*self.0.as_mut_ptr()).warnoptions;
+            ffi::PyWideStringList_Append(list, wide)
+        };
+        // SAFETY: `Py_DecodeLocale` allocated it so.
+        unsafe { ffi::PyMem_RawFree(wide.cast()) };
+        check(status)
     }
 
     fn set_arguments(&mut self, arguments: &[&CStr]) -> Result<(), String> {
@@ -110,7 +144,7 @@ pub fn leave_if_forked() {
         return;
     }
     let line = format!("{}: {}.", Code::UnusableInProcess, Code::UnusableInProcess.text());
-    crate::journal().note(&Record::new(Level::Error, line.as_bytes()));
+    crate::surroundings().note(&Record::new(Level::Error, line.as_bytes()));
     // SAFETY: ends the process at once, running nothing that belongs to the server.
     unsafe { libc::_exit(1) }
 }

@@ -1,16 +1,20 @@
 //! What we keep in each interpreter: the names, types and constants that requests use, made once.
 
 use crate::adapter::Adapter;
+use crate::control::Control;
+use crate::events::Subscriptions;
 use crate::file_wrapper::FileWrapper;
 use crate::input::Input;
 use crate::interpreter::Interpreter;
 use crate::log::{Log, Stream};
 use crate::module;
+use crate::options::Options;
 use crate::py::{Attached, Kept, Made, Object, Py};
 use crate::restrict::{Restricted, SignalIntercept};
 use crate::settings;
-use exchange::{COMPATIBLE_WITH, Known};
+use exchange::{COMPATIBLE_WITH, Code, Known};
 use std::ffi::CString;
+use std::sync::OnceLock;
 
 /// What we keep in one interpreter.
 pub struct State {
@@ -32,6 +36,14 @@ pub struct State {
     pub request_timeout: Kept,
     /// `sys.modules`.
     pub modules: Kept,
+    /// What applications have subscribed to.
+    pub subscriptions: Subscriptions,
+    /// `mod_wsgi.active_requests`, once somebody has asked for it.
+    pub active_requests: OnceLock<Kept>,
+    /// What the functions of `mod_wsgi` are methods of.
+    pub control: Kept,
+    /// What the configuration says of this interpreter.
+    pub options: Options,
     /// Functions of `setup.py`.
     pub setup: Setup,
 }
@@ -45,6 +57,7 @@ pub struct Names {
     pub input: Kept,
     pub mtime: Kept,
     pub reload_required: Kept,
+    pub request_rec: Kept,
     pub request_start: Kept,
     pub tell: Kept,
     pub thread_id: Kept,
@@ -64,17 +77,19 @@ pub struct Setup {
     pub text_stream: Kept,
     pub package_path: Kept,
     pub apache_module: Kept,
+    pub exception_info: Kept,
+    pub prepare_module: Kept,
+    pub publish: Kept,
+    pub use_egg_cache: Kept,
     pub finish: Kept,
 }
-
-/// Room for the variables of an ordinary request beside the constants, so that environ never grows while it is made.
-const ROOM: usize = 80;
 
 impl State {
     /// Makes everything in the interpreter that the thread is attached to, and puts the modules, streams and
     /// restrictions in their places.
     pub fn new(attached: &Attached, interpreter: &'static Interpreter) -> Py<State> {
         let setup = Setup::new(attached)?;
+        let options = Options::of(interpreter);
         let modules = module::Modules::new(attached, &setup)?;
         let wsgi = &modules.mod_wsgi;
         let state = State {
@@ -89,15 +104,23 @@ impl State {
             file_wrapper: Made::new(attached, wsgi)?,
             request_timeout: Kept::new(module::request_timeout(attached)?),
             modules: Kept::new(attached.modules()),
-            base: Kept::new(attached.dict(ROOM)?),
+            base: Kept::new(attached.dict()?),
+            subscriptions: Subscriptions::new(attached)?,
+            active_requests: OnceLock::new(),
+            control: Kept::new(
+                Made::<Control>::new(attached, wsgi)?
+                    .instance(attached, Control { interpreter })?,
+            ),
+            options,
             setup,
         };
         state.fill_base(attached)?;
         modules.fill(attached, &state, interpreter)?;
         state.replace_streams(attached, wsgi, interpreter)?;
-        if settings().restrict_signal {
+        if state.options.restrict_signal {
             SignalIntercept::install(attached, wsgi, &state.setup, interpreter)?;
         }
+        state.adjust_python(attached)?;
         state.extend_path(attached)?;
         Ok(state)
     }
@@ -126,48 +149,54 @@ impl State {
         module: &Object<'_>,
         interpreter: &'static Interpreter,
     ) -> Py<()> {
-        let settings = settings();
         let stream = |stream| {
             let log = self.log.instance(attached, Log::of_process(stream, interpreter))?;
             self.setup.text_stream.get(attached).call([&log])
         };
         attached.set_sys(c"stderr", &stream(Stream::Stderr)?)?;
-        if settings.debugging {
+        if settings().debugging {
             return Ok(());
         }
         let restricted = Made::<Restricted>::new(attached, module)?;
         let refuse = |name| restricted.instance(attached, Restricted { name });
-        if settings.restrict_stdout {
+        if self.options.restrict_stdout {
             attached.set_sys(c"stdout", &refuse("sys.stdout")?)?;
         } else {
             attached.set_sys(c"stdout", &stream(Stream::Stdout)?)?;
         }
-        if settings.restrict_stdin {
+        if self.options.restrict_stdin {
             attached.set_sys(c"stdin", &refuse("sys.stdin")?)?;
         }
         Ok(())
     }
 
-    /// `WSGIPythonPath`. A directory that raises ends the list; the interpreter works without the rest.
+    /// `WSGIPythonPath`, the least specific first, each in front of what was before. A directory that raises ends its
+    /// list; the interpreter works without the rest.
     fn extend_path(&self, attached: &Attached) -> Py<()> {
-        if settings().python_path.is_empty() {
-            return Ok(());
+        for layer in self.options.python_path.iter().filter(|layer| !layer.is_empty()) {
+            let directories = attached.list()?;
+            for directory in *layer {
+                directories.append(&attached.path(directory)?)?;
+            }
+            let added = self.setup.add_site_directories.get(attached).call([&directories]);
+            if let Err(raised) = added {
+                crate::report::process(attached, &self.setup, raised, Code::PathEntryFailed, "");
+            }
         }
-        let directories = attached.list()?;
-        for directory in &settings().python_path {
-            directories.append(&attached.path(directory)?)?;
+        Ok(())
+    }
+
+    /// Settings that Python itself keeps: the switch interval and the egg cache.
+    fn adjust_python(&self, attached: &Attached) -> Py<()> {
+        if let Some(seconds) = self.options.switch_interval {
+            let sys = attached.import(c"sys")?;
+            sys.call_method(c"setswitchinterval", [&attached.float(seconds)?])?;
         }
-        let added = self.setup.add_site_directories.get(attached).call([&directories]);
-        added.map(drop).or_else(|raised| {
-            crate::report::process(
-                attached,
-                &self.setup,
-                raised,
-                exchange::Code::PathEntryFailed,
-                "",
-            );
-            Ok(())
-        })
+        if !settings().python_eggs.is_empty() {
+            let directory = attached.path(&settings().python_eggs)?;
+            self.setup.use_egg_cache.get(attached).call([&directory])?;
+        }
+        Ok(())
     }
 }
 
@@ -181,6 +210,7 @@ impl Names {
             input: keep(attached, "wsgi.input")?,
             mtime: keep(attached, "__mtime__")?,
             reload_required: keep(attached, "reload_required")?,
+            request_rec: keep(attached, "apache.request_rec")?,
             request_start: keep(attached, "mod_wsgi.request_start")?,
             tell: keep(attached, "tell")?,
             thread_id: keep(attached, "mod_wsgi.thread_id")?,
@@ -194,7 +224,7 @@ impl Names {
 
 impl Setup {
     fn new(attached: &Attached) -> Py<Setup> {
-        let names = attached.dict(32)?;
+        let names = attached.dict()?;
         let builtins = attached.import(c"builtins")?;
         let source = attached.text(include_str!("setup.py"))?;
         let code = builtins.call_method(
@@ -217,6 +247,10 @@ impl Setup {
             text_stream: function("text_stream")?,
             package_path: function("package_path")?,
             apache_module: function("apache_module")?,
+            exception_info: function("exception_info")?,
+            prepare_module: function("prepare_module")?,
+            publish: function("publish")?,
+            use_egg_cache: function("use_egg_cache")?,
             finish: function("finish")?,
         })
     }

@@ -10,8 +10,9 @@
 )]
 
 use crate::{
-    Answer, Bytes, Exchange, Failure, Found, Gateway, Head, Journal, Level, LookUp, Outcome, Part,
-    Push, ReadError, Record, Settings, Slice, WriteError,
+    Answer, Bytes, Code, Exchange, Failure, Found, Gateway, Head, Level, LookUp, Outcome, Part,
+    ProcessSlot, Push, Question, ReadError, Record, Reply, Scoreboard, Settings, Slice, Slot,
+    Surroundings, WorkerSlot, WriteError,
 };
 use std::ffi::{CStr, c_void};
 use std::marker::PhantomData;
@@ -20,7 +21,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The version of everything in this crate that has a C layout. Both sides must have been built with the same one.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The symbol of the engine that is an [`EntryFunction`].
 pub const ENTRY: &CStr = c"rustgi_engine";
@@ -46,15 +47,22 @@ pub struct RawPair<'a> {
 pub struct Engine {
     /// [`VERSION`] of the engine's build. The first field in every version.
     pub version: u32,
-    start: unsafe extern "C" fn(Slice<'_, RawPair<'_>>, RawJournal) -> bool,
+    start: unsafe extern "C" fn(Slice<'_, RawPair<'_>>, RawSurroundings) -> bool,
     serve: unsafe extern "C" fn(*mut c_void, *const ExchangeTable, *mut MaybeUninit<Outcome>),
+    ask: unsafe extern "C" fn(
+        *mut c_void,
+        *const ExchangeTable,
+        RawQuestion<'_>,
+        RawReplySink,
+        *mut u16,
+    ),
     stop: unsafe extern "C" fn(),
 }
 
 /// What an engine implements to be offered as an [`Engine`]: one gateway in a process, started once.
 pub trait Process: Gateway + Sized + 'static {
-    /// Starts it. On failure everything worth knowing has been noted in `journal`.
-    fn start(settings: Settings, journal: Box<dyn Journal>) -> Option<&'static Self>;
+    /// Starts it. On failure everything worth knowing has been noted in its log.
+    fn start(settings: Settings, surroundings: Box<dyn Surroundings>) -> Option<&'static Self>;
     /// The one that was started, if it was.
     fn started() -> Option<&'static Self>;
     /// Ends it, on the thread that started it; no request is being served, or will be.
@@ -64,18 +72,24 @@ pub trait Process: Gateway + Sized + 'static {
 impl Engine {
     /// The table of a process of type `P`.
     pub const fn of<P: Process>() -> Engine {
-        Engine { version: VERSION, start: start::<P>, serve: serve::<P>, stop: stop::<P> }
+        Engine {
+            version: VERSION,
+            start: start::<P>,
+            serve: serve::<P>,
+            ask: ask::<P>,
+            stop: stop::<P>,
+        }
     }
 
-    /// Starts the engine in this process. `false` if it could not be; the journal says why.
-    pub fn start(&self, settings: &Settings, journal: RawJournal) -> bool {
+    /// Starts the engine in this process. `false` if it could not be; its log says why.
+    pub fn start(&self, settings: &Settings, surroundings: RawSurroundings) -> bool {
         let pairs = settings.to_pairs();
         let raw: Vec<RawPair<'_>> = pairs
             .iter()
             .map(|(name, value)| RawPair { name: (*name).into(), value: Bytes::new(value) })
             .collect();
         // SAFETY: the table came from an engine of this `VERSION`; `raw` outlives the call.
-        unsafe { (self.start)(Slice::new(&raw), journal) }
+        unsafe { (self.start)(Slice::new(&raw), surroundings) }
     }
 
     /// Has the engine answer one request.
@@ -89,6 +103,36 @@ impl Engine {
         unsafe { outcome.assume_init() }
     }
 
+    /// Has the engine ask a script about a request; see [`Gateway::ask`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn ask<E: Exchange>(
+        &self,
+        exchange: &mut E,
+        question: Question<'_>,
+        reply: &mut dyn FnMut(Reply<'_>),
+    ) -> Result<(), Failure> {
+        type Sink<'s> = &'s mut dyn FnMut(Reply<'_>);
+        unsafe extern "C" fn take(state: *mut c_void, kind: u32, bytes: Bytes<'_>) {
+            // SAFETY: `state` is the address of the `reply` variable below, and `ask` waits for this call.
+            let sink = unsafe { &mut *state.cast::<Sink<'_>>() };
+            guarded((), || reply_of(kind, bytes).into_iter().for_each(sink));
+        }
+        let mut reply = reply;
+        let state: *mut Sink<'_> = &raw mut reply;
+        let sink = RawReplySink { state: state.cast(), take };
+        let mut result = 0;
+        let carrier: *mut E = exchange;
+        let table = &Thunks::<E>::TABLE;
+        // SAFETY: as in `serve`; sink and result outlive the call.
+        unsafe { (self.ask)(carrier.cast(), table, question.into(), sink, &mut result) };
+        match result {
+            0 => Ok(()),
+            number => Err(Failure::from(Code::from_number(number).unwrap_or(Code::Panic))),
+        }
+    }
+
     /// Ends the engine in this process.
     pub fn stop(&self) {
         // SAFETY: the table came from an engine of this `VERSION`.
@@ -96,13 +140,16 @@ impl Engine {
     }
 }
 
-unsafe extern "C" fn start<P: Process>(pairs: Slice<'_, RawPair<'_>>, journal: RawJournal) -> bool {
+unsafe extern "C" fn start<P: Process>(
+    pairs: Slice<'_, RawPair<'_>>,
+    surroundings: RawSurroundings,
+) -> bool {
     guarded(false, || {
         let read = Settings::from_pairs(pairs.iter().map(|p| (p.name.get(), p.value.get())));
         match read {
-            Ok(settings) => P::start(settings, Box::new(journal)).is_some(),
+            Ok(settings) => P::start(settings, Box::new(surroundings)).is_some(),
             Err(error) => {
-                journal.note(&Record::new(Level::Error, error.to_string().as_bytes()));
+                surroundings.note(&Record::new(Level::Error, error.to_string().as_bytes()));
                 false
             }
         }
@@ -114,17 +161,41 @@ unsafe extern "C" fn serve<P: Process>(
     table: *const ExchangeTable,
     outcome: *mut MaybeUninit<Outcome>,
 ) {
-    let result = guarded(Outcome::Truncated(Failure::from(crate::Code::Panic)), || {
+    let result = guarded(Outcome::Truncated(Failure::from(Code::Panic)), || {
         // SAFETY: `Engine::serve` passes the address of a promoted constant.
         let table = unsafe { &*table };
         let mut carried = Carried { carrier, table, lent: PhantomData };
         match P::started() {
             Some(process) => process.serve(&mut carried),
-            None => Outcome::Unanswered(Failure::from(crate::Code::EmbeddedUnavailable)),
+            None => Outcome::Unanswered(Failure::from(Code::EmbeddedUnavailable)),
         }
     });
     // SAFETY: `Engine::serve` passes the address of its own variable.
     unsafe { (*outcome).write(result) };
+}
+
+unsafe extern "C" fn ask<P: Process>(
+    carrier: *mut c_void,
+    table: *const ExchangeTable,
+    question: RawQuestion<'_>,
+    sink: RawReplySink,
+    result: *mut u16,
+) {
+    let answer = guarded(Err(Failure::from(Code::Panic)), || {
+        // SAFETY: `Engine::ask` passes the address of a promoted constant.
+        let table = unsafe { &*table };
+        let mut carried = Carried { carrier, table, lent: PhantomData };
+        let (Some(process), Some(question)) = (P::started(), question.question()) else {
+            return Err(Failure::from(Code::EmbeddedUnavailable));
+        };
+        process.ask(&mut carried, question, &mut |reply| {
+            let (kind, bytes) = raw_reply(reply);
+            // SAFETY: the sink is the closure of `Engine::ask`, which waits for this call.
+            unsafe { (sink.take)(sink.state, kind, bytes) }
+        })
+    });
+    // SAFETY: `Engine::ask` passes the address of its own variable.
+    unsafe { *result = answer.err().map_or(0, |failure| failure.code as u16) };
 }
 
 unsafe extern "C" fn stop<P: Process>() {
@@ -135,30 +206,151 @@ unsafe extern "C" fn stop<P: Process>() {
     });
 }
 
-/// A journal as it crosses: a function that needs nothing else.
+/// Surroundings as they cross: functions that need nothing else.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct RawJournal {
+pub struct RawSurroundings {
     note: unsafe extern "C" fn(*const Record<'_>),
+    scoreboard: unsafe extern "C" fn(RawSlotSink, *mut Scoreboard) -> bool,
 }
 
-impl Journal for RawJournal {
+/// Where the places of a scoreboard go.
+#[repr(C)]
+struct RawSlotSink {
+    state: *mut c_void,
+    process: unsafe extern "C" fn(*mut c_void, *const ProcessSlot),
+    worker: unsafe extern "C" fn(*mut c_void, *const WorkerSlot<'_>),
+}
+
+impl Surroundings for RawSurroundings {
     fn note(&self, record: &Record<'_>) {
-        // SAFETY: `record` is a live borrow; the function is one that `RawJournal::of` made.
+        // SAFETY: `record` is a live borrow; the function is one that `RawSurroundings::of` made.
         unsafe { (self.note)(record) }
     }
+
+    fn scoreboard(&self, sink: &mut dyn FnMut(Slot<'_>)) -> Option<Scoreboard> {
+        type Sink<'s> = &'s mut dyn FnMut(Slot<'_>);
+        unsafe extern "C" fn process(state: *mut c_void, slot: *const ProcessSlot) {
+            // SAFETY: `state` is the address of the `sink` variable below, `slot` a live borrow.
+            let (sink, slot) = unsafe { (&mut *state.cast::<Sink<'_>>(), &*slot) };
+            guarded((), || sink(Slot::Process(*slot)));
+        }
+        unsafe extern "C" fn worker(state: *mut c_void, slot: *const WorkerSlot<'_>) {
+            // SAFETY: as above.
+            let (sink, slot) = unsafe { (&mut *state.cast::<Sink<'_>>(), &*slot) };
+            guarded((), || sink(Slot::Worker(*slot)));
+        }
+        let mut sink = sink;
+        let state: *mut Sink<'_> = &raw mut sink;
+        let mut scoreboard = MaybeUninit::uninit();
+        let raw = RawSlotSink { state: state.cast(), process, worker };
+        // SAFETY: the function is one that `RawSurroundings::of` made; sink and scoreboard outlive the call.
+        let there = unsafe { (self.scoreboard)(raw, scoreboard.as_mut_ptr()) };
+        // SAFETY: written when there is one.
+        there.then(|| unsafe { scoreboard.assume_init() })
+    }
 }
 
-impl RawJournal {
-    /// The journal `J`, which has no state of its own: one is made for each record.
-    pub fn of<J: Journal + Default>() -> RawJournal {
-        unsafe extern "C" fn note<J: Journal + Default>(record: *const Record<'_>) {
-            // SAFETY: `RawJournal::note` passes a live borrow.
+impl RawSurroundings {
+    /// The surroundings `S`, which have no state of their own: they are made for each call.
+    pub fn of<S: Surroundings + Default>() -> RawSurroundings {
+        unsafe extern "C" fn note<S: Surroundings + Default>(record: *const Record<'_>) {
+            // SAFETY: `RawSurroundings::note` passes a live borrow.
             let record = unsafe { &*record };
-            guarded((), || J::default().note(record));
+            guarded((), || S::default().note(record));
         }
-        RawJournal { note: note::<J> }
+        unsafe extern "C" fn scoreboard<S: Surroundings + Default>(
+            sink: RawSlotSink,
+            into: *mut Scoreboard,
+        ) -> bool {
+            guarded(false, || {
+                // SAFETY: the sink's functions belong to its state, which waits for this call.
+                let mut give = |slot: Slot<'_>| unsafe {
+                    match slot {
+                        Slot::Process(slot) => (sink.process)(sink.state, &slot),
+                        Slot::Worker(slot) => (sink.worker)(sink.state, &slot),
+                    }
+                };
+                let Some(found) = S::default().scoreboard(&mut give) else { return false };
+                // SAFETY: `RawSurroundings::scoreboard` passes the address of its own variable.
+                unsafe { into.write(found) };
+                true
+            })
+        }
+        RawSurroundings { note: note::<S>, scoreboard: scoreboard::<S> }
     }
+}
+
+/// A question as it crosses.
+#[repr(C)]
+struct RawQuestion<'a> {
+    kind: u32,
+    first: Bytes<'a>,
+    second: Bytes<'a>,
+}
+
+impl<'a> From<Question<'a>> for RawQuestion<'a> {
+    fn from(question: Question<'a>) -> Self {
+        let (kind, first, second) = match question {
+            Question::Password { user, password } => (0, user, password),
+            Question::RealmHash { user, realm } => (1, user, realm),
+            Question::Groups { user } => (2, user, &[][..]),
+            Question::Access { host } => (3, host, &[][..]),
+            Question::Dispatch => (4, &[][..], &[][..]),
+        };
+        RawQuestion { kind, first: first.into(), second: second.into() }
+    }
+}
+
+impl<'a> RawQuestion<'a> {
+    fn question(&self) -> Option<Question<'a>> {
+        let (first, second) = (self.first.get(), self.second.get());
+        Some(match self.kind {
+            0 => Question::Password { user: first, password: second },
+            1 => Question::RealmHash { user: first, realm: second },
+            2 => Question::Groups { user: first },
+            3 => Question::Access { host: first },
+            4 => Question::Dispatch,
+            _ => return None,
+        })
+    }
+}
+
+/// Where replies go: a number for the kind, and the bytes that belong to it.
+#[repr(C)]
+struct RawReplySink {
+    state: *mut c_void,
+    take: unsafe extern "C" fn(*mut c_void, u32, Bytes<'_>),
+}
+
+/// A reply as a number and bytes.
+fn raw_reply<'a>(reply: Reply<'a>) -> (u32, Bytes<'a>) {
+    let (kind, bytes): (u32, &'a [u8]) = match reply {
+        Reply::Yes => (0, &[]),
+        Reply::No => (1, &[]),
+        Reply::YesAs(user) => (2, user),
+        Reply::Hash(hash) => (3, hash),
+        Reply::Group(group) => (4, group),
+        Reply::ProcessGroup(group) => (5, group),
+        Reply::ApplicationGroup(group) => (6, group),
+        Reply::CallableObject(name) => (7, name),
+    };
+    (kind, bytes.into())
+}
+
+fn reply_of<'a>(kind: u32, bytes: Bytes<'a>) -> Option<Reply<'a>> {
+    let bytes = bytes.get();
+    Some(match kind {
+        0 => Reply::Yes,
+        1 => Reply::No,
+        2 => Reply::YesAs(bytes),
+        3 => Reply::Hash(bytes),
+        4 => Reply::Group(bytes),
+        5 => Reply::ProcessGroup(bytes),
+        6 => Reply::ApplicationGroup(bytes),
+        7 => Reply::CallableObject(bytes),
+        _ => return None,
+    })
 }
 
 /// Where the bytes of a request body go.
@@ -168,7 +360,7 @@ struct RawSink {
     take: unsafe extern "C" fn(*mut c_void, Bytes<'_>),
 }
 
-/// A question as it crosses.
+/// A look-up as it crosses.
 #[repr(C)]
 struct RawLookUp<'a> {
     kind: u32,
@@ -179,6 +371,7 @@ struct RawLookUp<'a> {
 const LOOK_UP_TLS: u32 = 0;
 const LOOK_UP_TLS_VARIABLE: u32 = 1;
 const LOOK_UP_LOGGED: u32 = 2;
+const LOOK_UP_NATIVE: u32 = 3;
 
 /// An answer to a [`RawLookUp`].
 #[repr(C)]
@@ -186,11 +379,13 @@ struct RawFound<'a> {
     kind: u32,
     flag: bool,
     text: Bytes<'a>,
+    address: usize,
 }
 
 const FOUND_NOTHING: u32 = 0;
 const FOUND_FLAG: u32 = 1;
 const FOUND_TEXT: u32 = 2;
+const FOUND_ADDRESS: u32 = 3;
 
 /// The methods of an exchange. Those that can fail return 0 or the number of the error.
 #[repr(C)]
@@ -312,12 +507,16 @@ impl<E: Exchange> Thunks<E> {
                 LOOK_UP_TLS => LookUp::Tls,
                 LOOK_UP_TLS_VARIABLE => LookUp::TlsVariable(what.name.get()),
                 LOOK_UP_LOGGED => LookUp::Logged(what.level),
+                LOOK_UP_NATIVE => LookUp::Native,
                 _ => return,
             };
             match carrier.look_up(what) {
                 Some(Found::Flag(flag)) => (into.kind, into.flag) = (FOUND_FLAG, flag),
                 Some(Found::Text(text)) => {
                     (into.kind, into.text) = (FOUND_TEXT, Bytes::new(text));
+                }
+                Some(Found::Address(address)) => {
+                    (into.kind, into.address) = (FOUND_ADDRESS, address);
                 }
                 None => {}
             }
@@ -412,8 +611,10 @@ impl Exchange for Carried<'_> {
             LookUp::Tls => (LOOK_UP_TLS, Level::Error, Bytes::EMPTY),
             LookUp::TlsVariable(name) => (LOOK_UP_TLS_VARIABLE, Level::Error, Bytes::new(name)),
             LookUp::Logged(level) => (LOOK_UP_LOGGED, level, Bytes::EMPTY),
+            LookUp::Native => (LOOK_UP_NATIVE, Level::Error, Bytes::EMPTY),
         };
-        let mut found = RawFound { kind: FOUND_NOTHING, flag: false, text: Bytes::EMPTY };
+        let mut found =
+            RawFound { kind: FOUND_NOTHING, flag: false, text: Bytes::EMPTY, address: 0 };
         // SAFETY: carrier and table belong together; what is found borrows from the carrier, as its lifetime says.
         unsafe {
             (self.table.look_up)(
@@ -425,6 +626,7 @@ impl Exchange for Carried<'_> {
         match found.kind {
             FOUND_FLAG => Some(Found::Flag(found.flag)),
             FOUND_TEXT => Some(Found::Text(found.text.get())),
+            FOUND_ADDRESS => Some(Found::Address(found.address)),
             _ => None,
         }
     }

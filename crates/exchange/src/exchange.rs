@@ -209,6 +209,9 @@ pub enum LookUp<'a> {
     TlsVariable(&'a [u8]),
     /// Would a record of this level be written? [`Found::Flag`].
     Logged(Level),
+    /// The address of the carrier's own structure of the request (`request_rec`), for C code that an application calls.
+    /// Only where the configuration allows it. [`Found::Address`].
+    Native,
 }
 
 /// What a look-up brought.
@@ -218,4 +221,6 @@ pub enum Found<'a> {
     Flag(bool),
     /// Text, valid as long as the exchange.
     Text(&'a [u8]),
+    /// An address.
+    Address(usize),
 }

@@ -3,11 +3,12 @@
 //! | noun | what it is | file |
 //! |---|---|---|
 //! | [`Exchange`] | one request and its answer, as its carrier offers it | `exchange.rs` |
-//! | [`Gateway`] | whoever answers (the G of WSGI) | `gateway.rs` |
+//! | [`Gateway`] | whoever answers (the G of WSGI), requests and [`Question`]s | `gateway.rs` |
 //! | [`Head`] | what is known of a request before its body is read | `head.rs` |
 //! | [`Known`] | environ names that have a number, so that no key is made twice | `names.rs` |
 //! | [`Failure`], [`Code`] | why a request was not answered as asked, and whose fault it is | `failure.rs` |
 //! | [`Settings`] | what a gateway is told when its process starts | `settings.rs` |
+//! | [`Surroundings`], [`Scoreboard`] | what a process offers its gateway besides requests | `gateway.rs` `scoreboard.rs` |
 //! | [`Bytes`], [`Slice`] | borrowed plain data with a C layout | `bytes.rs` |
 //! | [`abi`] | the C tables through which two shared objects meet | `abi.rs` |
 //!
@@ -21,6 +22,7 @@ mod failure;
 mod gateway;
 mod head;
 mod names;
+mod scoreboard;
 mod settings;
 
 pub use bytes::{Bytes, Slice};
@@ -28,10 +30,11 @@ pub use exchange::{
     Answer, Exchange, Found, Header, Level, LookUp, Part, Push, ReadError, Record, WriteError,
 };
 pub use failure::{Code, Failure, Owner};
-pub use gateway::{Gateway, Journal, Outcome};
+pub use gateway::{Gateway, Outcome, Question, Reply, Surroundings};
 pub use head::{Body, Clocks, Group, Head, Scheme, Script, Variable};
 pub use names::Known;
-pub use settings::{Server, Settings, SettingsError};
+pub use scoreboard::{ProcessSlot, Scoreboard, Slot, WorkerSlot};
+pub use settings::{InterpreterOptions, Preload, Server, Settings, SettingsError};
 
 /// The release of mod_wsgi whose behaviour is kept: what `mod_wsgi.version` says, and `mod_wsgi/` in the server's
 /// description.

@@ -7,7 +7,7 @@ use std::fmt;
 pub type Pair = (&'static str, Vec<u8>);
 
 /// What a gateway is told when its process starts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
     /// The Python executable whose installation is to be used, as `sys.executable` of that Python says it.
     pub program: Vec<u8>,
@@ -33,8 +33,68 @@ pub struct Settings {
     pub multithread: bool,
     /// The server runs as one process on a terminal, for debugging: standard streams stay as they are.
     pub debugging: bool,
+    /// `WSGIPythonOptimize`: as `-O` given so many times.
+    pub optimize: u32,
+    /// `WSGIDontWriteBytecode`: as `-B`.
+    pub dont_write_bytecode: bool,
+    /// `WSGIPythonWarnings`: as `-W`, in this order.
+    pub warnings: Vec<Vec<u8>>,
+    /// `WSGIPythonHashSeed`; `None` leaves it to Python, which takes a random one.
+    pub hash_seed: Option<u32>,
+    /// `WSGIPythonEggs`: what `PYTHON_EGG_CACHE` says; empty for nothing.
+    pub python_eggs: Vec<u8>,
+    /// `WSGICaseSensitivity`: whether paths that differ in case are different scripts.
+    pub case_sensitive: bool,
+    /// `WSGIDestroyInterpreter`: whether interpreters are ended when the process ends.
+    pub destroy_interpreters: bool,
+    /// `WSGIPerInterpreterGIL`: whether sub-interpreters get a lock of their own.
+    pub own_gil: bool,
+    /// `WSGIFreeThreading`: whether a free-threaded Python runs without its lock.
+    pub free_threading: bool,
+    /// `WSGISwitchInterval` in seconds.
+    pub switch_interval: Option<f64>,
+    /// `WSGIServerMetrics`: whether applications may look at the scoreboard.
+    pub server_metrics: bool,
+    /// `WSGITelemetryService` takes the metrics, and applications get none.
+    pub telemetry: bool,
+    /// `WSGISlowRequests` in seconds.
+    pub slow_requests: Option<f64>,
+    /// `<WSGIInterpreterOptions>` that concern this process, the least specific first, later ones winning.
+    pub options: Vec<InterpreterOptions>,
+    /// Scripts to load before the first request, in this order.
+    pub preload: Vec<Preload>,
     /// The server that carries the requests.
     pub server: Server,
+}
+
+/// What one `<WSGIInterpreterOptions>` says of the interpreters it is for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InterpreterOptions {
+    /// The application group it is for (empty: the main interpreter); `None` for all.
+    pub application_group: Option<Vec<u8>>,
+    /// `WSGIPerInterpreterGIL`.
+    pub own_gil: Option<bool>,
+    /// `WSGISwitchInterval` in seconds.
+    pub switch_interval: Option<f64>,
+    /// `WSGIPythonPath`.
+    pub python_path: Vec<Vec<u8>>,
+    /// `WSGIRestrictStdin`.
+    pub restrict_stdin: Option<bool>,
+    /// `WSGIRestrictStdout`.
+    pub restrict_stdout: Option<bool>,
+    /// `WSGIRestrictSignal`.
+    pub restrict_signal: Option<bool>,
+}
+
+/// A script to load before the first request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preload {
+    /// Its file.
+    pub path: Vec<u8>,
+    /// The application group whose interpreter it is loaded in.
+    pub application_group: Vec<u8>,
+    /// That is the main interpreter.
+    pub main: bool,
 }
 
 /// Facts about the server that carries the requests.
@@ -84,7 +144,31 @@ impl Settings {
             ("server-built", self.server.built.clone()),
             ("server-version", self.server.version.map(|n| n.to_string()).join(".").into()),
         ];
+        pairs.extend([
+            ("optimize", self.optimize.to_string().into()),
+            ("dont-write-bytecode", flag(self.dont_write_bytecode)),
+            ("python-eggs", self.python_eggs.clone()),
+            ("case-sensitive", flag(self.case_sensitive)),
+            ("destroy-interpreters", flag(self.destroy_interpreters)),
+            ("own-gil", flag(self.own_gil)),
+            ("free-threading", flag(self.free_threading)),
+            ("server-metrics", flag(self.server_metrics)),
+            ("telemetry", flag(self.telemetry)),
+        ]);
+        let text = |value: &dyn ToString| value.to_string().into();
+        pairs.extend(self.hash_seed.iter().map(|seed| ("hash-seed", text(seed))));
+        pairs.extend(self.switch_interval.iter().map(|value| ("switch-interval", text(value))));
+        pairs.extend(self.slow_requests.iter().map(|value| ("slow-requests", text(value))));
+        pairs.extend(self.warnings.iter().map(|entry| ("warning", entry.clone())));
         pairs.extend(self.python_path.iter().map(|entry| ("python-path", entry.clone())));
+        for options in &self.options {
+            options.add_to(&mut pairs);
+        }
+        for preload in &self.preload {
+            pairs.push(("preload", preload.path.clone()));
+            pairs.push(("preload-main", flag(preload.main)));
+            pairs.push(("preload-group", preload.application_group.clone()));
+        }
         pairs
     }
 
@@ -109,15 +193,15 @@ impl Settings {
             b"program" => self.program = value.to_vec(),
             b"home" => self.home = value.to_vec(),
             b"python-path" => self.python_path.push(value.to_vec()),
-            b"restrict-stdin" => self.restrict_stdin = number(value)? == 1,
-            b"restrict-stdout" => self.restrict_stdout = number(value)? == 1,
-            b"restrict-signal" => self.restrict_signal = number(value)? == 1,
+            b"restrict-stdin" => self.restrict_stdin = number::<u32>(value)? == 1,
+            b"restrict-stdout" => self.restrict_stdout = number::<u32>(value)? == 1,
+            b"restrict-signal" => self.restrict_signal = number::<u32>(value)? == 1,
             b"process-group" => self.process_group = value.to_vec(),
             b"maximum-processes" => self.maximum_processes = number(value)?,
             b"threads-per-process" => self.threads_per_process = number(value)?,
-            b"multiprocess" => self.multiprocess = number(value)? == 1,
-            b"multithread" => self.multithread = number(value)? == 1,
-            b"debugging" => self.debugging = number(value)? == 1,
+            b"multiprocess" => self.multiprocess = number::<u32>(value)? == 1,
+            b"multithread" => self.multithread = number::<u32>(value)? == 1,
+            b"debugging" => self.debugging = number::<u32>(value)? == 1,
             b"server-description" => self.server.description = value.to_vec(),
             b"server-mpm" => self.server.mpm = value.to_vec(),
             b"server-built" => self.server.built = value.to_vec(),
@@ -127,6 +211,55 @@ impl Settings {
                     *part = number(parts.next()?)?;
                 }
             }
+            b"optimize" => self.optimize = number(value)?,
+            b"dont-write-bytecode" => self.dont_write_bytecode = number::<u32>(value)? == 1,
+            b"python-eggs" => self.python_eggs = value.to_vec(),
+            b"case-sensitive" => self.case_sensitive = number::<u32>(value)? == 1,
+            b"destroy-interpreters" => self.destroy_interpreters = number::<u32>(value)? == 1,
+            b"own-gil" => self.own_gil = number::<u32>(value)? == 1,
+            b"free-threading" => self.free_threading = number::<u32>(value)? == 1,
+            b"server-metrics" => self.server_metrics = number::<u32>(value)? == 1,
+            b"telemetry" => self.telemetry = number::<u32>(value)? == 1,
+            b"hash-seed" => self.hash_seed = Some(number(value)?),
+            b"switch-interval" => self.switch_interval = Some(number(value)?),
+            b"slow-requests" => self.slow_requests = Some(number(value)?),
+            b"warning" => self.warnings.push(value.to_vec()),
+            b"options" => self.options.push(InterpreterOptions::default()),
+            b"preload" => {
+                self.preload.push(Preload { path: value.to_vec(), ..Preload::default() });
+            }
+            b"preload-main" => self.preload.last_mut()?.main = number::<u32>(value)? == 1,
+            b"preload-group" => self.preload.last_mut()?.application_group = value.to_vec(),
+            _ => self.options.last_mut()?.take(name.strip_prefix(b"options-")?, value)?,
+        }
+        Some(())
+    }
+}
+
+impl InterpreterOptions {
+    /// Everything that follows an `options` pair belongs to the same options.
+    fn add_to(&self, pairs: &mut Vec<Pair>) {
+        pairs.push(("options", Vec::new()));
+        pairs.extend(self.application_group.iter().map(|g| ("options-group", g.clone())));
+        pairs.extend(self.own_gil.map(|value| ("options-own-gil", flag(value))));
+        let interval = self.switch_interval.map(|value| value.to_string().into());
+        pairs.extend(interval.map(|value| ("options-switch-interval", value)));
+        pairs.extend(self.python_path.iter().map(|p| ("options-python-path", p.clone())));
+        pairs.extend(self.restrict_stdin.map(|value| ("options-restrict-stdin", flag(value))));
+        pairs.extend(self.restrict_stdout.map(|value| ("options-restrict-stdout", flag(value))));
+        pairs.extend(self.restrict_signal.map(|value| ("options-restrict-signal", flag(value))));
+    }
+
+    fn take(&mut self, name: &[u8], value: &[u8]) -> Option<()> {
+        let flag = || Some(number::<u32>(value)? == 1);
+        match name {
+            b"group" => self.application_group = Some(value.to_vec()),
+            b"own-gil" => self.own_gil = Some(flag()?),
+            b"switch-interval" => self.switch_interval = Some(number(value)?),
+            b"python-path" => self.python_path.push(value.to_vec()),
+            b"restrict-stdin" => self.restrict_stdin = Some(flag()?),
+            b"restrict-stdout" => self.restrict_stdout = Some(flag()?),
+            b"restrict-signal" => self.restrict_signal = Some(flag()?),
             _ => return None,
         }
         Some(())
@@ -137,7 +270,7 @@ fn flag(value: bool) -> Vec<u8> {
     u8::from(value).to_string().into()
 }
 
-fn number(value: &[u8]) -> Option<u32> {
+fn number<N: std::str::FromStr>(value: &[u8]) -> Option<N> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
@@ -153,6 +286,19 @@ mod tests {
             restrict_signal: true,
             maximum_processes: 3,
             threads_per_process: 25,
+            hash_seed: Some(7),
+            warnings: vec![b"ignore".to_vec(), b"error::UserWarning".to_vec()],
+            switch_interval: Some(0.005),
+            options: vec![
+                InterpreterOptions { own_gil: Some(true), ..Default::default() },
+                InterpreterOptions {
+                    application_group: Some(b"a|".to_vec()),
+                    python_path: vec![b"/x".to_vec()],
+                    restrict_stdin: Some(false),
+                    ..Default::default()
+                },
+            ],
+            preload: vec![Preload { path: b"/p".to_vec(), main: true, ..Default::default() }],
             server: Server { version: [2, 4, 71], ..Server::default() },
             ..Settings::default()
         };

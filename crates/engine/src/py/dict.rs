@@ -7,21 +7,16 @@
 use super::{Attached, Object, Py, Raised};
 use pyo3_ffi as ffi;
 
-unsafe extern "C" {
-    /// Exported by libpython (3.5 to 3.14), not declared by pyo3-ffi.
-    fn _PyDict_NewPresized(minused: ffi::Py_ssize_t) -> *mut ffi::PyObject;
-}
-
 impl Attached {
-    /// An empty `dict` with room for `room` entries.
-    pub fn dict(&self, room: usize) -> Py<Object<'_>> {
+    /// An empty `dict`.
+    pub fn dict(&self) -> Py<Object<'_>> {
         // SAFETY: attached.
-        unsafe { Object::from_owned(self, _PyDict_NewPresized(room as ffi::Py_ssize_t)) }
+        unsafe { Object::from_owned(self, ffi::PyDict_New()) }
     }
 }
 
 impl<'a> Object<'a> {
-    /// A copy of this dict, with the same room.
+    /// A copy of this dict.
     pub fn dict_copy(&self) -> Py<Object<'a>> {
         // SAFETY: alive and attached; anything but a dict raises SystemError.
         unsafe { Object::from_owned(self.attached(), ffi::PyDict_Copy(self.as_ptr())) }

@@ -59,6 +59,13 @@ impl Attached {
         unsafe { Object::from_owned(self, ffi::PyFloat_FromDouble(value)) }
     }
 
+    /// A capsule without a name around an address that belongs to somebody else.
+    pub fn capsule(&self, address: usize) -> Py<Object<'_>> {
+        let pointer = std::ptr::with_exposed_provenance_mut(address);
+        // SAFETY: attached; nothing is freed with the capsule. A null address raises ValueError.
+        unsafe { Object::from_owned(self, ffi::PyCapsule_New(pointer, std::ptr::null(), None)) }
+    }
+
     /// Imports a module by its dotted name.
     pub fn import(&self, name: &CStr) -> Py<Object<'_>> {
         // SAFETY: attached; `name` ends in NUL.
@@ -306,6 +313,14 @@ impl<'a> Object<'a> {
     pub fn is_int(&self) -> bool {
         // SAFETY: alive and attached.
         unsafe { ffi::PyLong_Check(self.as_ptr()) != 0 }
+    }
+
+    /// `True` or `False`, if it is one of these two.
+    pub fn as_bool(&self) -> Option<bool> {
+        // SAFETY: compares addresses.
+        let (is_true, is_false) =
+            unsafe { (self.as_ptr() == ffi::Py_True(), self.as_ptr() == ffi::Py_False()) };
+        (is_true || is_false).then_some(is_true)
     }
 
     /// Whether it is callable.

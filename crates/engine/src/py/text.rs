@@ -107,6 +107,12 @@ impl<'a> Object<'a> {
         unsafe { Object::from_owned(self.attached(), ffi::PyUnicode_AsLatin1String(self.as_ptr())) }
     }
 
+    /// The `bytes` of a `str` in UTF-8; UnicodeEncodeError if it has lone surrogates.
+    pub fn encode_utf8(&self) -> Py<Object<'a>> {
+        // SAFETY: alive and attached; anything but a `str` raises TypeError.
+        unsafe { Object::from_owned(self.attached(), ffi::PyUnicode_AsUTF8String(self.as_ptr())) }
+    }
+
     /// The text of a `str`; what cannot be UTF-8 (lone surrogates) is escaped.
     pub fn to_text(&self) -> Py<String> {
         // SAFETY: alive and attached; anything but a `str` raises TypeError; the literals end in NUL.

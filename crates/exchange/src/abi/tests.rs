@@ -76,6 +76,7 @@ impl Exchange for Recorded {
             LookUp::TlsVariable(b"SSL_PROTOCOL") => Some(Found::Text(b"TLSv1.3")),
             LookUp::TlsVariable(_) => None,
             LookUp::Logged(level) => Some(Found::Flag(level <= Level::Warning)),
+            LookUp::Native => Some(Found::Address(4711)),
         }
     }
 }
@@ -89,9 +90,27 @@ static JOURNAL: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 #[derive(Default)]
 struct TestJournal;
 
-impl Journal for TestJournal {
+impl Surroundings for TestJournal {
     fn note(&self, record: &Record<'_>) {
         JOURNAL.lock().unwrap().push(record.line.to_vec());
+    }
+
+    fn scoreboard(&self, sink: &mut dyn FnMut(Slot<'_>)) -> Option<Scoreboard> {
+        sink(Slot::Process(ProcessSlot { number: 0, pid: 7, generation: 1, quiescing: true }));
+        sink(Slot::Worker(WorkerSlot {
+            number: 3,
+            generation: 1,
+            status: b'W',
+            access_count: 9,
+            bytes_served: 10,
+            start_time: 1,
+            stop_time: 2,
+            last_used: 3,
+            client: "::1".into(),
+            request: "GET / HTTP/1.1".into(),
+            vhost: "v".into(),
+        }));
+        Some(Scoreboard { server_limit: 2, thread_limit: 4, generation: 1, restart_time: 5 })
     }
 }
 
@@ -109,6 +128,8 @@ impl Gateway for Everything {
         );
         assert_eq!(exchange.look_up(LookUp::TlsVariable(b"SSL_COLOUR")), None);
         assert_eq!(exchange.look_up(LookUp::Logged(Level::Info)), Some(Found::Flag(false)));
+
+        assert_eq!(exchange.look_up(LookUp::Native), Some(Found::Address(4711)));
 
         let mut body = Vec::new();
         while exchange.read(3, &mut |bytes| body.extend_from_slice(bytes))
@@ -134,11 +155,43 @@ impl Gateway for Everything {
         assert_eq!(exchange.write(b"", Push::Last), Err(WriteError::Gone));
         panic!("stops at the table")
     }
+
+    fn ask(
+        &self,
+        exchange: &mut dyn Exchange,
+        question: Question<'_>,
+        reply: &mut dyn FnMut(Reply<'_>),
+    ) -> Result<(), Failure> {
+        assert_eq!(exchange.head().id.get(), b"id");
+        match question {
+            Question::Password { user: b"u", password: b"p" } => reply(Reply::YesAs(b"other")),
+            Question::RealmHash { user, realm } => reply(Reply::Hash(&[user, realm].concat())),
+            Question::Groups { .. } => {
+                [&b"a"[..], b"b"].into_iter().for_each(|group| reply(Reply::Group(group)));
+            }
+            Question::Access { host: b"here" } => reply(Reply::Yes),
+            Question::Access { .. } => reply(Reply::No),
+            Question::Dispatch => {
+                reply(Reply::ProcessGroup(b"pg"));
+                reply(Reply::ApplicationGroup(b"ag"));
+                reply(Reply::CallableObject(b"co"));
+            }
+            Question::Password { .. } => return Err(Code::ScriptUnreadable.into()),
+        }
+        Ok(())
+    }
 }
 
 impl Process for Everything {
-    fn start(settings: Settings, journal: Box<dyn Journal>) -> Option<&'static Self> {
-        journal.note(&Record::new(Level::Notice, &settings.program));
+    fn start(settings: Settings, surroundings: Box<dyn Surroundings>) -> Option<&'static Self> {
+        surroundings.note(&Record::new(Level::Notice, &settings.program));
+        let (mut pids, mut clients) = (Vec::new(), Vec::new());
+        let found = surroundings.scoreboard(&mut |slot| match slot {
+            Slot::Process(process) => pids.push((process.pid, process.quiescing)),
+            Slot::Worker(worker) => clients.push((worker.client.to_vec(), worker.status)),
+        });
+        assert_eq!(found.map(|found| (found.server_limit, found.restart_time)), Some((2, 5)));
+        assert_eq!((pids, clients), (vec![(7, true)], vec![(b"::1".to_vec(), b'W')]));
         Some(STARTED.get_or_init(|| Everything))
     }
     fn started() -> Option<&'static Self> {
@@ -156,7 +209,7 @@ fn what_is_said_on_one_side_of_the_table_arrives_on_the_other() {
         ..Recorded::default()
     };
     let settings = Settings { program: b"python3".to_vec(), ..Settings::default() };
-    assert!(engine.start(&settings, RawJournal::of::<TestJournal>()));
+    assert!(engine.start(&settings, RawSurroundings::of::<TestJournal>()));
     assert_eq!(JOURNAL.lock().unwrap().last().unwrap(), b"python3");
 
     let outcome = engine.serve(&mut exchange);
@@ -172,5 +225,39 @@ fn what_is_said_on_one_side_of_the_table_arrives_on_the_other() {
         ..Recorded::default()
     };
     assert_eq!(engine.serve(&mut exchange), Outcome::Unanswered(Code::AnswerRefused.into()));
+    assert_eq!(
+        questions(&engine),
+        [
+            "Password { user: [117], password: [112] } -> YesAs([111, 116, 104, 101, 114]) Ok(())",
+            "Password { user: [], password: [] } -> Err(Failure { code: ScriptUnreadable })",
+            "RealmHash { user: [117], realm: [114] } -> Hash([117, 114]) Ok(())",
+            "Groups { user: [117] } -> Group([97]) Group([98]) Ok(())",
+            "Access { host: [104, 101, 114, 101] } -> Yes Ok(())",
+            "Access { host: [] } -> No Ok(())",
+            "Dispatch -> ProcessGroup([112, 103]) ApplicationGroup([97, 103]) CallableObject([99, 111]) Ok(())",
+        ]
+    );
     engine.stop();
+}
+
+/// Each kind of question and what came back, as text.
+fn questions(engine: &Engine) -> Vec<String> {
+    let all = [
+        Question::Password { user: b"u", password: b"p" },
+        Question::Password { user: b"", password: b"" },
+        Question::RealmHash { user: b"u", realm: b"r" },
+        Question::Groups { user: b"u" },
+        Question::Access { host: b"here" },
+        Question::Access { host: b"" },
+        Question::Dispatch,
+    ];
+    all.into_iter()
+        .map(|question| {
+            let mut replies = String::new();
+            let asked = engine.ask(&mut Recorded::default(), question, &mut |reply| {
+                replies.push_str(&format!("{reply:?} "));
+            });
+            format!("{question:?} -> {replies}{asked:?}")
+        })
+        .collect()
 }
