@@ -30,14 +30,14 @@ have() { buildah inspect --type image "$1" >/dev/null 2>&1; }
 make_debian() {
     say "debootstrap of Debian 13"
     root=$(mktemp -d)
-    trap 'rm -rf "$root"' EXIT
+    trap 'rm -rf --one-file-system "$root"' EXIT
     debootstrap --variant=minbase trixie "$root" "$mirror" >&2
     MIRROR=$mirror SECURITY=$security sh "$here/slim.sh" "$root"
     container=$(buildah from scratch)
     buildah add -q "$container" "$root" / >&2
     buildah config --cmd bash --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
     buildah commit -q --rm "$container" "$debian" >&2
-    rm -rf "$root"
+    rm -rf --one-file-system "$root"
     trap - EXIT
 }
 
