@@ -1,9 +1,10 @@
 //! Which application group, and with it which interpreter, answers a request; and the expansion of `%{...}` words.
 
 use crate::child;
+use crate::config::groups::{Sole, without_last_slashes};
 use crate::config::written::CALLABLE;
 use crate::config::written::Server;
-use crate::config::{Expression, Hook, groups::Sole, store};
+use crate::config::{Expression, Hook, store};
 use crate::handler::Call;
 use crate::httpd::Request;
 use exchange::Group;
@@ -20,7 +21,7 @@ pub fn of<'r>(call: &Call<'r>, script_name: &'r [u8]) -> Group<'r> {
 pub fn of_hook<'r>(request: Request<'r>, hook: &Hook<'r>) -> Group<'r> {
     let server = store::of_server(request.server());
     let name = expand(request, hook.application_group, b"");
-    let main = name.is_empty() || is_sole_name(server, hook.application_group, name);
+    let main = name.is_empty() || is_sole_name(request, server, hook.application_group, name);
     Group { name: name.into(), main }
 }
 
@@ -28,31 +29,37 @@ pub fn of_hook<'r>(request: Request<'r>, hook: &Hook<'r>) -> Group<'r> {
 fn is_sole(call: &Call<'_>, expression: Expression<'_>, name: &[u8], script_name: &[u8]) -> bool {
     let Some(resolved) = call.server.resolved.get() else { return false };
     match (&resolved.sole, expression) {
-        (Some(Sole::Alias { server, alias }), Expression::Resource) => {
-            *server == resolved.server
-                && store::remembered_alias(call.request) == Some(*alias)
-                && call.server.aliases.get(*alias).and_then(|alias| alias.path()).is_some_and(
-                    |path| without_last_slashes(path) == without_last_slashes(script_name),
-                )
+        // A directory as a target is one alias and many scripts: only what lies at the alias itself is its group.
+        (Some(Sole::Alias { server, path }), Expression::Resource) => {
+            path == without_last_slashes(script_name)
+                && server == own_name(call.request)
+                && was_aliased_at(call, path)
         }
-        _ => is_sole_name(call.server, expression, name),
+        _ => is_sole_name(call.request, call.server, expression, name),
     }
 }
 
 /// The same for a group that has a name of its own.
-fn is_sole_name(server: &Server<'_>, expression: Expression<'_>, name: &[u8]) -> bool {
+fn is_sole_name(
+    request: Request<'_>,
+    server: &Server<'_>,
+    expression: Expression<'_>,
+    name: &[u8],
+) -> bool {
     let Some(resolved) = server.resolved.get() else { return false };
     match (&resolved.sole, expression) {
         (Some(Sole::Name(sole)), Expression::Literal(_) | Expression::Env(_)) => sole == name,
-        (Some(Sole::Server(server)), Expression::Server) => *server == resolved.server,
+        (Some(Sole::Server(server)), Expression::Server) => server == own_name(request),
         _ => false,
     }
 }
 
-/// A directory as a target is one alias and many scripts: only what lies at the alias itself is its group.
-fn without_last_slashes(path: &[u8]) -> &[u8] {
-    let slashes = path.iter().rev().take_while(|&&byte| byte == b'/').count();
-    &path[..path.len() - slashes]
+/// Whether an alias of this path led to the script.
+fn was_aliased_at(call: &Call<'_>, path: &[u8]) -> bool {
+    let number = store::remembered_alias(call.request);
+    let alias = number.and_then(|number| call.server.aliases.get(number));
+    let taken = alias.and_then(|alias| alias.path());
+    taken.is_some_and(|taken| without_last_slashes(taken) == path)
 }
 
 /// The value of an expression for a request.
@@ -158,19 +165,12 @@ fn variable<'r>(request: Request<'r>, name: &[u8]) -> Option<&'r [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{decimal, without_last_slashes};
+    use super::decimal;
 
     #[test]
     fn a_port_is_written_in_decimal() {
         for port in [0, 7, 80, 8000, 65535] {
             assert_eq!(decimal(port, &mut [0; 5]), port.to_string().as_bytes());
         }
-    }
-
-    #[test]
-    fn the_root_is_the_empty_script_name() {
-        assert_eq!(without_last_slashes(b"/"), b"");
-        assert_eq!(without_last_slashes(b"/a//"), b"/a");
-        assert_eq!(without_last_slashes(b"/a"), b"/a");
     }
 }

@@ -147,29 +147,25 @@ fn resolve(main: ServerRec<'_>) -> c_int {
     };
     let mut candidates = Vec::new();
     let mut explicit = plan.groups.clone();
-    for (place, server) in main.and_following().map(store::of_server).enumerate() {
-        explicit.extend_from_slice(&server.groups);
-        for (number, alias) in server.aliases.iter().enumerate() {
-            let [process_group, group] = store::groups_of_alias(server, alias);
+    for server in main.and_following() {
+        let written = store::of_server(server);
+        explicit.extend_from_slice(&written.groups);
+        for alias in &written.aliases {
+            let [process_group, group] = store::groups_of_alias(written, alias);
             let is_elsewhere = process_group.name().is_some_and(|name| !name.is_empty());
-            let is_single = alias.path().is_some();
             if !is_elsewhere {
-                candidates.push(groups::Candidate {
-                    server: place,
-                    alias: number,
-                    group,
-                    is_single,
-                });
+                let (server, path) = (server.name().unwrap_or_default(), alias.path());
+                candidates.push(groups::Candidate { server, group, path });
             }
         }
     }
     let sole = groups::sole(&candidates, &explicit);
     let mut python = python;
-    for (server, written) in main.and_following().map(store::of_server).enumerate() {
-        let resolved =
-            Resolved { server, sole: sole.clone(), plan, wants_python, python: python.take() };
-        // Set once in each reading of the configuration: the servers are new each time.
-        let _ = written.resolved.set(resolved);
+    for server in main.and_following() {
+        let resolved = Resolved { sole: sole.clone(), plan, wants_python, python: python.take() };
+        // Set once in each reading of the configuration: the records are new each time. A virtual host that says
+        // nothing has the main server's.
+        let _ = store::of_server(server).resolved.set(resolved);
     }
     ffi::OK as c_int
 }

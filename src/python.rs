@@ -28,8 +28,10 @@ say('venv', int(sys.prefix != sys.base_prefix))
 say('suffix', of('EXT_SUFFIX'))
 say('site', sysconfig.get_path('platlib'), sysconfig.get_path('purelib'))
 names = [of('INSTSONAME'), of('LDLIBRARY'), 'libpython%s.so.1.0' % of('LDVERSION')]
-places = [os.path.join(of('LIBDIR'), of('MULTIARCH')), of('LIBDIR'), os.path.join(sys.base_prefix, 'lib'), of('LIBPL')]
-say('libraries', *[os.path.join(p, n) for n in names if '.so' in n for p in places if p])
+places = [os.path.join(sys.base_prefix, 'lib'), os.path.join(of('LIBDIR'), of('MULTIARCH')), of('LIBDIR'), of('LIBPL')]
+libraries = [os.path.join(p, n) for n in names if '.so' in n for p in places if p]
+say('libraries', *libraries)
+say('readable', *[library for library in libraries if os.access(library, os.R_OK)])
 ";
 
 /// A Python that can be loaded, and the engine for it.
@@ -64,7 +66,10 @@ struct Facts {
     is_venv: bool,
     suffix: String,
     site: Vec<PathBuf>,
+    /// Where its shared library may be, the place it was moved to before the one it was built for.
     libraries: Vec<PathBuf>,
+    /// Those of them that are there, and that a child may read.
+    readable: Vec<PathBuf>,
 }
 
 impl Facts {
@@ -82,6 +87,7 @@ impl Facts {
                 b"suffix" => facts.suffix = text(values.next()?),
                 b"site" => facts.site = values.map(path).collect(),
                 b"libraries" => facts.libraries = values.map(path).collect(),
+                b"readable" => facts.readable = values.map(path).collect(),
                 _ => {}
             }
         }
@@ -112,8 +118,7 @@ pub fn find(home: Option<&[u8]>) -> Result<Installation, Unusable> {
         );
         return Err(Unusable { code: Code::InterpreterRefused, text });
     }
-    let library = facts.libraries.iter().find(|library| library.is_file()).cloned();
-    let Some(library) = library else {
+    let Some(library) = facts.readable.first().cloned() else {
         return Err(Unusable { code: Code::LibpythonMissing, text: no_library(&program, &facts) });
     };
     let places = engine_places(&facts);
@@ -154,7 +159,7 @@ fn ask(program: &Path) -> Result<Facts, Unusable> {
     let refused = |why: String| Unusable {
         code: Code::InterpreterRefused,
         text: format!(
-            "{} cannot be run: {why}. Install Python (apt-get install python3), or name its directory with \
+            "{} cannot be run as a child of the server would run it: {why}. Install Python (apt-get install python3), or name its directory with \
              WSGIPythonHome",
             program.display()
         ),
@@ -238,7 +243,7 @@ fn no_library(program: &Path, facts: &Facts) -> String {
     let version = facts.version();
     let searched = list(&facts.libraries);
     format!(
-        "{} is Python {version} without a shared library (looked for {searched}). Install it: apt-get install \
+        "{} is Python {version} without a shared library that the server's children may read (looked for {searched}). Install it: apt-get install \
          libpython{version}, dnf install python{version}-libs, or build Python with --enable-shared",
         program.display()
     )
@@ -269,12 +274,12 @@ mod tests {
     #[test]
     fn an_interpreter_is_known_by_what_it_says() {
         let said = b"version\x003\x0011\x002\nprogram\0/v\xffenv/bin/python3\nvenv\x001\nsuffix\0.cpython-311.so\n\
-            site\0/v/lib\0/v/lib\nlibraries\0/usr/lib/libpython3.11.so.1.0\n";
+            site\0/v/lib\0/v/lib\nlibraries\0/usr/lib/libpython3.11.so.1.0\nreadable\n";
         let facts = Facts::read(said).unwrap();
         assert_eq!(facts.version(), "3.11");
         assert!(facts.is_venv);
         assert_eq!(facts.program, Path::new(OsStr::from_bytes(b"/v\xffenv/bin/python3")));
-        assert_eq!(facts.libraries.len(), 1);
+        assert_eq!((facts.libraries.len(), facts.readable.len()), (1, 0));
         assert_eq!(Facts::read(b"hello\n"), None);
         assert_eq!(Facts::read(b""), None);
     }

@@ -46,10 +46,17 @@ if [ -n "$missing" ]; then
         }
     fi
     say "Installing missing Debian packages:$missing"
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >&2 || {
-        # The lists may be old, or there may be none.
-        $as_root apt-get update -qq >&2
-        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >&2
+    said=$(mktemp)
+    trap 'rm -f "$said"' EXIT
+    get() {
+        $as_root env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 $missing >"$said" 2>&1
+    }
+    # The lists may be old, or there may be none.
+    get || { $as_root apt-get update -qq >&2 && get; } || {
+        cat "$said" >&2
+        say "The packages could not be installed."
+        exit 1
     }
 fi
 

@@ -11,8 +11,14 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${XDG_CACHE_HOME:-/var/cache}/mod_rustgi
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
-security=${SECURITY_MIRROR:-http://deb.debian.org/debian-security}
+# The mirrors that this machine's own apt uses.
+apt_uses() { apt-get indextargets --format '$(REPO_URI)' | sed 's,/*$,,' | grep -m1 "$1"; }
+mirror=${DEBIAN_MIRROR:-$(apt_uses '/debian$' || true)}
+security=${SECURITY_MIRROR:-$(apt_uses '/debian-security$' || true)}
+[ -n "$mirror" ] && [ -n "$security" ] || {
+    echo "standin: apt names no mirror of Debian and its security updates; give DEBIAN_MIRROR and SECURITY_MIRROR" >&2
+    exit 1
+}
 recipe=$(cat "$here/make.sh" "$here/slim.sh" "$here/httpd.Dockerfile" "$here/httpd-foreground" | sha256sum | cut -c1-12)
 debian=localhost/standin/debian:trixie-slim-$recipe
 httpd=localhost/standin/httpd:2.4-$recipe
@@ -24,14 +30,14 @@ have() { buildah inspect --type image "$1" >/dev/null 2>&1; }
 make_debian() {
     say "debootstrap of Debian 13"
     root=$(mktemp -d)
-    trap 'rm -rf "$root"' EXIT
+    trap 'rm -rf --one-file-system "$root"' EXIT
     debootstrap --variant=minbase trixie "$root" "$mirror" >&2
     MIRROR=$mirror SECURITY=$security sh "$here/slim.sh" "$root"
     container=$(buildah from scratch)
     buildah add -q "$container" "$root" / >&2
     buildah config --cmd bash --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
     buildah commit -q --rm "$container" "$debian" >&2
-    rm -rf "$root"
+    rm -rf --one-file-system "$root"
     trap - EXIT
 }
 

@@ -11,28 +11,32 @@ use super::Expression;
 pub enum Sole {
     /// The group of this name.
     Name(Vec<u8>),
-    /// `%{SERVER}` in the server at this place.
-    Server(usize),
-    /// `%{RESOURCE}` at the alias with this number of the server at this place.
+    /// `%{SERVER}` in the servers of this name.
+    Server(Vec<u8>),
+    /// `%{RESOURCE}` at an alias.
     Alias {
-        /// The server.
-        server: usize,
-        /// The number of its alias.
-        alias: usize,
+        /// The name of its server.
+        server: Vec<u8>,
+        /// Its path, without slashes at the end.
+        path: Vec<u8>,
     },
 }
 
 /// An alias whose requests are served by the server's own processes.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
-    /// The place of its server.
-    pub server: usize,
-    /// Its number in that server.
-    pub alias: usize,
+    /// The name of its server. Two servers of one name (ports 80 and 443) have their groups in common.
+    pub server: &'a [u8],
     /// The application group it says, or that it inherits from its server.
     pub group: Expression<'a>,
-    /// Whether it leads to one place in the URL space (and not, like a regular expression, to many).
-    pub is_single: bool,
+    /// The one place in the URL space that it leads to; `None` for a regular expression, which leads to many.
+    pub path: Option<&'a [u8]>,
+}
+
+/// What is the same for all ways to write the path of an alias: SCRIPT_NAME, but for slashes at its end.
+pub fn without_last_slashes(path: &[u8]) -> &[u8] {
+    let slashes = path.iter().rev().take_while(|&&byte| byte == b'/').count();
+    &path[..path.len() - slashes]
 }
 
 /// The groups that requests can come to: one by one as far as they can be told apart.
@@ -48,11 +52,12 @@ impl Candidate<'_> {
             Expression::Global => Reach::Global,
             Expression::Literal(b"") => Reach::Global,
             Expression::Literal(name) => Reach::One(Sole::Name(name.to_vec())),
-            Expression::Server => Reach::One(Sole::Server(self.server)),
-            Expression::Resource if self.is_single => {
-                Reach::One(Sole::Alias { server: self.server, alias: self.alias })
-            }
-            Expression::Resource | Expression::Host | Expression::Env(_) => Reach::Many,
+            Expression::Server => Reach::One(Sole::Server(self.server.to_vec())),
+            Expression::Resource => self.path.map_or(Reach::Many, |path| {
+                let path = without_last_slashes(path).to_vec();
+                Reach::One(Sole::Alias { server: self.server.to_vec(), path })
+            }),
+            Expression::Host | Expression::Env(_) => Reach::Many,
         }
     }
 }
@@ -82,7 +87,7 @@ pub fn sole(candidates: &[Candidate<'_>], explicit: &[Expression<'_>]) -> Option
         // A directive that every alias follows says nothing new. One that some do not follow, and that names no group
         // by itself, stands for scripts that no alias leads to: nobody knows how many.
         if named {
-            count(Candidate { server: 0, alias: 0, group, is_single: true }.reach())?;
+            count(Candidate { server: b"", group, path: None }.reach())?;
         } else if candidates.is_empty() || candidates.iter().any(|other| other.group != group) {
             return None;
         }
@@ -94,53 +99,75 @@ pub fn sole(candidates: &[Candidate<'_>], explicit: &[Expression<'_>]) -> Option
 mod tests {
     use super::*;
 
-    fn at(server: usize, alias: usize, group: Expression<'_>) -> Candidate<'_> {
-        Candidate { server, alias, group, is_single: true }
+    fn at<'a>(server: &'a str, path: &'a str, group: Expression<'a>) -> Candidate<'a> {
+        Candidate { server: server.as_bytes(), group, path: Some(path.as_bytes()) }
+    }
+
+    fn alias(server: &str, path: &str) -> Option<Sole> {
+        Some(Sole::Alias { server: server.into(), path: path.into() })
     }
 
     #[test]
     fn a_single_alias_is_the_sole_group() {
-        let alias = Sole::Alias { server: 0, alias: 0 };
-        assert_eq!(sole(&[at(0, 0, Expression::Resource)], &[]), Some(alias.clone()));
-        assert_eq!(sole(&[at(0, 0, Expression::Resource)], &[Expression::Resource]), Some(alias));
+        assert_eq!(sole(&[at("s", "/a", Expression::Resource)], &[]), alias("s", "/a"));
+        let directive = [Expression::Resource];
+        assert_eq!(sole(&[at("s", "/", Expression::Resource)], &directive), alias("s", ""));
         assert_eq!(sole(&[], &[]), None);
     }
 
     #[test]
+    fn one_site_at_two_ports_is_one_group() {
+        let two = [at("s", "/", Expression::Resource), at("s", "/", Expression::Resource)];
+        assert_eq!(sole(&two, &[]), alias("s", ""));
+        let other = [at("s", "/", Expression::Resource), at("t", "/", Expression::Resource)];
+        assert_eq!(sole(&other, &[]), None);
+    }
+
+    #[test]
     fn two_aliases_are_two_groups_unless_they_name_the_same() {
-        let two = [at(0, 0, Expression::Resource), at(0, 1, Expression::Resource)];
+        let two = [at("s", "/a", Expression::Resource), at("s", "/b", Expression::Resource)];
         assert_eq!(sole(&two, &[]), None);
         let named = Expression::Literal(b"site");
-        let same = [at(0, 0, named), at(1, 0, named)];
+        let same = [at("s", "/a", named), at("t", "/b", named)];
         assert_eq!(sole(&same, &[named]), Some(Sole::Name(b"site".to_vec())));
-        let server = [at(2, 0, Expression::Server), at(2, 1, Expression::Server)];
-        assert_eq!(sole(&server, &[Expression::Server]), Some(Sole::Server(2)));
-        let servers = [at(1, 0, Expression::Server), at(2, 0, Expression::Server)];
+        let server = [at("s", "/a", Expression::Server), at("s", "/b", Expression::Server)];
+        assert_eq!(sole(&server, &[Expression::Server]), Some(Sole::Server(b"s".to_vec())));
+        let servers = [at("s", "/a", Expression::Server), at("t", "/a", Expression::Server)];
         assert_eq!(sole(&servers, &[]), None);
     }
 
     #[test]
     fn whoever_asks_for_the_main_interpreter_has_it_alone() {
-        let mixed = [at(0, 0, Expression::Global), at(0, 1, Expression::Resource)];
+        let mixed = [at("s", "/a", Expression::Global), at("s", "/b", Expression::Resource)];
         assert_eq!(sole(&mixed, &[]), None);
-        assert_eq!(sole(&[at(0, 0, Expression::Resource)], &[Expression::Global]), None);
-        assert_eq!(sole(&[at(0, 0, Expression::Global)], &[Expression::Global]), None);
+        let one = [at("s", "/a", Expression::Resource)];
+        assert_eq!(sole(&one, &[Expression::Global]), None);
+        let global = [at("s", "/a", Expression::Global)];
+        assert_eq!(sole(&global, &[Expression::Global]), None);
     }
 
     #[test]
     fn names_that_a_client_or_a_file_system_chooses_are_many() {
-        assert_eq!(sole(&[at(0, 0, Expression::Host)], &[]), None);
-        assert_eq!(sole(&[at(0, 0, Expression::Env(b"x"))], &[]), None);
-        let matching = Candidate { is_single: false, ..at(0, 0, Expression::Resource) };
+        assert_eq!(sole(&[at("s", "/a", Expression::Host)], &[]), None);
+        assert_eq!(sole(&[at("s", "/a", Expression::Env(b"x"))], &[]), None);
+        let matching = Candidate { path: None, ..at("s", "", Expression::Resource) };
         assert_eq!(sole(&[matching], &[]), None);
     }
 
     #[test]
     fn a_directive_for_scripts_without_an_alias_counts_too() {
-        let alias = at(0, 0, Expression::Resource);
+        let alias = at("s", "/a", Expression::Resource);
         assert_eq!(sole(&[alias], &[Expression::Literal(b"other")]), None);
         assert_eq!(sole(&[alias], &[Expression::Server]), None);
         assert_eq!(sole(&[], &[Expression::Server]), None);
-        assert_eq!(sole(&[], &[Expression::Literal(b"only")]), Some(Sole::Name(b"only".to_vec())));
+        let only = [Expression::Literal(b"only")];
+        assert_eq!(sole(&[], &only), Some(Sole::Name(b"only".to_vec())));
+    }
+
+    #[test]
+    fn the_root_is_the_empty_script_name() {
+        assert_eq!(without_last_slashes(b"/"), b"");
+        assert_eq!(without_last_slashes(b"/a//"), b"/a");
+        assert_eq!(without_last_slashes(b"/a"), b"/a");
     }
 }

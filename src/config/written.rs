@@ -166,14 +166,12 @@ pub struct Server<'p> {
     pub aliases: Vec<Alias<'p>>,
     /// Every `WSGIApplicationGroup` in it, in whatever section.
     pub groups: Vec<Expression<'p>>,
-    /// What became known when all of the configuration had been read.
+    /// What is known only when all servers are.
     pub resolved: OnceLock<Resolved<'p>>,
 }
 
 /// What is known of a server when all of the configuration has been read.
 pub struct Resolved<'p> {
-    /// Its place among the servers.
-    pub server: usize,
     /// The only application group that this process will serve, as far as the configuration tells.
     pub sole: Option<groups::Sole>,
     /// What the whole configuration says of processes.

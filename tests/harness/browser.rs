@@ -127,10 +127,13 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        if !self.session.is_empty() && !std::thread::panicking() {
-            self.command("DELETE", "", &Value::Null);
+        // The browser is in a process group of its own and does not go with its driver; so it is told to go, also when
+        // the test has failed.
+        if !self.session.is_empty() {
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                self.command("DELETE", "", &Value::Null)
+            }));
         }
-        // With its driver goes the browser.
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.driver.id()).unwrap());
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
         let _ = self.driver.wait();

@@ -303,6 +303,7 @@ ServerName localhost
 Listen 127.0.0.1:@port@
 PidFile \"@root@/run/httpd.pid\"
 DefaultRuntimeDir \"@root@/run\"
+CoreDumpDirectory \"@root@/run\"
 DocumentRoot \"@docs@\"
 ErrorLog \"@logs@/error.log\"
 LogFormat \"%m %U%q %>s %B %X\" told

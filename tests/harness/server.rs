@@ -4,6 +4,7 @@
 use super::builder::{free_ports, ordinary_user};
 use super::watch::{self, MARK, OpenFiles};
 use super::{Builder, Connection, Identity, Installation, Response, request, wait_for};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, chown};
 use std::collections::BTreeMap;
@@ -300,21 +301,45 @@ impl Server {
         let mut complaints = Vec::new();
         if self.process.try_wait().unwrap().is_none() {
             complaints.extend(self.leaked_files());
+            self.await_quiet();
             let _ = kill(self.pid(), Signal::SIGTERM);
-            let begun = Instant::now();
-            while self.process.try_wait().unwrap().is_none() {
-                if begun.elapsed() > LONGEST_STOP {
-                    complaints.push(format!("httpd did not stop within {LONGEST_STOP:?}"));
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(2));
-            }
+            complaints.extend(self.await_stop());
         }
         complaints.extend(self.left_over());
         let log = self.everything_said();
         let crashes = watch::crash_lines(&log, &self.description.expected_in_log);
         complaints.extend(crashes.into_iter().map(|line| format!("crash line: {line}")));
         complaints
+    }
+
+    /// Waits until connections that the test has closed are closed here too. A child of event that is told to stop at
+    /// that very moment can crash: its main thread closes the sockets of the workers, and a worker frees one meanwhile.
+    fn await_quiet(&self) {
+        let begun = Instant::now();
+        while watch::connections(self.port) > 0 && begun.elapsed() < Duration::from_millis(500) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+
+    /// Waits until it has stopped; what is wrong with that, if it takes too long.
+    fn await_stop(&mut self) -> Option<String> {
+        let begun = Instant::now();
+        let mut stacks = None;
+        // httpd tells of a child that takes more than three seconds.
+        let slow = Duration::from_millis(2500);
+        let expected = self.description.expected_in_log.iter().any(|text| text == "AH00045");
+        while self.process.try_wait().unwrap().is_none() {
+            if begun.elapsed() > LONGEST_STOP {
+                return Some(format!("httpd did not stop within {LONGEST_STOP:?}"));
+            }
+            if begun.elapsed() > slow && !expected && stacks.is_none() {
+                stacks = Some(watch::stacks_of(&self.children()));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        stacks
+            .map(|stacks| format!("the stop took {:?}; after {slow:?}:\n{stacks}", begun.elapsed()))
     }
 
     /// Files that requests left open. Connections of clients close by themselves, a little later.
@@ -367,7 +392,12 @@ impl Server {
     }
 
     fn complaint(&self, complaints: &[String]) -> String {
-        format!("{}\n--- the log:\n{}", complaints.join("\n"), tail(&self.everything_said(), 60))
+        format!(
+            "{}\n--- the log:\n{}\n{}",
+            complaints.join("\n"),
+            tail(&self.everything_said(), 60),
+            watch::stacks(&Installation::get().httpd, &self.root().join("run"))
+        )
     }
 }
 
@@ -385,6 +415,11 @@ impl Drop for Server {
 
 /// Gives the directories that httpd writes to their user, where httpd starts as an ordinary one.
 fn hand_over(description: &Builder) {
+    if nix::unistd::geteuid().is_root() {
+        // Where a child that crashes leaves its memory.
+        let user = User::from_name(&ordinary_user().0).unwrap().unwrap();
+        chown(&description.root().join("run"), Some(user.uid), Some(user.gid)).unwrap();
+    }
     if let Some(user) = other_user(description) {
         for name in ["", "logs", "run", "docs", "apps"] {
             chown(&description.root().join(name), Some(user.uid), Some(user.gid)).unwrap();
@@ -401,6 +436,9 @@ fn other_user(description: &Builder) -> Option<User> {
 fn spawn(description: &Builder) -> (Child, String) {
     let httpd = &Installation::get().httpd;
     let root = description.root();
+    // So that a crash can be looked at; where it is not allowed, it is only told.
+    let (_, most) = getrlimit(Resource::RLIMIT_CORE).unwrap();
+    let _ = setrlimit(Resource::RLIMIT_CORE, most, most);
     let mark = root.file_name().unwrap().to_str().unwrap().to_owned();
     let mut command = Command::new(httpd);
     if let Some(user) = other_user(description) {

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The variable by which the processes of a server are known, also those that left its process group.
 pub const MARK: &str = "RUSTGI_TEST_SERVER";
@@ -43,6 +44,31 @@ pub fn crash_lines<'a>(log: &'a str, expected: &[String]) -> Vec<&'a str> {
         .collect()
 }
 
+/// Where the threads of a crashed process stood, if it left its memory in this directory and there is a gdb.
+pub fn stacks(program: &Path, directory: &Path) -> String {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let core = entries.map(|entry| entry.path()).find(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("core"))
+    });
+    core.map_or(String::new(), |core| backtraces(&[program, &core]))
+}
+
+/// Where the threads of these processes stand right now.
+pub fn stacks_of(processes: &[i32]) -> String {
+    let of = |pid: &i32| backtraces(&[Path::new("-p"), Path::new(&pid.to_string())]);
+    processes.iter().map(of).collect()
+}
+
+fn backtraces(whose: &[&Path]) -> String {
+    let asked = Command::new("gdb")
+        .args(["-batch", "-ex", "thread apply all backtrace 25"])
+        .args(whose)
+        .output();
+    let said =
+        asked.map_or(String::new(), |asked| String::from_utf8_lossy(&asked.stdout).into_owned());
+    said.lines().filter(|line| line.starts_with(['T', '#'])).collect::<Vec<_>>().join("\n")
+}
+
 /// Numbers of the processes that carry this mark.
 pub fn processes(mark: &str) -> Vec<i32> {
     let wanted = format!("{MARK}={mark}");
@@ -71,6 +97,19 @@ pub fn resident(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
     line.trim().trim_end_matches(" kB").trim().parse().unwrap_or(0)
+}
+
+/// How many connections to this port the server's side has not closed yet.
+pub fn connections(port: u16) -> usize {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let local = format!(":{port:04X}");
+    let open = |line: &&str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let ours = fields.next().is_some_and(|address| address.ends_with(&local));
+        // Neither TIME_WAIT, which is the kernel's own, nor LISTEN.
+        ours && !matches!(fields.nth(1), Some("06" | "0A"))
+    };
+    table.lines().filter(open).count()
 }
 
 /// What a process has open, by kind: every regular file by its path, sockets and pipes by their number.

@@ -410,3 +410,14 @@ fn an_error_in_the_configuration_is_one_line_with_its_place() {
     assert!(!accepted);
     assert!(said.contains("httpd.conf:") || said.contains("Syntax error on line"), "{said}");
 }
+
+#[test]
+fn the_configuration_to_start_from_is_accepted_with_every_default_in_force() {
+    let conf = include_str!("../../conf/rustgi.conf");
+    let in_force = conf.replace("    #WSGI", "    WSGI");
+    assert!(
+        in_force.matches("\n    WSGI").count() > 10,
+        "each default stands there, commented out"
+    );
+    accepted(&[conf, &in_force]);
+}

@@ -458,3 +458,21 @@ fn a_file_that_was_closed_before_is_an_error_of_the_application() {
     assert_eq!(answer.status, 500);
     server.await_log("ValueError");
 }
+
+#[test]
+fn a_subclass_that_iterates_in_its_own_way_is_iterated() {
+    let server = Server::of(
+        "
+import mod_wsgi
+class Loud(mod_wsgi.FileWrapper):
+    def __next__(self):
+        return super().__next__().upper()
+
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return Loud(open(__file__, 'rb'))
+",
+    );
+    let answer = server.get("/");
+    assert!(answer.text().contains("CLASS LOUD"), "{}", answer.text());
+}

@@ -106,6 +106,20 @@ fn two_django_sites_and_numpy_share_a_process_without_meeting() {
 }
 
 #[test]
+fn neighbours_are_restarted_and_stopped_in_order() {
+    let server = three_neighbours();
+    let all_well = |server: &Server| assert_eq!(mixed(server, 200), Vec::<String>::new());
+    all_well(&server);
+    server.graceful();
+    all_well(&server);
+    server.restart();
+    all_well(&server);
+    let remains = server.stop();
+    let ends = remains.error_log.matches("did not finish in time").count();
+    assert_eq!(ends, 0, "Python is finalised each time:\n{}", remains.error_log);
+}
+
+#[test]
 #[ignore = "takes minutes: the same with 100,000 requests"]
 fn two_django_sites_and_numpy_share_a_process_for_long() {
     get_along(100_000, 4 << 10);

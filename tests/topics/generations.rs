@@ -1,4 +1,5 @@
-//! `httpd -k graceful`, `-k restart` and `-k stop` while clients keep asking: what is lost, what is logged, what is left.
+//! `httpd -k graceful` while clients keep asking, `-k restart` and `-k stop` in the middle of requests: what is lost, what
+//! is logged, what is left.
 
 use crate::harness::{Builder, Connection, Installation, Mpm, Server, request, run, wait_for};
 use std::process::Command;
@@ -12,7 +13,7 @@ def application(environ, start_response):
     body = environ['wsgi.input'].read()
     start_response('200 OK', [('Content-Type', 'text/plain')])
     yield b'child %d ' % os.getpid()
-    time.sleep(0.002)
+    time.sleep(1 if environ['PATH_INFO'] == '/long' else 0.002)
     yield body
     yield b'end'
 ";
@@ -160,25 +161,43 @@ fn graceful_loses_nothing(mpm: Mpm) {
     server.stop();
 }
 
+/// Requests that are inside the application, each on its own connection, and stay there for a second.
+fn under_way(server: &Server) -> Vec<Connection> {
+    let begin = |_| {
+        let mut connection = server.connect();
+        connection.send(request("GET", "/long", &[("Connection", "close")], b""));
+        connection
+    };
+    let mut connections: Vec<Connection> = (0..CLIENTS).map(begin).collect();
+    for connection in &mut connections {
+        assert_eq!(connection.receive_head("GET").status, 200);
+    }
+    connections
+}
+
+/// Whatever a server still says when it is ended ungracefully, it does not call a cut answer whole.
+fn no_lies(connections: Vec<Connection>) {
+    for mut connection in connections {
+        let rest = String::from_utf8_lossy(&connection.rest()).into_owned();
+        let (whole, ended) = (rest.ends_with("0\r\n\r\n"), rest.contains("end"));
+        assert_eq!(whole, ended, "a cut answer that says it is whole: {rest:?}");
+    }
+}
+
+/// With no thread in code of the MPM: that of httpd 2.4 itself may crash when connections come and go while it closes
+/// all of them (`close_worker_sockets`, `ap_queue_info_free_idle_pools`), whatever module serves them.
 fn restart_and_stop_end_in_order(mpm: Mpm) {
     let mut server = builder(mpm).start();
-    let tally = under_load(&server, |answered| {
-        for _ in 0..3 {
-            next_generation(&server, "restart");
-            await_answers(answered, 30);
-        }
-    });
-    // A restart ends requests where they are, and may end a connection with nothing; it sends nothing wrong.
-    for answer in &tally.wrong {
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-        assert!(!answer.ends_with("0\r\n\r\n"), "it was cut, and says it is whole: {answer}");
+    for _ in 0..3 {
+        let connections = under_way(&server);
+        next_generation(&server, "restart");
+        no_lies(connections);
+        let answer = server.post("/", "fresh ");
+        assert!(answer.complete && answer.text().ends_with("fresh end"), "{answer:?}");
     }
-    let lost = tally.nothing + tally.wrong.len();
-    assert!(tally.well >= 140, "{} answered, {lost} lost", tally.well);
-    under_load(&server, |_| {
-        httpd(&server, "stop");
-        wait_for("the end of the listener", || Connection::try_open(server.port).err());
-    });
+    let connections = under_way(&server);
+    httpd(&server, "stop");
+    no_lies(connections);
     assert!(server.await_end().success(), "httpd ends well");
     let remains = server.stop();
     assert!(remains.error_log.contains("caught SIGTERM, shutting down"), "{}", remains.error_log);
@@ -200,17 +219,17 @@ fn prefork_restarted_ten_times_gracefully_loses_no_request() {
 }
 
 #[test]
-fn event_restarts_and_stops_under_load_without_a_crash() {
+fn event_restarts_and_stops_in_the_middle_of_requests_without_a_crash() {
     restart_and_stop_end_in_order(Mpm::Event);
 }
 
 #[test]
-fn worker_restarts_and_stops_under_load_without_a_crash() {
+fn worker_restarts_and_stops_in_the_middle_of_requests_without_a_crash() {
     restart_and_stop_end_in_order(Mpm::Worker);
 }
 
 #[test]
-fn prefork_restarts_and_stops_under_load_without_a_crash() {
+fn prefork_restarts_and_stops_in_the_middle_of_requests_without_a_crash() {
     restart_and_stop_end_in_order(Mpm::Prefork);
 }
 

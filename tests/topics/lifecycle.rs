@@ -417,3 +417,63 @@ def application(environ, start_response):
     }
     assert_eq!(server.post("/", "x").body.len(), 100_000);
 }
+
+#[test]
+fn threads_of_every_interpreter_are_waited_for() {
+    let server = with_exit(
+        "
+import concurrent.futures, sys, threading, time
+pool = concurrent.futures.ThreadPoolExecutor(2)
+def finish():
+    time.sleep(1.5)
+    print('done in', group, file=sys.stderr)
+def application(environ, start_response):
+    global group
+    group = environ['SCRIPT_NAME']
+    pool.submit(time.sleep, 0.01)
+    threading.Thread(target=finish, daemon=False).start()
+    start_response('200 OK', [])
+    return [b'']
+",
+    )
+    .children(1, 4)
+    .start();
+    for path in PATHS {
+        assert_eq!(server.get(path).status, 200);
+    }
+    let log = server.stop().error_log;
+    for path in PATHS {
+        assert!(log.contains(&format!("done in {path}")), "{path}\n{log}");
+    }
+}
+
+#[test]
+fn a_thread_inside_one_of_our_functions_does_not_crash_the_end() {
+    let server = Server::of(
+        "
+import mod_wsgi, os, signal, sys, threading, time
+class Slow:
+    def read(self, size):
+        time.sleep(0.0005)
+        return b'x'
+def lines():
+    while True:
+        time.sleep(0.0005)
+        yield b'x'
+for work in (lambda: sys.stderr.buffer.writelines(lines()), lambda: list(mod_wsgi.FileWrapper(Slow()))):
+    threading.Thread(target=work, daemon=True).start()
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [b'']
+",
+    );
+    server.get("/");
+    let before = server.child();
+    nix::sys::signal::kill(Pid::from_raw(server.parent()), Signal::SIGHUP).unwrap();
+    wait_for("another child", || {
+        let children = server.children();
+        (!children.is_empty() && !children.contains(&before)).then_some(())
+    });
+    // A crash of the child that ended is in the log, where the harness finds it.
+    server.get("/");
+}

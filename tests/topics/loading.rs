@@ -474,3 +474,27 @@ fn a_script_may_have_any_name() {
         assert_eq!(server.get(&format!("/{index}")).text(), index.to_string());
     }
 }
+
+#[test]
+fn two_callables_of_a_script_are_of_one_module_that_is_loaded_once() {
+    let source = "
+import time
+time.sleep(0.5)
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [b'one']
+def other(environ, start_response):
+    start_response('200 OK', [])
+    return [b'other']
+";
+    let lines = "
+WSGIScriptAlias /other @apps@/app.wsgi callable-object=other application-group=%{GLOBAL}
+WSGIScriptAlias / @apps@/app.wsgi application-group=%{GLOBAL}";
+    let server = Server::builder().app("app.wsgi", source).config(lines).children(1, 4).start();
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| server.get("/other").text().to_string());
+        assert_eq!(server.get("/").text(), "one");
+        assert_eq!(other.join().unwrap(), "other");
+    });
+    assert_eq!(server.error_log().matches("Loading WSGI script").count(), 1);
+}

@@ -435,3 +435,25 @@ fn loading_is_told_at_level_info() {
         .any(|line| line.contains("wsgi:info") && line.contains("'") && line.contains("app.wsgi'"));
     assert!(told, "{log}");
 }
+
+#[test]
+fn what_an_object_logs_while_python_is_finalised_does_not_hang_the_stop() {
+    let server = Server::of(
+        "
+import sys
+class Last:
+    say = sys.stderr.write
+    def __del__(self):
+        self.say('the last words\\n')
+last = Last()
+last.itself = last
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [b'']
+",
+    );
+    server.get("/");
+    let ended = server.stop();
+    assert!(ended.error_log.contains("the last words"), "{}", ended.error_log);
+    assert!(!ended.error_log.contains("WSGI1008"), "{}", ended.error_log);
+}

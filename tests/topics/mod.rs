@@ -20,6 +20,7 @@ mod import_scripts;
 mod input;
 mod interpreter_options;
 mod interpreters;
+mod leftovers;
 mod lifecycle;
 mod loading;
 mod logging;

@@ -419,3 +419,26 @@ def app(environ, start_response):
     );
     assert_eq!((answer.status, answer.header("X-Late"), answer.text()), (202, Some("yes"), "body"));
 }
+
+#[test]
+fn a_refused_status_may_call_start_response_while_it_is_shown() {
+    let server = Server::of(
+        "
+class Status(str):
+    def __repr__(self):
+        self.start_response('200 OK', [])
+        return 'shown'
+
+def application(environ, start_response):
+    status = Status('nonsense')
+    status.start_response = start_response
+    try:
+        start_response(status, [])
+    except ValueError as error:
+        return [str(error).encode()]
+",
+    );
+    let answer = server.get("/");
+    assert_eq!(answer.status, 200);
+    assert!(answer.text().contains("shown"), "{}", answer.text());
+}

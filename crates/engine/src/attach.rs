@@ -17,16 +17,33 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 thread_local! {
-    /// This thread's seats, by the interpreter's number. They are leaked: a thread of the server lives as long as its
-    /// process, and at the end of another thread no interpreter may be at hand to give references back to.
-    static SEATS: RefCell<Vec<Option<NonNull<Seat>>>> = const { RefCell::new(Vec::new()) };
+    /// This thread's seats.
+    static SEATS: RefCell<Seats> = const { RefCell::new(Seats(Vec::new())) };
     /// Whether this thread is inside [`enter`].
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is running Python for a request, or is inside a call that Python made for it.
-pub fn inside() -> bool {
-    INSIDE.get()
+/// The seats of a thread, by the interpreter's number. Most threads of a server live as long as their process; those that
+/// end before (mod_http2's) cannot attach any more by then, so they leave their seats for others to clear away.
+struct Seats(Vec<Option<NonNull<Seat>>>);
+
+impl Seats {
+    fn place(&mut self, interpreter: &Interpreter) -> &mut Option<NonNull<Seat>> {
+        if self.0.len() <= interpreter.number {
+            self.0.resize(interpreter.number + 1, None);
+        }
+        &mut self.0[interpreter.number]
+    }
+}
+
+impl Drop for Seats {
+    fn drop(&mut self) {
+        for seat in self.0.drain(..).flatten() {
+            // SAFETY: made by `take_seat`, and with its thread goes its only user.
+            let seat = unsafe { *Box::from_raw(seat.as_ptr()) };
+            seat.interpreter.retire(seat);
+        }
+    }
 }
 
 /// Attaches this thread to `interpreter`, runs `body`, and detaches it. Must not be called while attached.
@@ -35,7 +52,7 @@ pub fn enter<R>(
     body: impl FnOnce(&Attached, &mut Seat) -> R,
 ) -> R {
     let mut seat = seat(interpreter);
-    // SAFETY: a seat is this thread's own and leaked; `INSIDE` says that no other borrow of one is in use.
+    // SAFETY: a seat is this thread's own and lives as long as it; `INSIDE` says that no other borrow of one is in use.
     let seat = unsafe { seat.as_mut() };
     assert!(!INSIDE.replace(true), "a thread entered an interpreter from inside one");
     bind(seat.state());
@@ -44,6 +61,7 @@ pub fn enter<R>(
     let leave = Leave;
     // SAFETY: attached by the line above, until `leave` is dropped.
     let attached = unsafe { Attached::assume() };
+    interpreter.clear_retired(&attached);
     let result = body(&attached, seat);
     drop(leave);
     result
@@ -67,7 +85,7 @@ pub fn first<R>(
 /// Attaches this thread to an interpreter for the last time: it stays attached, or what `body` has made of that.
 pub fn last<R>(interpreter: &'static Interpreter, body: impl FnOnce(&Attached) -> R) -> R {
     let seat = seat(interpreter);
-    // SAFETY: a seat is this thread's own and leaked, and the thread is not inside one.
+    // SAFETY: a seat is this thread's own and lives as long as it, and the thread is not inside one.
     let state = unsafe { seat.as_ref() }.state();
     bind(state);
     // SAFETY: the thread is not attached, and the state is its own for this interpreter.
@@ -91,13 +109,10 @@ impl Drop for Leave {
 
 fn seat(interpreter: &'static Interpreter) -> NonNull<Seat> {
     SEATS.with_borrow_mut(|seats| {
-        let number = interpreter.number;
-        if seats.len() <= number {
-            seats.resize(number + 1, None);
-        }
-        *seats[number].get_or_insert_with(|| {
+        *seats.place(interpreter).get_or_insert_with(|| {
             // SAFETY: the interpreter lives as long as the process serves requests; making a state needs no lock.
             let state = unsafe { ffi::PyThreadState_New(interpreter.raw()) };
+            assert!(!state.is_null(), "no memory for a thread state");
             take_seat(interpreter, state)
         })
     })
@@ -113,12 +128,7 @@ pub fn adopt_current(interpreter: &'static Interpreter) {
     // SAFETY: the caller is attached.
     let state = unsafe { ffi::PyThreadState_Get() };
     let seat = take_seat(interpreter, state);
-    SEATS.with_borrow_mut(|seats| {
-        if seats.len() <= interpreter.number {
-            seats.resize(interpreter.number + 1, None);
-        }
-        seats[interpreter.number] = Some(seat);
-    });
+    SEATS.with_borrow_mut(|seats| *seats.place(interpreter) = Some(seat));
 }
 
 /// Runs `body` detached. The thread is attached before and afterwards.
@@ -143,6 +153,54 @@ pub fn detached<R>(body: impl FnOnce() -> R) -> R {
 static CLOSED: AtomicBool = AtomicBool::new(false);
 /// How many of an application's own threads are between having seen that `CLOSED` is not set and being attached.
 static PASSING: AtomicUsize = AtomicUsize::new(0);
+/// How many functions of ours an application's own threads are inside.
+static GUESTS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// How many of `GUESTS` are this thread's.
+    static VISITS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A thread of the application inside a function of ours, from where it may go back to Python (`writelines` iterates).
+/// There it must not be when Python is finalised, for the reason given at [`Passing`].
+pub struct Guest(());
+
+impl Guest {
+    /// Nothing for a thread of the server. Called attached.
+    pub fn new() -> Option<Guest> {
+        if INSIDE.get() {
+            return None;
+        }
+        GUESTS.fetch_add(1, Ordering::SeqCst);
+        VISITS.set(VISITS.get() + 1);
+        if CLOSED.load(Ordering::SeqCst) {
+            // SAFETY: the caller is attached. It does not come back.
+            unsafe { ffi::PyEval_SaveThread() };
+            stay();
+        }
+        Some(Guest(()))
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        VISITS.set(VISITS.get() - 1);
+        GUESTS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Whether a thread of the application is inside a function of ours and may be in Python.
+pub fn has_guests() -> bool {
+    GUESTS.load(Ordering::SeqCst) > 0
+}
+
+/// Keeps a detached thread here for ever.
+fn stay() -> ! {
+    GUESTS.fetch_sub(VISITS.take(), Ordering::SeqCst);
+    loop {
+        std::thread::park();
+    }
+}
 
 /// A thread of the application on its way back to Python. Python ends a thread that attaches while it is being
 /// finalised by unwinding it, which a Rust frame must not see; so such a thread stays here for ever instead.
@@ -153,9 +211,7 @@ impl Passing {
         PASSING.fetch_add(1, Ordering::SeqCst);
         if CLOSED.load(Ordering::SeqCst) {
             PASSING.fetch_sub(1, Ordering::SeqCst);
-            loop {
-                std::thread::park();
-            }
+            stay();
         }
         Passing
     }
@@ -173,7 +229,8 @@ pub fn close(attached: &Attached) {
     CLOSED.store(true, Ordering::SeqCst);
     attached.detach(|| {
         let until = Instant::now() + Duration::from_secs(1);
-        while PASSING.load(Ordering::SeqCst) > 0 && Instant::now() < until {
+        let on_their_way = || PASSING.load(Ordering::SeqCst) > 0 || has_guests();
+        while on_their_way() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(1));
         }
     });

@@ -59,14 +59,20 @@ impl Bundle {
         if self.is_ours_alone(attached) {
             return Some(self);
         }
+        self.release(attached);
+        None
+    }
+
+    /// Gives up everything it holds.
+    pub fn release(self, attached: &Attached) {
         let Bundle { request: _, input, errors, log, adapter, start_response } = self;
         for kept in [input, errors, log, adapter, start_response] {
             drop(kept.release(attached));
         }
-        None
     }
 
-    /// Whether each object has just the references that the bundle itself accounts for.
+    /// Whether each object has just the references that the bundle itself accounts for, and nothing was left on those
+    /// that attributes can be set on and weak references made of.
     #[cfg(not(Py_GIL_DISABLED))]
     fn is_ours_alone(&self, attached: &Attached) -> bool {
         let count = |kept: &Kept| kept.get(attached).count();
@@ -75,6 +81,8 @@ impl Bundle {
             && count(&self.log) == 2 // `errors` writes to it
             && count(&self.start_response) == 1
             && count(&self.adapter) == 2 // `start_response` is bound to it
+            && self.errors.get(attached).is_bare()
+            && self.start_response.get(attached).is_bare()
     }
 
     /// Counts of a free-threaded Python do not say who else holds an object.

@@ -33,6 +33,10 @@ impl Template {
         let dict = state.base.get(attached).dict_copy()?;
         let id = attached.int(i64::from(thread_id()))?;
         dict.dict_set(state.names.thread_id.get(attached), &id)?;
+        // What differs in every request has its place too: a copy that were full would grow at each first entry.
+        let never = attached.float(0.0)?;
+        dict.dict_set(state.names.request_start.get(attached), &never)?;
+        dict.dict_set(state.names.application_start.get(attached), &never)?;
         Ok(Template {
             dict: Kept::new(dict),
             values: [const { None }; Known::COUNT],
@@ -50,10 +54,15 @@ impl Template {
         if !self.unfinished {
             return Some(self);
         }
+        self.release(attached);
+        None
+    }
+
+    /// Gives up everything it holds.
+    pub fn release(self, attached: &Attached) {
         for kept in self.values.into_iter().flatten().chain([self.dict]) {
             drop(kept.release(attached));
         }
-        None
     }
 
     /// Puts in the streams of the requests to come.

@@ -70,6 +70,16 @@ impl FileWrapper {
             .ok_or_else(|| raise(attached, Kind::Value, "the file of this FileWrapper is closed"))
     }
 
+    /// Whether iterating the wrapper brings what its file holds. A class derived from it may iterate in its own way.
+    pub fn is_iterated_by_us(wrapper: &Object<'_>) -> bool {
+        // SAFETY: a live object has a type that is ready.
+        let class = unsafe { &*ffi::Py_TYPE(wrapper.as_ptr()) };
+        class
+            .tp_iter
+            .is_some_and(|iter| iter as usize == ffi::PyObject_SelfIter as *const () as usize)
+            && class.tp_iternext.is_some_and(|step| step as usize == next as *const () as usize)
+    }
+
     /// The descriptor and the position of the wrapped object, if it is a regular file that knows both. Whatever it
     /// raises only means that it is iterated instead.
     pub fn regular_file(&self, attached: &Attached, names: &crate::state::Names) -> Option<File> {

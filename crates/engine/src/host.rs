@@ -69,6 +69,9 @@ impl Process for Host {
     }
 
     fn stop(&self) {
+        if !shutdown::begin() {
+            return;
+        }
         let subs = self.subs.read().unwrap_or_else(PoisonError::into_inner);
         let mut subs: Vec<_> = subs.values().copied().flatten().collect();
         subs.sort_by_key(|interpreter| interpreter.number);
@@ -108,8 +111,7 @@ impl Host {
         if group.main {
             return Ok(self.main);
         }
-        let found =
-            self.subs.read().unwrap_or_else(PoisonError::into_inner).get(&*group.name).copied();
+        let found = self.found(&group.name);
         if let Some(Some(found)) = found {
             return Ok(found);
         }
@@ -128,20 +130,16 @@ impl Host {
     /// The sub-interpreter of an application group, made if it is the first time. Called detached.
     pub fn interpreter_named(&self, name: &[u8]) -> Result<&'static Interpreter, Code> {
         let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.subs.read().unwrap_or_else(PoisonError::into_inner).get(name).copied();
-        let made = match known {
-            Some(known) => known,
-            None => {
-                let made = self.make(name);
-                let mut subs = self.subs.write().unwrap_or_else(PoisonError::into_inner);
-                subs.insert(name.to_vec(), made);
-                made
-            }
-        };
-        made.ok_or(Code::InterpreterUnavailable)
+        let found = self.found(name).unwrap_or_else(|| self.make(name));
+        found.ok_or(Code::InterpreterUnavailable)
     }
 
-    /// Makes the sub-interpreter of an application group. The lock `making` is held.
+    /// What has come of making the sub-interpreter of an application group, if that has been tried.
+    fn found(&self, name: &[u8]) -> Option<Option<&'static Interpreter>> {
+        self.subs.read().unwrap_or_else(PoisonError::into_inner).get(name).copied()
+    }
+
+    /// Makes the sub-interpreter of an application group and remembers what came of it. The lock `making` is held.
     fn make(&self, name: &[u8]) -> Option<&'static Interpreter> {
         let number = 1 + self.subs.read().unwrap_or_else(PoisonError::into_inner).len();
         let shown = String::from_utf8_lossy(name);
@@ -153,11 +151,14 @@ impl Host {
                 report::unfurnished(attached, raised, Code::StartException, &shown);
             })
         });
-        made.map_err(|reason| {
-            let code = Code::SubInterpreterFailed;
-            note(Level::Critical, &format!("{code}: {}: '{shown}': {reason}", code.text()));
-        })
-        .ok()
+        let made = made
+            .map_err(|reason| {
+                let code = Code::SubInterpreterFailed;
+                note(Level::Critical, &format!("{code}: {}: '{shown}': {reason}", code.text()));
+            })
+            .ok();
+        self.subs.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_vec(), made);
+        made
     }
 }
 

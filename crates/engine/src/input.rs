@@ -71,7 +71,7 @@ fn read<'a>(
     // Room for one byte more than there should be: not filling it shows the end of the input.
     let announced = reading.announced().map_or(FIRST_ROOM as u64, |all| all.saturating_add(1));
     let room = (most as u64).min(announced).min(MOST_ON_TRUST as u64) as usize;
-    let mut filling = Filling::new(attached, room)?;
+    let mut filling = Filling::new(attached, room).inspect_err(|_| _ = reading.give_up())?;
     loop {
         let room = filling.room();
         let count = attached
@@ -84,7 +84,7 @@ fn read<'a>(
         if count < room || filling.len() == most {
             return filling.finish();
         }
-        filling = grow(filling, most)?;
+        filling = grow(filling, most).inspect_err(|_| _ = reading.give_up())?;
     }
 }
 
@@ -186,6 +186,7 @@ fn raise_stop(attached: &Attached, stop: Stop, what: &str) -> Raised {
                 "mod_wsgi failed to read request data: the input is already in an error state";
             raise(attached, Kind::Os, message)
         }
+        Stop::NoMemory => raise(attached, Kind::Memory, "there is no memory for the request data"),
         Stop::RequestEnded => ended(attached, what),
     }
 }

@@ -6,10 +6,12 @@ use crate::attach;
 use crate::py::{Attached, Kept, Object, Py, Raised};
 use crate::request::Request;
 use crate::script::Scripts;
+use crate::seat::Seat;
 use crate::state::State;
 use pyo3_ffi as ffi;
 #[cfg(Py_3_12)]
 use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// One interpreter of this process.
@@ -26,6 +28,9 @@ pub struct Interpreter {
     active: Mutex<Vec<Arc<Request>>>,
     /// The thread states that the server's threads have here.
     seats: Mutex<Vec<SeatState>>,
+    /// The seats of threads that have ended.
+    retired: Mutex<Vec<Seat>>,
+    any_retired: AtomicBool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -33,7 +38,7 @@ struct SeatState(*mut ffi::PyThreadState);
 
 // SAFETY: the pointers are only handed to the C API, under its rules.
 unsafe impl Send for SeatState {}
-// SAFETY: `raw` names an interpreter and is only handed to the C API, which may be called from any thread; everything
+// SAFETY: `raw` and the states in seats name things of Python and are only handed to the C API, under its rules; everything
 // else in it is `Send` and `Sync` by itself.
 unsafe impl Send for Interpreter {}
 // SAFETY: as above.
@@ -52,6 +57,8 @@ impl Interpreter {
             state: OnceLock::new(),
             active: Mutex::default(),
             seats: Mutex::default(),
+            retired: Mutex::default(),
+            any_retired: AtomicBool::new(false),
         }));
         attach::adopt_current(interpreter);
         interpreter
@@ -163,12 +170,41 @@ impl Interpreter {
         false
     }
 
+    /// Takes over the seat of a thread that ends.
+    pub(crate) fn retire(&self, seat: Seat) {
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(seat);
+        self.any_retired.store(true, Ordering::Release);
+    }
+
+    /// Clears away the seats of threads that have ended.
+    pub(crate) fn clear_retired(&self, attached: &Attached) {
+        if !self.any_retired.load(Ordering::Relaxed)
+            || !self.any_retired.swap(false, Ordering::AcqRel)
+        {
+            return;
+        }
+        let retired =
+            std::mem::take(&mut *self.retired.lock().unwrap_or_else(PoisonError::into_inner));
+        for seat in retired {
+            let state = seat.release(attached);
+            self.seats
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .retain(|seat| *seat != SeatState(state));
+            // SAFETY: attached, to this interpreter; the state's thread has ended.
+            unsafe {
+                ffi::PyThreadState_Clear(state);
+                ffi::PyThreadState_Delete(state);
+            }
+        }
+    }
+
     /// Deletes the thread states of the server's other threads, which will not come back.
     pub fn clear_seats(&self, _: &Attached) {
-        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let seats = std::mem::take(&mut *self.seats.lock().unwrap_or_else(PoisonError::into_inner));
         // SAFETY: attached, to this interpreter.
         let current = SeatState(unsafe { ffi::PyThreadState_Get() });
-        for seat in seats.drain(..).filter(|seat| *seat != current) {
+        for seat in seats.into_iter().filter(|seat| *seat != current) {
             // SAFETY: no request is being served, so no thread will attach with it again.
             unsafe {
                 ffi::PyThreadState_Clear(seat.0);
@@ -176,6 +212,14 @@ impl Interpreter {
             }
         }
     }
+}
+
+/// Set when an interpreter was made that nobody will end, as it could not be set up.
+static LEFT_BEHIND: AtomicBool = AtomicBool::new(false);
+
+/// Whether there is an interpreter that nobody will end.
+pub fn left_behind() -> bool {
+    LEFT_BEHIND.load(Ordering::Relaxed)
 }
 
 /// Makes a sub-interpreter for the application group `name` and furnishes it. The caller is attached to the main
@@ -199,6 +243,7 @@ pub fn make(
         Ok(()) => Ok(interpreter),
         Err(raised) => {
             report(&attached, raised);
+            LEFT_BEHIND.store(true, Ordering::Relaxed);
             Err("it could not be set up")
         }
     }

@@ -29,6 +29,8 @@ pub enum Stop {
     Failed(ReadError),
     /// It could not be read earlier.
     FailedBefore,
+    /// There is no memory for what was read of it.
+    NoMemory,
     /// The request has ended.
     RequestEnded,
 }
@@ -106,14 +108,24 @@ impl Reading {
             let found = self.newline(searched, window).map(|position| position + 1);
             searched = window;
             if let Some(end) = found.or((window == most || self.ended).then_some(window)) {
+                line.try_reserve_exact(end).map_err(|_| self.give_up())?;
                 line.extend(self.left_over.drain(..end));
                 self.delivered += end as u64;
                 return Ok(());
             }
             let mut piece = std::mem::take(&mut self.left_over);
-            let pulled = self.pull(source, PIECE, &mut |bytes| piece.extend(bytes));
+            let mut full = false;
+            let pulled = self.pull(source, PIECE, &mut |bytes| {
+                full |= piece.try_reserve(bytes.len()).is_err();
+                if !full {
+                    piece.extend(bytes);
+                }
+            });
             self.left_over = piece;
             pulled?;
+            if full {
+                return Err(self.give_up());
+            }
         }
     }
 
@@ -159,6 +171,11 @@ impl Reading {
             *remaining = remaining.saturating_sub(pulled as u64);
         }
         Ok(pulled)
+    }
+
+    /// What was read has been lost for want of memory: nothing that comes after it may pass for the rest of the body.
+    pub fn give_up(&mut self) -> Stop {
+        self.fail(Stop::NoMemory)
     }
 
     fn fail(&mut self, stop: Stop) -> Stop {

@@ -1,9 +1,10 @@
 //! A seat: what one thread of the server keeps for one interpreter, beside its thread state. Touched only by that thread
-//! while it is attached to that interpreter; never freed, as its thread lives as long as the process.
+//! while it is attached to that interpreter; when the thread ends, the next one that attaches there clears it away.
 
 use crate::bundle::Bundle;
 use crate::environ::Template;
 use crate::interpreter::Interpreter;
+use crate::py::Attached;
 use crate::script::Script;
 use pyo3_ffi as ffi;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,6 +25,17 @@ pub struct Seat {
 impl Seat {
     pub(crate) fn new(interpreter: &'static Interpreter, state: *mut ffi::PyThreadState) -> Seat {
         Seat { interpreter, template: None, bundle: None, script: None, state }
+    }
+
+    /// Gives up everything it holds of Python's. Its thread has ended.
+    pub fn release(self, attached: &Attached) -> *mut ffi::PyThreadState {
+        if let Some(bundle) = self.bundle {
+            bundle.release(attached);
+        }
+        if let Some(template) = self.template {
+            template.release(attached);
+        }
+        self.state
     }
 
     pub(crate) fn state(&self) -> *mut ffi::PyThreadState {

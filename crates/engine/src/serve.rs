@@ -5,7 +5,7 @@ use crate::adapter::{check_started, send};
 use crate::answering::AnswerHead;
 use crate::bundle::Bundle;
 use crate::environ::Template;
-use crate::file_wrapper::File;
+use crate::file_wrapper::{File, FileWrapper};
 use crate::host::Host;
 use crate::py::{Attached, Kind, Object, Py, Raised, raise, take_exception};
 use crate::request::Request;
@@ -15,7 +15,7 @@ use crate::state::State;
 use crate::watch::Watch;
 use crate::{attach, events, log, report, startup};
 use exchange::{Code, Exchange, Failure, Head, Level, Outcome, Part, Push, WriteError};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 /// How the part of a request that needs Python ended.
@@ -38,11 +38,25 @@ struct Reply {
 const GATHERED: usize = 64 * 1024;
 
 thread_local! {
+    static SERVING: Cell<bool> = const { Cell::new(false) };
     static REPLY: RefCell<Reply> = RefCell::default();
+}
+
+/// Whether this thread is answering a request.
+pub fn serving() -> bool {
+    SERVING.get()
 }
 
 /// Answers one request.
 pub fn serve(host: &Host, exchange: &mut dyn Exchange) -> Outcome {
+    struct Over;
+    impl Drop for Over {
+        fn drop(&mut self) {
+            SERVING.set(false);
+        }
+    }
+    SERVING.set(true);
+    let _over = Over;
     let interpreter = match host.interpreter(exchange) {
         Ok(interpreter) => interpreter,
         Err(code) => return Outcome::Unanswered(code.into()),
@@ -196,7 +210,8 @@ impl<'a> Call<'a> {
                 Err(raised) => return Ending::Over(self.failed(raised)),
             }
         }
-        let produced = match self.state.file_wrapper.value(result) {
+        let wrapper = self.state.file_wrapper.value(result);
+        let produced = match wrapper.filter(|_| FileWrapper::is_iterated_by_us(result)) {
             Some(wrapper) => match wrapper.regular_file(self.attached, &self.state.names) {
                 Some(file) if !self.is_committed() => self.send_file(&file),
                 _ => self.iterate(result),

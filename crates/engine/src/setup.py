@@ -60,9 +60,21 @@ def stack_lines():
     return [line for line in text.splitlines() if line.strip()]
 
 
+class TextIOWrapper(io.TextIOWrapper):
+    """A text stream that serves another request when nothing has been left on it. What changes its ways leaves a mark."""
+
+    def reconfigure(self, **ways):
+        self.reconfigured = True
+        super().reconfigure(**ways)
+
+    def detach(self):
+        self.detached = True
+        return super().detach()
+
+
 def text_stream(raw):
     """A text stream that hands every write on at once."""
-    return io.TextIOWrapper(raw, encoding="utf-8", errors="replace", line_buffering=True, write_through=True)
+    return TextIOWrapper(raw, encoding="utf-8", errors="replace", line_buffering=True, write_through=True)
 
 
 def package_path():
@@ -82,12 +94,12 @@ def apache_module():
 
 def let_go_of_importer():
     """Before 3.13, threading waits at the end for the thread that imported it, if that is another one: a thread of the
-    server, which is not going to end its thread state."""
+    server, which is not going to end its thread state. It must not count as stopped either: that says to threading
+    that all others have been waited for."""
     importer = threading.main_thread()
     lock = getattr(importer, "_tstate_lock", None)
     if importer.ident != threading.get_ident() and lock is not None and lock.locked():
         lock.release()
-        importer._stop()
 
 
 def finish():

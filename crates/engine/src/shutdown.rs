@@ -5,9 +5,9 @@
 
 use crate::attach;
 use crate::host::note;
-use crate::interpreter::Interpreter;
+use crate::interpreter::{self, Interpreter};
 use crate::py::{Attached, Exception, Kind};
-use crate::{events, report, settings};
+use crate::{events, report, settings, startup};
 use exchange::{Code, Level};
 use pyo3_ffi as ffi;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,13 +16,19 @@ use std::time::Duration;
 /// How long the applications of a process have for coming to an end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Ends all interpreters. Once; on the thread that started Python.
-pub fn run(main: &'static Interpreter, subs: &[&'static Interpreter]) {
+/// Whether Python is to be ended now: once, and not in the middle of something.
+pub fn begin() -> bool {
     static BEGUN: AtomicBool = AtomicBool::new(false);
-    // A signal may have interrupted a request on this very thread, or this function itself.
-    if attach::inside() || BEGUN.swap(true, Ordering::SeqCst) {
-        return;
-    }
+    // A signal may have interrupted a request on this very thread, or this function itself. A process that an
+    // application has forked has nothing to end: the threads and exit functions are its parent's.
+    !crate::serve::serving() && !startup::forked() && !BEGUN.swap(true, Ordering::SeqCst)
+}
+
+/// Set when there is nothing left to wait for.
+static ENDED: AtomicBool = AtomicBool::new(false);
+
+/// Ends all interpreters, on the thread that started Python.
+pub fn run(main: &'static Interpreter, subs: &[&'static Interpreter]) {
     let watch = std::thread::Builder::new().name("rustgi-shutdown".into()).spawn(leave_when_late);
     if watch.is_err() {
         note(Level::Warning, "The time that applications take to end cannot be watched.");
@@ -32,17 +38,22 @@ pub fn run(main: &'static Interpreter, subs: &[&'static Interpreter]) {
             events::process_stopping(attached, interpreter, "");
         });
     }
-    if !settings().destroy_interpreters {
-        return;
+    if settings().destroy_interpreters {
+        destroy(main, subs);
     }
+    ENDED.store(true, Ordering::SeqCst);
+}
+
+fn destroy(main: &'static Interpreter, subs: &[&'static Interpreter]) {
     for interpreter in subs.iter().chain([&main]) {
         attach::enter(interpreter, |attached, _| finish(attached, interpreter));
     }
     attach::last(main, |attached| {
         attach::close(attached);
         let ended = subs.iter().filter(|sub| end(attached, sub)).count();
-        // Python cannot be finalised around an interpreter that is still there.
-        if ended == subs.len() {
+        // Python cannot be finalised around an interpreter that is still there, or a thread that is in the middle of
+        // something of ours.
+        if ended == subs.len() && !interpreter::left_behind() && !attach::has_guests() {
             // SAFETY: attached to the main interpreter, on the thread that started Python.
             unsafe { ffi::Py_FinalizeEx() };
         }
@@ -52,6 +63,9 @@ pub fn run(main: &'static Interpreter, subs: &[&'static Interpreter]) {
 /// Ends the process when the time is over. httpd has joined its threads and closed its listeners by now.
 fn leave_when_late() {
     std::thread::sleep(PATIENCE);
+    if ENDED.load(Ordering::SeqCst) {
+        return;
+    }
     let code = Code::ShutdownTimedOut;
     note(Level::Error, &format!("{code}: {} ({} s).", code.text(), PATIENCE.as_secs()));
     // SAFETY: ends the process at once; what hangs is not waited for.

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "lays out Python types and is called by Python")]
 
 use super::{Attached, Kept, Kind, Object, Py, raise};
+use crate::attach;
 use pyo3_ffi as ffi;
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
@@ -190,6 +191,7 @@ unsafe extern "C" fn traverse<T: Class>(
 pub fn door<R>(failed: R, body: impl FnOnce(&Attached) -> Py<R>) -> R {
     // SAFETY: Python calls us attached, and the value ends with this call.
     let attached = unsafe { Attached::assume() };
+    let _guest = attach::Guest::new();
     match catch_unwind(AssertUnwindSafe(|| body(&attached))) {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => failed,

@@ -17,6 +17,7 @@ pub type Py<T> = Result<T, Raised>;
 #[derive(Clone, Copy)]
 pub enum Kind {
     Attribute,
+    Memory,
     Os,
     Runtime,
     SystemExit,
@@ -30,6 +31,7 @@ impl Kind {
         unsafe {
             match self {
                 Kind::Attribute => ffi::PyExc_AttributeError,
+                Kind::Memory => ffi::PyExc_MemoryError,
                 Kind::Os => ffi::PyExc_OSError,
                 Kind::Runtime => ffi::PyExc_RuntimeError,
                 Kind::SystemExit => ffi::PyExc_SystemExit,

@@ -12,6 +12,11 @@ use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+unsafe extern "C" {
+    /// Exported by libpython, not public in pyo3-ffi.
+    fn _PyObject_GetDictPtr(object: *mut ffi::PyObject) -> *mut *mut ffi::PyObject;
+}
+
 /// Proof that this thread is attached to an interpreter (holds its lock, where it has one). Made only by
 /// [`crate::attach`] and by the doors through which Python calls us.
 pub struct Attached {
@@ -178,6 +183,19 @@ impl<'a> Object<'a> {
     pub fn count(&self) -> isize {
         // SAFETY: the object is alive and the thread attached.
         unsafe { ffi::Py_REFCNT(self.as_ptr()) }
+    }
+
+    /// Whether it has no attributes of its own and no weak references to it.
+    pub fn is_bare(&self) -> bool {
+        // SAFETY: a live object of a type that is ready: its dict, if instances have one, stands where the first line
+        // says; the list of weak references, if there may be any, where the type says.
+        unsafe {
+            let dict = _PyObject_GetDictPtr(self.as_ptr());
+            let no_dict = dict.is_null() || (*dict).is_null() || ffi::PyDict_Size(*dict) == 0;
+            let offset = (*ffi::Py_TYPE(self.as_ptr())).tp_weaklistoffset;
+            let list = self.as_ptr().byte_offset(offset).cast::<*mut ffi::PyObject>();
+            no_dict && (offset == 0 || (*list).is_null())
+        }
     }
 
     /// The name of its type, as error messages show it.
