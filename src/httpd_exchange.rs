@@ -218,6 +218,7 @@ impl Exchange for HttpdExchange<'_, '_> {
             scheme: self.scheme,
             body: self.body,
             header_only: request.header_only(),
+            native: self.call.meant.pass_apache_request,
             clocks: Clocks { request_start: request.time(), ..Clocks::default() },
         }
     }

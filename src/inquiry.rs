@@ -78,6 +78,7 @@ impl Exchange for Inquiry<'_> {
             scheme: Scheme::Http,
             body: Body::None,
             header_only: false,
+            native: self.is_native,
             clocks: Clocks { request_start: self.request.time(), ..Clocks::default() },
         }
     }

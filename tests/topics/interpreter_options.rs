@@ -229,7 +229,7 @@ fn with_case_insensitivity_paths_that_differ_in_case_are_one_application() {
 #[test]
 fn sections_and_values_that_cannot_be_are_refused() {
     for (config, words) in [
-        ("<WSGIInterpreterOptions\n</WSGIInterpreterOptions>", &["'>'"][..]),
+        ("<WSGIInterpreterOptions application-group=a\n</WSGIInterpreterOptions>", &["'>'"][..]),
         (
             "<WSGIInterpreterOptions a>\n</WSGIInterpreterOptions>",
             &["application-group=name", "'a'"],

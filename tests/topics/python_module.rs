@@ -21,7 +21,11 @@ def app(environ, start_response):
 
 #[test]
 fn attributes_say_where_the_application_runs() {
-    let server = builder().children(2, 8).config("WSGIApplicationGroup mine").start();
+    let server = builder()
+        .children(2, 8)
+        .config("WSGIApplicationGroup mine")
+        .config("WSGIScriptAlias /other @apps@/app.wsgi application-group=other")
+        .start();
     let of = |expression: &str| value(&server, expression);
     assert_eq!(of("mod_wsgi.version"), serde_json::json!([6, 1, 1]));
     assert_eq!(of("mod_wsgi.process_group"), "");
@@ -238,7 +242,7 @@ def app(environ, start_response):
     return say(start_response, [mod_wsgi.subscribe_signals(handler) is handler, mod_wsgi.signal_callbacks])
 ");
     assert_eq!(answer.json(), serde_json::json!([true, []]));
-    server.await_log("subscribe_signals");
+    server.await_log("not a daemon process");
 }
 
 #[test]

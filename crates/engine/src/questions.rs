@@ -80,7 +80,9 @@ impl<'a> Asking<'a> {
         let log = state.log.instance(attached, Log::of_question(Arc::clone(self.request)))?;
         let stream = state.setup.text_stream.get(attached).call([&log])?;
         environ.dict_set(state.names.errors.get(attached), &stream)?;
-        environ::set_native(attached, state, &environ, self.request)?;
+        if head.native {
+            environ::set_native(attached, state, &environ, self.request)?;
+        }
         if question == Question::Dispatch {
             return Ok(environ);
         }

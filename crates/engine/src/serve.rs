@@ -4,7 +4,7 @@
 use crate::adapter::{check_started, send};
 use crate::answering::AnswerHead;
 use crate::bundle::Bundle;
-use crate::environ::Template;
+use crate::environ::{self, Template};
 use crate::file_wrapper::{File, FileWrapper};
 use crate::host::Host;
 use crate::py::{Attached, Kind, Object, Py, Raised, raise, take_exception};
@@ -162,6 +162,9 @@ fn run(
     let call = Call { attached, state, request, script };
     let watch = Watch::begin(attached, request, head);
     let result = template.environ(attached, state, head).and_then(|environ| {
+        if head.native {
+            environ::set_native(attached, state, &environ, request)?;
+        }
         let application = match &watch {
             Some(watch) => watch.started(attached, request, application, &environ)?,
             None => application,

@@ -22,6 +22,8 @@ pub struct Head<'a> {
     /// No byte of a body may follow the head of the answer (RFC 9110, 9.3.2: HEAD). The application is still asked
     /// for one, and what it produces is dropped by the carrier.
     pub header_only: bool,
+    /// The application is to get the carrier's own structure of the request ([`LookUp::Native`](crate::LookUp::Native)).
+    pub native: bool,
     /// When what happened to this request.
     pub clocks: Clocks,
 }

@@ -35,6 +35,7 @@ impl Exchange for Recorded {
             scheme: Scheme::Https,
             body: Body::Length(self.input.len() as u64),
             header_only: false,
+            native: false,
             clocks: Clocks::default(),
         }
     }
