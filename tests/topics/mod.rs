@@ -33,6 +33,7 @@ mod start_response;
 mod transfers;
 mod trusted_proxies;
 mod validation;
+mod wild;
 
 use crate::harness::{Builder, Response, Server};
 use std::fs;
