@@ -47,8 +47,10 @@ fn configuration() -> String {
         let help = directive.help.to_str().unwrap();
         writeln!(text, "\n    # {help}.\n    # Where: {}.", place(directive)).unwrap();
         writeln!(text, "    # Syntax: {} {}", directive.title(), directive.takes).unwrap();
-        if !directive.default.is_empty() {
-            writeln!(text, "    #{} {}", directive.title(), directive.default).unwrap();
+        match (directive.default, directive.place) {
+            ("", _) => {}
+            (default, Place::AuthConfig) => writeln!(text, "    # Default: {default}").unwrap(),
+            (default, _) => writeln!(text, "    #{} {default}", directive.title()).unwrap(),
         }
     }
     text + "</IfModule>\n"

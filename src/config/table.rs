@@ -66,8 +66,8 @@ fn accept_mutex(value: &[u8]) -> Result<&'static str, Expected> {
 fn handler_script(line: &mut Line<'_, '_>) -> Result<(), String> {
     let handler = Handler::parse(line.pool, line.text)?;
     line.with_plan(|plan| {
-        let group = handler.application_group;
-        plan.groups.push(group.unwrap_or(Expression::Resource));
+        // Without a group of its own it has one for each file that it handles, which nobody can count.
+        plan.groups.push(handler.application_group.unwrap_or(Expression::Env(b"")));
     });
     line.scope.handlers = line.pool.list(&Handler::union(&[handler], line.scope.handlers));
     Ok(())

@@ -438,3 +438,40 @@ fn many_clients_at_once_are_each_asked_about_themselves() {
         }
     });
 }
+
+#[test]
+fn whoever_is_turned_away_may_log_in_where_either_is_enough() {
+    let server = builder(&format!(
+        "{BASIC}WSGIAccessScript @apps@/auth.py\nRequire valid-user\nSatisfy Any"
+    ))
+    .load(&["access_compat"])
+    .start();
+    assert_eq!(server.get("/?no").status, 401);
+    assert_eq!(log_in(&server, "/?no", "alice", "right").status, 200);
+    assert_eq!(server.get("/?yes").status, 200);
+    assert!(!server.error_log().contains("WSGI0057"), "{}", server.error_log());
+}
+
+#[test]
+fn an_application_beside_a_script_that_is_asked_keeps_its_own_interpreter() {
+    let shown = "
+import sys
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [repr('asked here' in sys.modules).encode()]
+";
+    let asked = "
+import sys
+sys.modules['asked here'] = sys
+def allow_access(environ, host): return True
+";
+    for (option, together) in [("", "False"), ("application-group=both", "True")] {
+        let server = Server::builder_of(shown)
+            .app("asked.py", asked)
+            .config(&format!(
+                "WSGIApplicationGroup both\n<Location />\nWSGIAccessScript @apps@/asked.py {option}\n</Location>"
+            ))
+            .start();
+        assert_eq!(server.get("/").text(), together, "{option}");
+    }
+}

@@ -2,6 +2,7 @@
 
 mod auth;
 mod commands;
+mod directive_table;
 mod directives;
 mod dispatch;
 mod environ;
