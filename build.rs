@@ -64,7 +64,7 @@ const ALLOWED: &[&str] = &[
     "ap_get_useragent_host",
     "ap_psignature",
     "ap_satisfies",
-    "ap_some_authn_required",
+    "ap_some_auth_required",
     // bodies
     "ap_get_brigade",
     "ap_pass_brigade",
