@@ -87,9 +87,9 @@ fn of_python(word: &str) -> bool {
         || (word.starts_with("Py") && !word.starts_with("Python") && word.len() > 2)
 }
 
-/// A name of httpd's or APR's C interface.
+/// A name of httpd's or APR's C interface. (`request_rec` is also a key of environ, which the engine sets.)
 fn of_httpd(word: &str) -> bool {
-    ["ap_", "apr_", "AP_", "APR_", "request_rec", "server_rec", "conn_rec", "httpd"]
+    ["ap_", "apr_", "AP_", "APR_", "server_rec", "conn_rec", "httpd"]
         .iter()
         .any(|prefix| word.starts_with(prefix))
 }

@@ -41,7 +41,9 @@ impl Installation {
     }
 
     fn find() -> Installation {
-        let shelf = tempfile::Builder::new().prefix("rustgi-module-").tempdir().unwrap();
+        sweep();
+        let prefix = format!("{SHELF}{}-", std::process::id());
+        let shelf = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
         open_to_everybody(shelf.path());
         let httpd = match std::env::var_os("RUSTGI_HTTPD") {
             Some(path) => PathBuf::from(path),
@@ -96,6 +98,20 @@ impl Installation {
             .unwrap_or_else(|error| panic!("{} does not run: {error}", self.python.display()));
         assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
         String::from_utf8(said.stdout).unwrap().trim().to_owned()
+    }
+}
+
+/// How the names of the directories with copies begin; the number of the process that made them follows.
+const SHELF: &str = "rustgi-module-";
+
+/// Removes the copies of runs that have ended: what lives as long as a process is never dropped.
+fn sweep() {
+    for entry in fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(SHELF).and_then(|rest| rest.split_once('-'));
+        if owner.is_some_and(|(pid, _)| !Path::new("/proc").join(pid).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -44,9 +44,17 @@ impl Serving {
         crate::harness::open_to_everybody(temporary.path());
         let port = free_port();
         let said = temporary.path().join("said");
-        let process = tool("serve.sh")
+        let script = tool("serve.sh");
+        // A run in the background (`make test &`) ignores Ctrl-C, and so would a shell that is started by it.
+        let mut command = Command::new("env");
+        command
+            .arg("--default-signal=INT")
+            .arg(script.get_program())
             .arg(app)
-            .arg(port.to_string())
+            .arg(port.to_string());
+        command.envs(script.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let process = command
+            .current_dir(checkout())
             .env("TMPDIR", temporary.path())
             .stdin(Stdio::null())
             .stdout(fs::File::create(&said).unwrap())
@@ -90,7 +98,10 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        if self.process.try_wait().unwrap().is_none() {
+        // A test that has failed has said why; what is left of it is ended without another word.
+        if std::thread::panicking() {
+            let _ = kill(pid_of(&self.process), Signal::SIGTERM);
+        } else if self.process.try_wait().unwrap().is_none() {
             self.interrupt();
         }
     }
