@@ -65,9 +65,12 @@ fn accept_mutex(value: &[u8]) -> Result<&'static str, Expected> {
 
 fn handler_script(line: &mut Line<'_, '_>) -> Result<(), String> {
     let handler = Handler::parse(line.pool, line.text)?;
+    let is_elsewhere =
+        handler.process_group.and_then(Expression::name).is_some_and(|name| !name.is_empty());
     line.with_plan(|plan| {
         // Without a group of its own it has one for each file that it handles, which nobody can count.
-        plan.groups.push(handler.application_group.unwrap_or(Expression::Env(b"")));
+        let group = handler.application_group.unwrap_or(Expression::Env(b""));
+        plan.groups.extend((!is_elsewhere).then_some(group));
     });
     line.scope.handlers = line.pool.list(&Handler::union(&[handler], line.scope.handlers));
     Ok(())
@@ -87,7 +90,9 @@ fn import_script(line: &mut Line<'_, '_>) -> Result<(), String> {
     let import = hooks::parse_import(line.pool, line.text)?;
     let server = line.server;
     line.with_plan(|plan| {
-        plan.groups.push(Expression::Literal(import.application_group));
+        if import.process_group.is_empty() {
+            plan.groups.push(Expression::Literal(import.application_group));
+        }
         plan.import(import, server)
     })
     .unwrap_or(Ok(()))

@@ -190,8 +190,7 @@ impl<'r> Request<'r> {
         // SAFETY: the request lives.
         let satisfy = unsafe { ffi::ap_satisfies(self.raw) };
         // SAFETY: the request lives.
-        satisfy == ffi::SATISFY_ANY as c_int
-            && unsafe { ffi::ap_some_auth_required(self.raw) } != 0
+        satisfy == ffi::SATISFY_ANY as c_int && unsafe { ffi::ap_some_auth_required(self.raw) } != 0
     }
 
     /// Whether only the head of the answer is wanted.

@@ -126,3 +126,57 @@ fn both_groups_are_wanted_and_must_be_known() {
         assert!(checked.accepted, "{config}\n{}", checked.said);
     }
 }
+
+#[test]
+fn each_configuration_says_anew_whether_python_runs_and_what_it_loads() {
+    let server = with_notes(Server::builder())
+        .app("one.wsgi", NOTES_LOADING)
+        .config("WSGIRestrictEmbedded On")
+        .start();
+    let conf = server.root().join("httpd.conf");
+    let before = std::fs::read_to_string(&conf).unwrap();
+    let has_python = || {
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", server.child())).ok()?;
+        Some(maps.contains("libpython"))
+    };
+    assert_eq!(has_python(), Some(false));
+    let script = server.root().join("apps/one.wsgi");
+    let import = format!(
+        "{before}\nWSGIImportScript {} process-group=%{{GLOBAL}} application-group=%{{GLOBAL}}\n",
+        script.display()
+    );
+    std::fs::write(&conf, import).unwrap();
+    server.graceful();
+    crate::harness::wait_for("the script to be loaded", || {
+        (loaded(&server).len() == 1).then_some(())
+    });
+    std::fs::write(&conf, before).unwrap();
+    server.graceful();
+    crate::harness::wait_for("a child without Python", || {
+        (server.children().len() == 1 && has_python() == Some(false)).then_some(())
+    });
+    assert_eq!(loaded(&server).len(), 1);
+}
+
+#[test]
+fn scripts_of_daemon_processes_do_not_crowd_an_application_out_of_the_main_interpreter() {
+    let server = Server::builder()
+        .app(
+            "app.wsgi",
+            "
+import mod_wsgi
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [repr(mod_wsgi.application_group).encode()]
+",
+        )
+        .config(
+            "WSGIDaemonProcess d
+WSGIImportScript /x.wsgi process-group=d application-group=of-d
+WSGIHandlerScript h /x.wsgi process-group=d application-group=of-h
+WSGIScriptAlias /d @apps@/app.wsgi process-group=d
+WSGIScriptAlias /a @apps@/app.wsgi",
+        )
+        .start();
+    assert_eq!(server.get("/a").text(), "''", "it is the only one here");
+}
