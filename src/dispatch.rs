@@ -2,7 +2,7 @@
 //! cannot be asked, or gives no answer that has a meaning, the request is refused: whoever wrote it relies on it.
 
 use crate::child;
-use crate::config::{Expression, Hook, table};
+use crate::config::{Expression, Hook, values};
 use crate::environ::{self, Paths, Variables};
 use crate::group;
 use crate::handler::{Call, Refusal};
@@ -47,7 +47,7 @@ pub fn ask<'r>(
         Reply::ApplicationGroup(text) => meant.application_group = Expression::parse(take(text)),
         Reply::CallableObject(text) => {
             let text = take(text);
-            meant.callable_object = table::callable(text).unwrap_or(Expression::Literal(text));
+            meant.callable_object = values::callable(text).unwrap_or(Expression::Literal(text));
         }
         _ => {}
     });

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "the record is a C structure that httpd writes to")]
 
 use crate::access::{self, Membership, Password};
-use crate::config::{groups, store, written::Resolved};
+use crate::config::{commands, groups, store, written::Resolved};
 use crate::httpd::callback::callback;
 use crate::httpd::ffi::{self, apr_pool_t, conn_rec, request_rec, server_rec};
 use crate::httpd::{Pool, Request, ServerRec, log, process};
@@ -26,7 +26,7 @@ pub static mut wsgi_module: ffi::module = ffi::module {
     merge_dir_config: Some(store::merge_directory),
     create_server_config: Some(store::create_server),
     merge_server_config: Some(store::merge_server),
-    cmds: store::COMMANDS.as_ptr(),
+    cmds: commands::COMMANDS.as_ptr(),
     register_hooks: Some(register_hooks),
     flags: 0,
 };

@@ -1,5 +1,5 @@
 //! What a directive is: name, place, what it takes, default, help and effect. All of them are declared in `table.rs`,
-//! once; the commands that httpd parses with (`store.rs`), `conf/rustgi.conf`, `docs/directives.md` and the tests derive
+//! once; the commands that httpd parses with (`commands.rs`), `conf/rustgi.conf`, `docs/directives.md` and the tests derive
 //! from that.
 
 use super::alias;

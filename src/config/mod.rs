@@ -14,12 +14,15 @@
 //! | [`Network`](proxies::Network), [`Header`](proxies::Header) | which peers are believed, and what | `proxies.rs` |
 //! | [`Expression`] | the value of a group or callable, which may be `%{...}` | `expression.rs` |
 //! | [`Sole`](groups::Sole) | the only application group of a process, if there is one | `groups.rs` |
-//! | `store` | how httpd makes, merges and fills all this | `store.rs` |
+//! | `store` | how httpd makes and merges all this | `store.rs` |
+//! | `commands` | how httpd reads the directives into it | `commands.rs` |
+//! | `values` | what the values of directives mean | `values.rs` |
 //! | `words` | words, options and numbers of a line | `words.rs` |
 //!
 //! Everything lies in httpd's configuration pool and goes with it; no static remembers a configuration.
 
 pub mod alias;
+pub mod commands;
 pub mod daemon;
 pub mod directives;
 pub mod expression;
@@ -31,6 +34,7 @@ pub mod proxies;
 mod reference;
 pub mod store;
 pub mod table;
+pub mod values;
 pub mod words;
 pub mod written;
 
