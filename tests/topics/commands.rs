@@ -2,6 +2,7 @@
 
 use crate::harness::{Connection, Installation, free_port, pid_of, request, wait_for};
 use nix::sys::signal::{Signal, kill};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -13,7 +14,12 @@ fn checkout() -> PathBuf {
 
 /// A script of `tools/`, told where the module that is under test was built.
 fn tool(name: &str) -> Command {
-    let mut command = Command::new(checkout().join("tools").join(name));
+    command_in_checkout(checkout().join("tools").join(name))
+}
+
+/// A command that runs in the checkout, told where the module that is under test was built.
+fn command_in_checkout(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
     let target = Installation::built().parent().unwrap().parent().unwrap().to_owned();
     command
         .current_dir(checkout())
