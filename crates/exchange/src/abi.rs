@@ -21,7 +21,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The version of everything in this crate that has a C layout. Both sides must have been built with the same one.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The symbol of the engine that is an [`EntryFunction`].
 pub const ENTRY: &CStr = c"rustgi_engine";
