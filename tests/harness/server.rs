@@ -232,6 +232,7 @@ impl Server {
     /// `httpd -k restart`, and waits until the new generation serves.
     #[track_caller]
     pub fn restart(&self) {
+        self.await_quiet();
         self.next_generation(Signal::SIGHUP);
     }
 
