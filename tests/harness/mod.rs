@@ -22,7 +22,7 @@ mod watch;
 
 pub use browser::Browser;
 pub use builder::{Builder, Identity, Mpm, free_port};
-pub use client::{Connection, Framing, Response, request};
+pub use client::{Connection, Framing, Response, chunked, request};
 pub use installation::{Installation, open_to_everybody};
 pub use server::{Server, pid_of};
 pub use venv::{Venv, run};

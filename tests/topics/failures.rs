@@ -1,11 +1,7 @@
 //! Exceptions of an application: what the client gets, what the log says, and that the process goes on.
 
-use super::probe;
+use super::{probe, prober};
 use crate::harness::Server;
-
-fn prober() -> Server {
-    Server::of(include_str!("../apps/probe.wsgi"))
-}
 
 #[test]
 fn an_exception_before_the_first_byte_is_a_500_without_the_applications_headers() {

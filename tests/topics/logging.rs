@@ -1,11 +1,7 @@
 //! What an application writes to its streams, and what of it arrives in the error log: whole lines, each with its request.
 
-use super::probe;
+use super::{probe, prober};
 use crate::harness::{Server, request, wait_for};
-
-fn prober() -> Server {
-    Server::of(include_str!("../apps/probe.wsgi"))
-}
 
 /// A server whose log lines are nothing but level, request id and message.
 fn bare() -> crate::harness::Builder {

@@ -1,11 +1,14 @@
 //! One topic a file. The names of the tests are sentences that hold.
 
 mod auth;
+mod bodies;
 mod commands;
 mod directive_table;
 mod directives;
 mod dispatch;
+mod endings;
 mod environ;
+mod environ_configured;
 mod failures;
 mod file_wrapper;
 mod filters;
@@ -16,6 +19,7 @@ mod frameworks_together;
 mod frameworks_tutorials;
 mod generations;
 mod handler_scripts;
+mod handlers;
 mod harness;
 mod import_scripts;
 mod input;
@@ -28,6 +32,7 @@ mod logging;
 mod mounting;
 mod old_directives;
 mod python_module;
+mod response_heads;
 mod responses;
 mod restrictions;
 mod start_response;
@@ -55,4 +60,9 @@ fn with_notes(builder: Builder) -> Builder {
 #[track_caller]
 fn probe(server: &Server, python: &str) -> Response {
     server.post("/", python)
+}
+
+/// A server whose application runs what it is sent; [`probe`] sends it.
+fn prober() -> Server {
+    Server::of(include_str!("../apps/probe.wsgi"))
 }

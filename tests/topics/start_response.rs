@@ -1,6 +1,6 @@
 //! What `start_response` and `write` take, refuse and do.
 
-use super::probe;
+use super::{probe, prober};
 use crate::harness::{Framing, Server, request};
 
 /// What `start_response(…)` comes to with these arguments: `TypeError: …`, or the repr of its result.
@@ -33,10 +33,6 @@ fn accepted(server: &Server, rows: &[&str]) {
         let result = attempt(server, arguments);
         assert!(result.starts_with('<'), "({arguments}) gave {result}");
     }
-}
-
-fn prober() -> Server {
-    Server::of(include_str!("../apps/probe.wsgi"))
 }
 
 #[test]
