@@ -8,7 +8,7 @@
 //! | [`Connection`], [`Response`] | a client that sees every byte | `client.rs` |
 //! | [`Visitor`] | a client with cookies and forms | `visitor.rs` |
 //! | [`Browser`] | a headless Chromium | `browser.rs` |
-//! | [`Venv`] | the Python that has the frameworks | `venv.rs` |
+//! | [`Venv`] | a Python that has what real applications stand on | `venv.rs` |
 //! | `watch` | what is looked at after every server: log, processes, open files | `watch.rs` |
 
 mod browser;

@@ -1,5 +1,5 @@
-//! The virtual environment that the applications of the frameworks run in. Made by the first test that asks, with the
-//! ordinary `venv` and `pip` of the Python under test; kept beside what cargo builds until `requirements.txt` changes.
+//! The virtual environments that real applications run in. Each is made by the first test that asks, with the ordinary
+//! `venv` and `pip` of the Python under test, and kept beside what cargo builds until the list of what is in it changes.
 //!
 //! Children of httpd read it after they have dropped root's privileges. Where they may not enter the directory of the
 //! build, it is kept in `/var/tmp`.
@@ -13,18 +13,28 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/requirements.txt");
+/// Django, Flask and the others.
+const FRAMEWORKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/requirements.txt");
 
-/// A Python with Django, Flask and the others.
+/// Applications that have clients of their own, and those clients.
+const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/requirements-clients.txt");
+
+/// A Python with the packages of a list.
 pub struct Venv {
     home: PathBuf,
 }
 
 impl Venv {
-    /// The one of this run.
+    /// The one with the frameworks.
     pub fn get() -> &'static Venv {
         static MADE: OnceLock<Venv> = OnceLock::new();
-        MADE.get_or_init(Venv::find_or_make)
+        MADE.get_or_init(|| Venv::find_or_make(FRAMEWORKS))
+    }
+
+    /// The one with the applications that have clients of their own.
+    pub fn with_clients() -> &'static Venv {
+        static MADE: OnceLock<Venv> = OnceLock::new();
+        MADE.get_or_init(|| Venv::find_or_make(CLIENTS))
     }
 
     /// What `WSGIPythonHome` is told.
@@ -44,17 +54,17 @@ impl Venv {
         PathBuf::from(said.trim())
     }
 
-    fn find_or_make() -> Venv {
+    fn find_or_make(requirements: &str) -> Venv {
         let shelf = shelf();
         fs::create_dir_all(&shelf).unwrap();
         super::installation::open_to_everybody(&shelf);
-        let home = shelf.join(name());
+        let home = shelf.join(name(requirements));
         // Another run may be making the same one.
         let lock = File::create(home.with_extension("lock")).unwrap();
         let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).unwrap();
         let complete = home.join("complete");
         if !complete.exists() {
-            make(&home);
+            make(&home, requirements);
             File::create(complete).unwrap();
         }
         drop(lock);
@@ -62,22 +72,22 @@ impl Venv {
     }
 }
 
-fn make(home: &Path) {
+fn make(home: &Path, requirements: &str) {
     let _ = fs::remove_dir_all(home);
-    eprintln!("making {} (once for each {REQUIREMENTS})", home.display());
+    eprintln!("making {} (once for each {requirements})", home.display());
     let steps = r#"umask 022 && "$1" -m venv "$2" && "$2/bin/python" -m pip install --quiet --requirement "$3""#;
     run(Command::new("sh").args(["-c", steps, "sh"]).args([
         &Installation::get().python,
         home,
-        Path::new(REQUIREMENTS),
+        Path::new(requirements),
     ]));
 }
 
 /// Differs where the Python differs or what is installed.
-fn name() -> String {
+fn name(requirements: &str) -> String {
     use md5::{Digest, Md5};
     let python = Installation::get().python_says("sys.executable + sys.version");
-    let text = [python.as_bytes(), &fs::read(REQUIREMENTS).unwrap()].concat();
+    let text = [python.as_bytes(), &fs::read(requirements).unwrap()].concat();
     let digest: String = Md5::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("venv-{}", &digest[..12])
 }

@@ -2,6 +2,12 @@
 
 mod auth;
 mod bodies;
+mod clients;
+mod clients_calendar;
+mod clients_git;
+mod clients_mercurial;
+mod clients_packages;
+mod clients_webdav;
 mod commands;
 mod directive_table;
 mod directives;
