@@ -36,6 +36,15 @@ pub fn let_write(directory: &Path) {
     run(Command::new("chmod").args(["-R", "a+rwX"]).arg(directory));
 }
 
+/// Neither an application nor the module had anything to complain of.
+#[track_caller]
+pub fn nothing_went_wrong(server: &Server) {
+    let log = server.error_log();
+    let wrong =
+        |line: &&str| ["WSGI0", "WSGI1", "Traceback"].iter().any(|sign| line.contains(sign));
+    assert_eq!(log.lines().find(wrong), None, "{log}");
+}
+
 /// Whether a program of this machine is there. Where it is not, says that the test is skipped.
 pub fn installed(program: &str) -> bool {
     let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap();

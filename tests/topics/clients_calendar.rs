@@ -1,6 +1,6 @@
 //! The Python package `caldav`, a CalDAV client, with Radicale.
 
-use super::clients::{User, serving, writable};
+use super::clients::{User, nothing_went_wrong, serving, writable};
 use crate::harness::Mpm;
 
 fn keeps_calendars(mpm: Mpm) {
@@ -11,10 +11,12 @@ fn keeps_calendars(mpm: Mpm) {
         .config("SetEnv RADICALE_CONFIG @apps@/calendar.config")
         .start();
     writable(&server, "collections");
+    assert_eq!(server.get("/radicale/margaret/").status, 401);
     let script = server.root().join("apps/calendar_client.py");
     let address = format!("http://localhost:{}/radicale/", server.port);
     let said = User::new().run("python", &format!("{} {address}", script.display()));
     assert_eq!(said, "done\n");
+    nothing_went_wrong(&server);
 }
 
 #[test]

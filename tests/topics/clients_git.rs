@@ -1,6 +1,6 @@
 //! `git` with the WSGI server of Dulwich.
 
-use super::clients::{User, installed, let_write, noise, serving};
+use super::clients::{User, installed, let_write, noise, nothing_went_wrong, serving};
 use crate::harness::{Mpm, Server};
 use std::fs;
 
@@ -71,6 +71,7 @@ fn is_cloned_and_pushed_to(mpm: Mpm) {
     let repository = server.root().join("data/project.git");
     user.write(".gitconfig", "[safe]\ndirectory = *\n");
     user.run("git", &format!("-C {} fsck --strict", repository.display()));
+    nothing_went_wrong(&server);
 }
 
 #[test]

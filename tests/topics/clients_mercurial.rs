@@ -1,6 +1,6 @@
 //! `hg` with hgweb.
 
-use super::clients::{User, let_write, noise, serving};
+use super::clients::{User, let_write, noise, nothing_went_wrong, serving};
 use crate::harness::{Mpm, Server};
 
 /// hgweb with one repository, empty yet, that everybody may push to.
@@ -16,6 +16,7 @@ fn hgweb(mpm: Mpm, user: &User) -> Server {
     let repository = server.root().join("data/project");
     user.run("hg", &format!("init {}", repository.display()));
     let_write(&server.root().join("data"));
+    assert_eq!(server.get("/hg/").status, 200);
     server
 }
 
@@ -49,6 +50,7 @@ fn is_cloned_and_pushed_to(mpm: Mpm) {
     assert!(server.get("/hg/project/log").text().contains("corrected"));
     let archive = server.get("/hg/project/archive/tip.tar.gz");
     assert_eq!((archive.status, &archive.body[..2]), (200, &[0x1f, 0x8b][..]));
+    nothing_went_wrong(&server);
 }
 
 #[test]

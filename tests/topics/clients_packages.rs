@@ -1,6 +1,6 @@
 //! `twine` and `pip` with pypiserver.
 
-use super::clients::{User, noise, serving, writable};
+use super::clients::{User, noise, nothing_went_wrong, serving, writable};
 use crate::harness::{Mpm, Server};
 
 /// Makes a package of this name and version, in both forms, in `NAME/dist` of the user's home.
@@ -64,6 +64,8 @@ fn takes_and_gives_packages(mpm: Mpm) {
     let user = User::new();
     let server = serving(mpm)
         .config("WSGIScriptAlias /pypi @apps@/packages.wsgi\nWSGIPassAuthorization On")
+        // Uploads that it has spooled wait in cycles for Python's collector.
+        .files_may_stay_open()
         .start();
     let packages = writable(&server, "packages");
     build(&user, "label", "2.1", "", b"");
@@ -87,6 +89,7 @@ fn takes_and_gives_packages(mpm: Mpm) {
 
     assert_eq!(install(&user, &server, "--only-binary", "parcel"), "1.0 2.1\n");
     assert_eq!(install(&user, &server, "--no-binary", "parcel==1.0"), "1.0 2.1\n");
+    nothing_went_wrong(&server);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! litmus, which tests WebDAV servers, with WsgiDAV.
 
-use super::clients::{User, installed, serving, writable};
+use super::clients::{User, installed, nothing_went_wrong, serving, writable};
 use crate::harness::{Builder, Mpm};
 
 /// What it tests, in its own order.
@@ -13,6 +13,7 @@ fn passes(builder: Builder) {
     let server =
         builder.config("WSGIScriptAlias /dav @apps@/webdav.wsgi\nWSGIPassAuthorization On").start();
     writable(&server, "files");
+    assert_eq!(server.get("/dav/").status, 401);
     let address = format!("http://localhost:{}/dav/", server.port);
     let done = User::new()
         .command("litmus")
@@ -29,6 +30,7 @@ fn passes(builder: Builder) {
         assert!(!said.contains(complaint), "{said}");
     }
     assert!(done.status.success(), "{said}");
+    nothing_went_wrong(&server);
 }
 
 #[test]
