@@ -1,5 +1,6 @@
 """Looks at everything it is given, reads the body in one of six ways and answers in one of six."""
 import io
+import ipaddress
 import zlib
 
 OBJECTS = ('wsgi.', 'mod_wsgi.', 'apache.')
@@ -17,10 +18,16 @@ def looked_at(environ):
             # A path may hold an encoded newline, a header never.
             assert '\0' not in value, (ascii(key), ascii(value))
             assert '\n' not in value or not key.startswith('HTTP_'), (ascii(key), ascii(value))
-    for key in ('SCRIPT_NAME', 'PATH_INFO'):
+    # The script name that a trusted proxy gives is its own affair.
+    for key in ('mod_wsgi.script_name', 'PATH_INFO'):
         assert environ[key] == '' or environ[key].startswith('/'), ascii(environ[key])
         assert '//' not in environ[key], ascii(environ[key])
-    assert environ['wsgi.url_scheme'] == 'http'
+    ipaddress.ip_address(environ['REMOTE_ADDR'])
+    if 'mod_wsgi.trusting' in environ:
+        assert environ['wsgi.url_scheme'] in ('http', 'https')
+    else:
+        assert environ['wsgi.url_scheme'] == 'http'
+        assert environ['SCRIPT_NAME'] == environ['mod_wsgi.script_name']
     for key in ('HTTPS', 'HTTP_PROXY', 'HTTP_CONTENT_LENGTH', 'HTTP_AUTHORIZATION', 'PATH'):
         assert key not in environ, key
 

@@ -1,4 +1,5 @@
-//! What is done to a valid request: one function for each kind of lie, and the table of them.
+//! What is done to a valid request: one function for each kind of lie, and the table of them. Longer than a file should
+//! be because most of it is lists, one trick a line.
 
 use super::{Draft, Random, draft};
 
@@ -451,6 +452,10 @@ fn conditions(draft: &mut Draft, random: &mut Random) {
         ("Authorization", b"Basic \xff\xfe"),
         ("Authorization", b"Digest username="),
         ("Authorization", b"Basic"),
+        ("Authorization", b"Basic em86c2VjcmV0"),
+        ("Authorization", b"Basic em8AOgA="),
+        ("Authorization", b"Basic Ojo6"),
+        ("Authorization", b"Basic /////w=="),
         ("Content-Type", b"multipart/form-data; boundary="),
     ];
     for _ in 0..1 + random.below(3) {
