@@ -218,7 +218,11 @@ impl Httpd {
 
 /// Has bindgen make Rust of `apache/bindings.h`.
 fn bind(flags: &[String], into: &Path) {
+    // What the crate's `rust-version` understands.
+    let oldest = bindgen::RustTarget::stable(85, 0).expect("a Rust that bindgen knows");
     let builder = bindgen::Builder::default()
+        .rust_target(oldest)
+        .rust_edition(bindgen::RustEdition::Edition2024)
         .header("apache/bindings.h")
         .clang_arg("-Iapache")
         .clang_args(flags)

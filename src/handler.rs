@@ -257,9 +257,11 @@ fn body_is_within_its_limit<'r>(call: &Call<'r>, body: Body) -> Result<(), Cause
 
 fn process_group_may_serve<'r>(call: &Call<'r>, paths: &Paths<'r>) -> Result<(), Cause<'r>> {
     let name = group::expand(call.request, call.meant.process_group, paths.script_name);
-    if let Some(allowed) = call.meant.restrict_process
-        && !allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
-    {
+    let may_serve = call
+        .meant
+        .restrict_process
+        .is_none_or(|groups| groups.iter().any(|allowed| allowed.eq_ignore_ascii_case(name)));
+    if !may_serve {
         return Err((Code::ProcessGroupNotAllowed, name));
     }
     if name.is_empty() {
