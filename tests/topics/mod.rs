@@ -27,6 +27,7 @@ mod generations;
 mod handler_scripts;
 mod handlers;
 mod harness;
+mod image;
 mod import_scripts;
 mod input;
 mod interpreter_options;
