@@ -49,7 +49,10 @@ impl Process for Host {
             let line = format!("{}: {}: {panic}", Code::Panic, Code::Panic.text());
             crate::surroundings().note(&Record::new(Level::Error, line.as_bytes()));
         }));
-        match attach::first(startup::python, Host::new) {
+        let held = startup::SignalsHeld::new();
+        let made = attach::first(startup::python, Host::new);
+        drop(held);
+        match made {
             Ok(host) => {
                 let host = HOST.get_or_init(|| host);
                 preload::all(host);

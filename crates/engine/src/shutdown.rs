@@ -29,6 +29,8 @@ static ENDED: AtomicBool = AtomicBool::new(false);
 
 /// Ends all interpreters, on the thread that started Python.
 pub fn run(main: &'static Interpreter, subs: &[&'static Interpreter]) {
+    // For good: the process is on its way out, and a handler that ended it a second time would do so in the middle.
+    std::mem::forget(startup::SignalsHeld::new());
     let watch = std::thread::Builder::new().name("rustgi-shutdown".into()).spawn(leave_when_late);
     if watch.is_err() {
         note(Level::Warning, "The time that applications take to end cannot be watched.");

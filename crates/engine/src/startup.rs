@@ -121,6 +121,35 @@ fn check(status: ffi::PyStatus) -> Result<(), String> {
     Err(unsafe { CStr::from_ptr(status.err_msg) }.to_string_lossy().into_owned())
 }
 
+/// Holds back the signals of this thread as long as it exists.
+///
+/// A prefork child is ended by a handler that frees its pools. If that interrupted Python while it allocates, the handler
+/// would wait for the allocator for ever, and httpd would have to kill the child ten seconds later.
+pub struct SignalsHeld(libc::sigset_t);
+
+impl SignalsHeld {
+    /// Holds them back.
+    pub fn new() -> SignalsHeld {
+        let mut all = MaybeUninit::<libc::sigset_t>::zeroed();
+        let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: both sets are large enough, and written before they are read.
+        unsafe {
+            libc::sigfillset(all.as_mut_ptr());
+            libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), before.as_mut_ptr());
+            SignalsHeld(before.assume_init())
+        }
+    }
+}
+
+impl Drop for SignalsHeld {
+    fn drop(&mut self) {
+        // SAFETY: the set that `new` was given.
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut())
+        };
+    }
+}
+
 /// Set in processes that were forked from this one.
 static FORKED: AtomicBool = AtomicBool::new(false);
 
