@@ -4,7 +4,7 @@ use crate::harness::{Builder, Connection, Identity, Mpm, Server, request, wait_f
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const MPMS: [Mpm; 3] = [Mpm::Event, Mpm::Worker, Mpm::Prefork];
 
@@ -192,6 +192,16 @@ fn a_child_ends_after_its_number_of_connections_and_another_goes_on() {
             let path = format!("/{turn}");
             assert_eq!(server.get(&path).text(), path, "{mpm:?}");
         }
+        // httpd tells its children to stop by one byte each in a common pipe. While one is on its way out and the next
+        // on its way in, the byte may go to the wrong one, and the other is only killed ten seconds later.
+        let mut at_rest = (server.children(), Instant::now());
+        wait_for("one child", || {
+            let children = server.children();
+            if children != at_rest.0 {
+                at_rest = (children, Instant::now());
+            }
+            (at_rest.0.len() == 1 && at_rest.1.elapsed() > Duration::from_secs(1)).then_some(())
+        });
     }
 }
 
