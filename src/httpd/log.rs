@@ -90,7 +90,7 @@ pub fn note_code(level: Level, code: Code, text: &str) {
     note_for_process(level, format!("{code}: {text}").as_bytes());
 }
 
-/// The journal of this process: the main server's error log.
+/// The surroundings of this process: the main server's error log, and the scoreboard.
 #[derive(Default)]
 pub struct Server;
 

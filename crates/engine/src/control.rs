@@ -112,14 +112,9 @@ fn subscribe_signals<'a>(
     arguments: &'a [Object<'a>],
 ) -> Py<Object<'a>> {
     count_arguments(attached, "subscribe_signals", arguments, 1..=1)?;
-    let state = control.interpreter.state();
-    let stack = state.setup.stack_lines.get(attached).call([])?;
-    let mut lines = vec!["Callback registration for signals ignored: not a daemon process.".into()];
-    for line in (0..stack.items_len()).filter_map(|index| stack.item(index)) {
-        lines.push(line.to_text()?);
-    }
-    let records = lines.iter().map(|line| Record::new(Level::Info, line.as_bytes()));
-    log::note(attached, control.interpreter, records);
+    let stack_lines = &control.interpreter.state().setup.stack_lines;
+    let line = "Callback registration for signals ignored: not a daemon process.".into();
+    log::note_with_stack(attached, control.interpreter, stack_lines, line)?;
     Ok(arguments[0].clone())
 }
 

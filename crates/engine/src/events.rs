@@ -80,7 +80,7 @@ fn publish<'a>(
         for list in lists {
             let raised =
                 publish.call([list.get(attached), &attached.text(name)?, &payload.dict])?;
-            for value in (0..raised.items_len()).filter_map(|index| raised.item(index)) {
+            for value in raised.items() {
                 report_callback(attached, interpreter, Exception { value }, name);
             }
         }

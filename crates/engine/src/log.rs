@@ -4,7 +4,7 @@
 use crate::adapter::ended;
 use crate::interpreter::Interpreter;
 use crate::py::class::{attribute, count_arguments, method};
-use crate::py::{Attached, Class, Kind, Object, Py, This, raise};
+use crate::py::{Attached, Class, Kept, Kind, Object, Py, This, raise};
 use crate::request::Request;
 use crate::turn::Turn;
 use exchange::{Found, Level, LookUp, Record};
@@ -259,4 +259,20 @@ pub fn would_be_written(
             .with(|exchange| exchange.look_up(LookUp::Logged(level)) == Some(Found::Flag(false)))
     });
     refused != Some(true)
+}
+
+/// Writes one line at level info, and under it where the call came from; `stack_lines` is the function of `setup.py`.
+pub fn note_with_stack(
+    attached: &Attached,
+    interpreter: &'static Interpreter,
+    stack_lines: &Kept,
+    line: String,
+) -> Py<()> {
+    let mut lines = vec![line];
+    for line in stack_lines.get(attached).call([])?.items() {
+        lines.push(line.to_text()?);
+    }
+    let records = lines.iter().map(|line| Record::new(Level::Info, line.as_bytes()));
+    note(attached, interpreter, records);
+    Ok(())
 }

@@ -105,12 +105,11 @@ fn headline(
 
 /// The traceback as lines; without frames if even that raises.
 fn traceback(attached: &Attached, setup: &Setup, exception: &Exception<'_>) -> Vec<String> {
-    let made = setup.traceback_lines.get(attached).call([&exception.value]).and_then(|list| {
-        (0..list.items_len())
-            .filter_map(|index| list.item(index))
-            .map(|line| line.to_text())
-            .collect()
-    });
+    let made = setup
+        .traceback_lines
+        .get(attached)
+        .call([&exception.value])
+        .and_then(|list| list.items().map(|line| line.to_text()).collect());
     made.unwrap_or_else(|raised| {
         raised.forget();
         vec![format!("{}: {}", exception.value.type_name(), exception.value.repr())]

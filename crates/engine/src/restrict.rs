@@ -1,10 +1,10 @@
 //! What an application inside a server may not have: the server's standard streams and its signal handlers.
 
 use crate::interpreter::Interpreter;
+use crate::log;
 use crate::py::class::{door, slot};
 use crate::py::{Attached, Class, Kept, Kind, Made, Object, Py, raise};
 use crate::state::Setup;
-use exchange::{Level, Record};
 use pyo3_ffi as ffi;
 use std::ffi::{CStr, c_void};
 
@@ -72,25 +72,9 @@ impl SignalIntercept {
         if crate::startup::forked() {
             return self.original.get(attached).call([number, handler]);
         }
-        self.note(attached, number)?;
+        let line = format!("Callback registration for signal {} ignored.", number.repr());
+        log::note_with_stack(attached, self.interpreter, &self.stack_lines, line)?;
         attached.import(c"signal")?.call_method(c"getsignal", [number])
-    }
-
-    /// One line, and where the call came from.
-    fn note(&self, attached: &Attached, number: &Object<'_>) -> Py<()> {
-        let mut lines =
-            vec![format!("Callback registration for signal {} ignored.", number.repr())];
-        let stack = self.stack_lines.get(attached).call([])?;
-        for index in 0.. {
-            let Some(line) = stack.item(index) else { break };
-            lines.push(line.to_text()?);
-        }
-        crate::log::note(
-            attached,
-            self.interpreter,
-            lines.iter().map(|line| Record::new(Level::Info, line.as_bytes())),
-        );
-        Ok(())
     }
 }
 
@@ -120,8 +104,7 @@ unsafe extern "C" fn call(
                 Object::from_borrowed(attached, arguments),
             )
         };
-        let arguments: Vec<_> =
-            (0..arguments.items_len()).filter_map(|index| arguments.item(index)).collect();
+        let arguments: Vec<_> = arguments.items().collect();
         intercept.call(attached, &arguments).map(Object::into_ptr)
     })
 }

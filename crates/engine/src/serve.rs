@@ -15,7 +15,7 @@ use crate::state::State;
 use crate::watch::Watch;
 use crate::{attach, events, log, report, startup};
 use exchange::{Code, Exchange, Failure, Head, Level, Outcome, Part, Push, WriteError};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// How the part of a request that needs Python ended.
@@ -38,25 +38,11 @@ struct Reply {
 const GATHERED: usize = 64 * 1024;
 
 thread_local! {
-    static SERVING: Cell<bool> = const { Cell::new(false) };
     static REPLY: RefCell<Reply> = RefCell::default();
-}
-
-/// Whether this thread is answering a request.
-pub fn serving() -> bool {
-    SERVING.get()
 }
 
 /// Answers one request.
 pub fn serve(host: &Host, exchange: &mut dyn Exchange) -> Outcome {
-    struct Over;
-    impl Drop for Over {
-        fn drop(&mut self) {
-            SERVING.set(false);
-        }
-    }
-    SERVING.set(true);
-    let _over = Over;
     let interpreter = match host.interpreter(exchange) {
         Ok(interpreter) => interpreter,
         Err(code) => return Outcome::Unanswered(code.into()),
@@ -239,8 +225,7 @@ impl<'a> Call<'a> {
         }
         REPLY.with_borrow_mut(|reply| {
             reply.body.clear();
-            for index in 0..result.items_len() {
-                let Some(item) = result.item(index) else { break };
+            for item in result.items() {
                 let Some(bytes) = item.bytes() else { return Ok(false) };
                 if reply.body.len() + bytes.len() > GATHERED {
                     return Ok(false);

@@ -16,12 +16,12 @@ use std::time::Duration;
 /// How long the applications of a process have for coming to an end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Whether Python is to be ended now: once, and not in the middle of something.
+/// Whether Python is to be ended now: once. That no thread is serving, and that the process is not one that an application
+/// has forked, is the carrier's to see to ([`exchange::abi::Process::stop`]).
 pub fn begin() -> bool {
     static BEGUN: AtomicBool = AtomicBool::new(false);
-    // A signal may have interrupted a request on this very thread, or this function itself. A process that an
-    // application has forked has nothing to end: the threads and exit functions are its parent's.
-    !crate::serve::serving() && !startup::forked() && !BEGUN.swap(true, Ordering::SeqCst)
+    // A signal may have interrupted this function itself.
+    !BEGUN.swap(true, Ordering::SeqCst)
 }
 
 /// Set when there is nothing left to wait for.
@@ -83,7 +83,7 @@ fn finish(attached: &Attached, interpreter: &'static Interpreter) {
             return report::process(attached, setup, raised, Code::ExitException, "");
         }
     };
-    for value in (0..raised.items_len()).filter_map(|index| raised.item(index)) {
+    for value in raised.items() {
         let exception = Exception { value };
         let code =
             if exception.is(Kind::SystemExit) { Code::ExitSystemExit } else { Code::ExitException };

@@ -65,7 +65,7 @@ pub trait Process: Gateway + Sized + 'static {
     fn start(settings: Settings, surroundings: Box<dyn Surroundings>) -> Option<&'static Self>;
     /// The one that was started, if it was.
     fn started() -> Option<&'static Self>;
-    /// Ends it, on the thread that started it; no request is being served, or will be.
+    /// Ends it, on the thread and in the process that started it; no request is being served, or will be.
     fn stop(&self);
 }
 

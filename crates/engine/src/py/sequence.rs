@@ -77,6 +77,11 @@ impl<'a> Object<'a> {
         Some(unsafe { Object::from_borrowed(self.attached(), pointer) })
     }
 
+    /// The items of a `list` or `tuple`, as long as there are any.
+    pub fn items(&self) -> impl Iterator<Item = Object<'a>> {
+        (0..).map_while(|index| self.item(index))
+    }
+
     /// Whether it is exactly a `list` or a `tuple`, so that its items are all there is to it.
     pub fn is_plain_sequence(&self) -> bool {
         // SAFETY: alive and attached.
