@@ -231,8 +231,7 @@ mod tests {
             client.try_read(&mut [0; 4], &mut None).unwrap_err().kind(),
             io::ErrorKind::WouldBlock
         );
-        let mut large = Vec::new();
-        large.resize(8 << 20, 0);
+        let large = vec![0; 8 << 20];
         let full = client.write(&[&large], None).unwrap_err();
         assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
     }
