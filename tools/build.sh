@@ -1,7 +1,9 @@
 #!/bin/sh
-# Builds the httpd module, and the engine for $PYTHON, and lays them out as they are installed:
+# Builds the httpd module, the program that looks after workers, and the engine for $PYTHON, and lays them out as they are
+# installed:
 #
 #     target/release/mod_rustgi.so
+#     target/release/rustgi/rustgi
 #     target/release/rustgi/_rustgi.cpython-311-x86_64-linux-gnu.so
 #
 # Engines for several Pythons lie beside each other, and each has a target directory of its own, so that building for one
@@ -20,7 +22,7 @@ suffix=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUF
 abi=${suffix#.}
 engines=$target/engine-${abi%.so}
 
-cargo build --release --package mod_rustgi
+cargo build --release --package mod_rustgi --package rustgi
 cargo build --release --package rustgi-engine --target-dir "$engines"
 
 # Under a new name first: a running httpd may have the old file mapped.

@@ -21,7 +21,7 @@ mod request;
 pub use answer::{Answer, End, File, Hello, Note, Ready, append_answer, append_end, append_note};
 pub use fields::Malformed;
 pub use frame::{Frame, HEADER, Kind, header};
-pub use request::{Carried, Request, append_want, read_error, want};
+pub use request::{Carried, Request};
 
 /// The version of everything here. A child refuses a worker of another one.
 pub const VERSION: u32 = 1;

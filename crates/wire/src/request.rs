@@ -183,22 +183,6 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Appends a question for up to so many bytes of the body as a frame.
-pub fn append_want(into: &mut Vec<u8>, most: u32) {
-    frame::append(into, Kind::Want, 0, |row| row.put_u32(most));
-}
-
-/// Reads the payload of such a frame.
-///
-/// # Errors
-/// It is none.
-pub fn want(payload: &[u8]) -> Result<u32, Malformed> {
-    let mut row = Fields::new(payload);
-    let most = row.u32()?;
-    row.end()?;
-    Ok(most)
-}
-
 /// The level with this number.
 pub fn level(number: u8) -> Result<Level, Malformed> {
     const ALL: [Level; 7] = [
@@ -281,14 +265,6 @@ mod tests {
             let back = Request::decode(&bytes[HEADER..], &mut list).unwrap();
             assert_eq!(format!("{back:?}"), format!("{request:?}"));
         }
-    }
-
-    #[test]
-    fn a_question_for_a_body_comes_back() {
-        let mut bytes = Vec::new();
-        append_want(&mut bytes, 70_000);
-        assert_eq!(want(&bytes[HEADER..]), Ok(70_000));
-        assert!(want(&bytes[HEADER + 1..]).is_err());
     }
 
     #[test]
