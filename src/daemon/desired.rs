@@ -8,7 +8,7 @@ use crate::config::{Plan, store, variables};
 use crate::httpd::{ServerRec, process};
 use crate::identity;
 use crate::python::Interpreter;
-use exchange::{InterpreterOptions, Preload, Settings};
+use exchange::{Preload, Settings};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -143,6 +143,7 @@ fn worker(main: ServerRec<'_>, options: &Options<'_>) -> Worker {
     Worker {
         threads: options.number_or("threads", 15),
         stack_size: options.number_or("stack-size", 0),
+        home: options.text("home").map(<[u8]>::to_vec),
         locale: options.text("locale").map(<[u8]>::to_vec),
         socket_timeout: match options.number_or("socket-timeout", 0) {
             0 => timeout,
@@ -196,7 +197,7 @@ fn settings(
         server_metrics: options.is_on("server-metrics"),
         telemetry: process.telemetry.is_some(),
         slow_requests: process.slow_requests,
-        options: interpreter_options(plan, daemon),
+        options: plan.interpreter_options(daemon.name),
         preload: inside(options.text("chroot"), plan.preload(daemon.name, is_main)),
         server: exchange::Server {
             version: process::BUILT_FOR,
@@ -205,17 +206,6 @@ fn settings(
             built: process::server_built(),
         },
     }
-}
-
-/// What sections say, and before all of it on `sys.path` stands the working directory that was asked for.
-fn interpreter_options(plan: &Plan<'_>, daemon: &Daemon<'_>) -> Vec<InterpreterOptions> {
-    let mut all = plan.interpreter_options(daemon.name);
-    let home = daemon.options.text("home").map(<[u8]>::to_vec);
-    all.extend(home.map(|home| InterpreterOptions {
-        python_path: vec![home],
-        ..InterpreterOptions::default()
-    }));
-    all
 }
 
 /// Scripts by the names that processes know them by whose root is `jail`. A directory of scripts is an alias as well, and

@@ -129,7 +129,7 @@ impl<C: Client> Relay<'_, C> {
                 Ok(Step::More)
             }
             Kind::Want => {
-                let most = wire::want(connection.bytes(place.clone()))?;
+                let most = wire::decode_want(connection.bytes(place.clone()))?;
                 self.give_body(connection, most as usize)?;
                 Ok(Step::More)
             }
