@@ -21,14 +21,18 @@ fi
 suffix=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
 abi=${suffix#.}
 engines=$target/engine-${abi%.so}
+programs=$target/program
 
-cargo build --release --package mod_rustgi --package rustgi
+cargo build --release --package mod_rustgi
+# Elsewhere: where its file would lie, the directory of the layout lies.
+cargo build --release --package rustgi --target-dir "$programs"
 cargo build --release --package rustgi-engine --target-dir "$engines"
 
 # Under a new name first: a running httpd may have the old file mapped.
 place() { cp "$1" "$2.new" && mv "$2.new" "$2"; }
 mkdir -p "$results/rustgi"
 place "$results/libmod_rustgi.so" "$results/mod_rustgi.so"
+place "$programs/release/rustgi" "$results/rustgi/rustgi"
 place "$engines/release/lib_rustgi.so" "$results/rustgi/_rustgi$suffix"
 
-printf '%s\n' "$results/mod_rustgi.so" "$results/rustgi/_rustgi$suffix"
+printf '%s\n' "$results/mod_rustgi.so" "$results/rustgi/rustgi" "$results/rustgi/_rustgi$suffix"
