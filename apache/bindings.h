@@ -6,6 +6,7 @@
 #include "http_main.h"
 #include "http_protocol.h"
 #include "http_request.h"
+#include "mpm_common.h"
 #include "ap_listen.h"
 #include "ap_mpm.h"
 #include "ap_provider.h"
@@ -23,4 +24,5 @@
 #include "apr_portable.h"
 #include "apr_strings.h"
 #include "apr_tables.h"
+#include "apr_thread_proc.h"
 #include "shim.h"

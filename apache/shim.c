@@ -25,6 +25,16 @@ int rustgi_server_logs(const server_rec *s, int level)
     return APLOG_MODULE_IS_LEVEL(s, APLOG_MODULE_INDEX, level);
 }
 
+int rustgi_request_level(const request_rec *r)
+{
+    return ap_get_request_module_loglevel(r, APLOG_MODULE_INDEX);
+}
+
+int rustgi_server_level(const server_rec *s)
+{
+    return ap_get_server_module_loglevel(s, APLOG_MODULE_INDEX);
+}
+
 void rustgi_brigade_append(apr_bucket_brigade *brigade, apr_bucket *bucket)
 {
     APR_BRIGADE_INSERT_TAIL(brigade, bucket);

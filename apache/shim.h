@@ -14,6 +14,10 @@ void rustgi_log_server(const char *file, int line, int level, server_rec *s, con
 int rustgi_request_logs(const request_rec *r, int level);
 int rustgi_server_logs(const server_rec *s, int level);
 
+/* The level up to which records are written. */
+int rustgi_request_level(const request_rec *r);
+int rustgi_server_level(const server_rec *s);
+
 /* APR_BRIGADE_* and APR_BUCKET_* */
 void rustgi_brigade_append(apr_bucket_brigade *brigade, apr_bucket *bucket);
 apr_bucket *rustgi_brigade_first(apr_bucket_brigade *brigade);   /* NULL if it is empty */

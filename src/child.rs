@@ -3,6 +3,7 @@
 
 use crate::config::written::{Process, Resolved};
 use crate::config::{groups::Sole, store};
+use crate::daemon::{Remote, supervisor};
 use crate::httpd::{Request, ServerRec, process};
 use crate::httpd_exchange::HttpdExchange;
 use crate::python::Installation;
@@ -18,6 +19,8 @@ use std::sync::OnceLock;
 /// What a child knows.
 pub struct Child {
     engine: Option<&'static Engine>,
+    /// The groups of workers, if there are any.
+    pub remote: Option<Remote>,
     /// Its process identifier.
     number: u32,
     /// The same in decimal.
@@ -48,6 +51,7 @@ pub fn start(main: ServerRec<'_>) {
     // Only a child that was begun twice could find it set; then the first engine is the one that runs.
     let _ = CHILD.set(Child {
         engine,
+        remote: remote(main),
         number: std::process::id(),
         pid: std::process::id().to_string(),
         banner: process::server_banner(),
@@ -56,6 +60,14 @@ pub fn start(main: ServerRec<'_>) {
             .map(|(name, value)| (name.into_vec(), value.into_vec()))
             .collect(),
     });
+}
+
+/// The groups of workers that this child may send requests to.
+fn remote(main: ServerRec<'_>) -> Option<Remote> {
+    let board = supervisor::inherit(main)?;
+    let resolved = store::of_server(main).resolved.get()?;
+    let prefix = supervisor::prefix(main);
+    Some(Remote::new(board, &prefix, &resolved.plan.daemons))
 }
 
 /// Ends the engine of this child. Not if this thread is inside it: the prefork MPM cleans up in the handler of a
@@ -149,14 +161,14 @@ fn settings(python: &Installation, written: &Process<'_>, resolved: &Resolved<'_
         case_sensitive: !written.case_insensitive,
         destroy_interpreters: !written.keep_interpreters,
         own_gil: all.own_gil.unwrap_or(false),
-        free_threading: plan.free_threading().or(all.free_threading).unwrap_or(false),
+        free_threading: plan.free_threading(b"").or(all.free_threading).unwrap_or(false),
         switch_interval: all.switch_interval,
         server_metrics: written.server_metrics,
         telemetry: written.telemetry.is_some(),
         slow_requests: written.slow_requests,
-        options: plan.interpreter_options(),
+        options: plan.interpreter_options(b""),
         // A directory of scripts is an alias as well, and nothing to be loaded.
-        preload: without_directories(plan.preload(is_main)),
+        preload: without_directories(plan.preload(b"", is_main)),
         server: exchange::Server {
             version: process::BUILT_FOR,
             description: process::server_description(),

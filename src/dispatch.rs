@@ -8,7 +8,7 @@ use crate::group;
 use crate::handler::{Call, Refusal};
 use crate::httpd::Pool;
 use crate::inquiry::Inquiry;
-use exchange::{Code, Failure, Known, Question, Reply};
+use exchange::{Code, Failure, Question, Reply};
 
 /// Asks the script, and changes what is meant for the request as it says.
 ///
@@ -26,13 +26,13 @@ pub fn ask<'r>(
     let known = environ::Known {
         child,
         paths,
+        process_group: b"",
         group: inquiry.group,
         callable: group::callable(request, call.meant.callable_object),
         id: request.established_log_id(),
     };
     let (mut variables, _) = environ::variables(call, &known, Variables::new());
     variables.remove("mod_wsgi.callable_object");
-    variables.put(Known::ProcessGroup, b"");
     if let Some(https) = request.subprocess_env().get(c"HTTPS") {
         variables.put_other(b"HTTPS", https);
     }

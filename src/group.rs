@@ -3,17 +3,16 @@
 use crate::child;
 use crate::config::groups::{Sole, without_last_slashes};
 use crate::config::written::CALLABLE;
-use crate::config::written::Server;
 use crate::config::{Expression, Hook, store};
 use crate::handler::Call;
 use crate::httpd::Request;
 use exchange::Group;
 
-/// The application group of a request.
-pub fn of<'r>(call: &Call<'r>, script_name: &'r [u8]) -> Group<'r> {
+/// The application group of a request, in processes that serve this one alone as far as the configuration tells.
+pub fn of<'r>(call: &Call<'r>, sole: Option<&Sole>, script_name: &'r [u8]) -> Group<'r> {
     let expression = call.meant.application_group;
     let name = expand(call.request, expression, script_name);
-    let main = name.is_empty() || is_sole(call, expression, name, script_name);
+    let main = name.is_empty() || is_sole(call, sole, expression, name, script_name);
     Group { name: name.into(), main }
 }
 
@@ -21,33 +20,38 @@ pub fn of<'r>(call: &Call<'r>, script_name: &'r [u8]) -> Group<'r> {
 pub fn of_hook<'r>(request: Request<'r>, hook: &Hook<'r>) -> Group<'r> {
     let server = store::of_server(request.server());
     let name = expand(request, hook.application_group, b"");
-    let main = name.is_empty() || is_sole_name(request, server, hook.application_group, name);
+    let sole = server.sole();
+    let main = name.is_empty() || is_sole_name(request, sole, hook.application_group, name);
     Group { name: name.into(), main }
 }
 
 /// Whether the group is the only one that this process serves; see [`crate::config::groups`].
-fn is_sole(call: &Call<'_>, expression: Expression<'_>, name: &[u8], script_name: &[u8]) -> bool {
-    let Some(resolved) = call.server.resolved.get() else { return false };
-    match (&resolved.sole, expression) {
+fn is_sole(
+    call: &Call<'_>,
+    sole: Option<&Sole>,
+    expression: Expression<'_>,
+    name: &[u8],
+    script_name: &[u8],
+) -> bool {
+    match (sole, expression) {
         // A directory as a target is one alias and many scripts: only what lies at the alias itself is its group.
         (Some(Sole::Alias { server, path }), Expression::Resource) => {
             path == without_last_slashes(script_name)
                 && server == own_name(call.request)
                 && was_aliased_at(call, path)
         }
-        _ => is_sole_name(call.request, call.server, expression, name),
+        _ => is_sole_name(call.request, sole, expression, name),
     }
 }
 
 /// The same for a group that has a name of its own.
 fn is_sole_name(
     request: Request<'_>,
-    server: &Server<'_>,
+    sole: Option<&Sole>,
     expression: Expression<'_>,
     name: &[u8],
 ) -> bool {
-    let Some(resolved) = server.resolved.get() else { return false };
-    match (&resolved.sole, expression) {
+    match (sole, expression) {
         (Some(Sole::Name(sole)), Expression::Literal(_) | Expression::Env(_)) => sole == name,
         (Some(Sole::Server(server)), Expression::Server) => server == own_name(request),
         _ => false,

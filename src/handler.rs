@@ -2,13 +2,15 @@
 //! The steps stand in the order in which they are taken.
 
 use crate::child::{self, Child};
-use crate::config::{Expression, Handler, Meant, Server, store};
+use crate::config::daemon::Daemon;
+use crate::config::{self, Expression, Handler, Meant, store};
+use crate::daemon;
 use crate::dispatch;
 use crate::environ::{self, Paths};
 use crate::group;
 use crate::httpd::request::FileKind;
 use crate::httpd::{Request, log};
-use crate::httpd_exchange::HttpdExchange;
+use crate::httpd_exchange::{HttpdExchange, Server};
 use crate::mapping;
 use exchange::{Body, Code, Failure, Level, Record};
 use std::ffi::{CStr, c_int};
@@ -49,7 +51,7 @@ pub struct Call<'r> {
     /// The request.
     pub request: Request<'r>,
     /// What its server says.
-    pub server: &'r Server<'r>,
+    pub server: &'r config::Server<'r>,
     /// What is meant for it, the options of its alias included.
     pub meant: Meant<'r>,
     /// The script that handles its file, if it is not a script itself.
@@ -136,7 +138,7 @@ impl<'r> Call<'r> {
     }
 
     /// Writes a failure to the request's log, and makes of it what httpd is told.
-    fn refuse(&self, code: Code, particulars: &[u8]) -> Status {
+    pub fn refuse(&self, code: Code, particulars: &[u8]) -> Status {
         self.note(&Record::new(Level::Error, &log::line(code, particulars)));
         Status::Refused(code.status())
     }
@@ -178,6 +180,8 @@ struct Accepted<'r> {
     child: &'static Child,
     body: Body,
     paths: Paths<'r>,
+    /// The group of processes that is to answer; `None` for this one.
+    daemon: Option<&'r Daemon<'r>>,
 }
 
 /// The steps to accepting a request, in order.
@@ -193,9 +197,9 @@ fn accept<'r>(call: &mut Call<'r>) -> Result<Accepted<'r>, Refusal<'r>> {
     if let Some(script) = call.meant.dispatch {
         dispatch::ask(call, &script, paths)?;
     }
-    process_group_may_serve(call, &paths)?;
-    let child = child_has_an_engine()?;
-    Ok(Accepted { child, body, paths })
+    let daemon = process_group_may_serve(call, &paths)?;
+    let child = if daemon.is_some() { child_has_begun()? } else { child_has_an_engine()? };
+    Ok(Accepted { child, body, paths, daemon })
 }
 
 fn script_may_be_executed<'r>(call: &Call<'r>) -> Result<(), Cause<'r>> {
@@ -255,7 +259,11 @@ fn body_is_within_its_limit<'r>(call: &Call<'r>, body: Body) -> Result<(), Cause
     }
 }
 
-fn process_group_may_serve<'r>(call: &Call<'r>, paths: &Paths<'r>) -> Result<(), Cause<'r>> {
+/// The group of processes that may serve it; `None` if it is this process.
+fn process_group_may_serve<'r>(
+    call: &Call<'r>,
+    paths: &Paths<'r>,
+) -> Result<Option<&'r Daemon<'r>>, Cause<'r>> {
     let name = group::expand(call.request, call.meant.process_group, paths.script_name);
     let may_serve = call
         .meant
@@ -266,7 +274,7 @@ fn process_group_may_serve<'r>(call: &Call<'r>, paths: &Paths<'r>) -> Result<(),
     }
     if name.is_empty() {
         let is_restricted = call.server.process.restrict_embedded.unwrap_or(false);
-        return if is_restricted { Err((Code::EmbeddedRestricted, b"")) } else { Ok(()) };
+        return if is_restricted { Err((Code::EmbeddedRestricted, b"")) } else { Ok(None) };
     }
     let daemon = call.server.resolved.get().and_then(|resolved| resolved.plan.daemon(name));
     match daemon {
@@ -274,8 +282,12 @@ fn process_group_may_serve<'r>(call: &Call<'r>, paths: &Paths<'r>) -> Result<(),
         Some(daemon) if !daemon.serves(call.request.server()) => {
             Err((Code::ProcessGroupOfOthers, name))
         }
-        Some(_) => Err((Code::DaemonModeMissing, name)),
+        Some(daemon) => Ok(Some(daemon)),
     }
+}
+
+fn child_has_begun<'r>() -> Result<&'static Child, Cause<'r>> {
+    child::get().ok_or((Code::WorkerUnreachable, b""))
 }
 
 fn child_has_an_engine<'r>() -> Result<&'static Child, Cause<'r>> {
@@ -283,13 +295,41 @@ fn child_has_an_engine<'r>() -> Result<&'static Child, Cause<'r>> {
 }
 
 fn serve<'r>(call: &Call<'r>, accepted: Accepted<'r>) -> Status {
-    let Accepted { child, body, paths } = accepted;
+    let Accepted { child, body, paths, daemon } = accepted;
     // A filter may change the length (inflate).
     let body =
         if call.request.filters_input() && body != Body::None { Body::Unknown } else { body };
-    let mut exchange = HttpdExchange::new(call, child, body, paths);
+    if let Some(daemon) = daemon {
+        return serve_elsewhere(call, child, body, paths, daemon);
+    }
+    let here = Server { sole: call.server.sole(), ..Server::default() };
+    let mut exchange = HttpdExchange::new(call, child, body, paths, here);
     match child.serve(&mut exchange) {
         Some(outcome) => exchange.finish(outcome),
         None => call.refuse(Code::EmbeddedUnavailable, b""),
     }
+}
+
+fn serve_elsewhere<'r>(
+    call: &Call<'r>,
+    child: &'static Child,
+    body: Body,
+    paths: Paths<'r>,
+    daemon: &'r Daemon<'r>,
+) -> Status {
+    let name = daemon.name;
+    let remote = child.remote.as_ref();
+    let Some((remote, group)) = remote.and_then(|remote| Some((remote, remote.group(name)?)))
+    else {
+        return call.refuse(Code::WorkerUnreachable, name);
+    };
+    let jailed = match daemon::jailed(group, call) {
+        Ok(jailed) => jailed,
+        Err((code, particulars)) => return call.refuse(code, particulars),
+    };
+    let sole = daemon.sole.get().and_then(Option::as_ref);
+    let queue_start = daemon::now();
+    let there = Server { process_group: name, sole, jailed, queue_start };
+    let exchange = HttpdExchange::new(call, child, body, paths, there);
+    daemon::serve(remote, group, call, body, exchange)
 }

@@ -6,6 +6,8 @@
 )]
 
 use crate::child::Child;
+use crate::config::groups::Sole;
+use crate::daemon::{Client, Jailed};
 use crate::environ::{self, Paths, Variables};
 use crate::group;
 use crate::handler::{Call, Status};
@@ -21,6 +23,10 @@ use std::os::unix::fs::FileExt;
 pub struct HttpdExchange<'c, 'r> {
     call: &'c Call<'r>,
     variables: Variables<'r>,
+    script: &'r [u8],
+    resource: &'r [u8],
+    /// When it was handed towards another process; 0 if it was not.
+    queue_start: i64,
     id: &'r [u8],
     group: Group<'r>,
     callable: &'r [u8],
@@ -29,6 +35,19 @@ pub struct HttpdExchange<'c, 'r> {
     input: Input<'r>,
     output: Output<'r>,
     state: State,
+}
+
+/// What is said of the process that a request is for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Server<'r> {
+    /// Its group; empty for the children of httpd.
+    pub process_group: &'r [u8],
+    /// The only application group that it serves, as far as the configuration tells.
+    pub sole: Option<&'r Sole>,
+    /// What the request is called there, if its root directory is another.
+    pub jailed: Option<Jailed<'r>>,
+    /// When the request was handed towards it; 0 if it is this process.
+    pub queue_start: i64,
 }
 
 /// How far the answer is.
@@ -49,20 +68,37 @@ enum State {
 unsafe impl Send for HttpdExchange<'_, '_> {}
 
 impl<'c, 'r> HttpdExchange<'c, 'r> {
-    /// The exchange of a request that has been accepted.
-    pub fn new(call: &'c Call<'r>, child: &'static Child, body: Body, paths: Paths<'r>) -> Self {
+    /// The exchange of a request that has been accepted, for a process that the rest is said of.
+    pub fn new(
+        call: &'c Call<'r>,
+        child: &'static Child,
+        body: Body,
+        paths: Paths<'r>,
+        server: Server<'r>,
+    ) -> Self {
         let request = call.request;
         let known = environ::Known {
             child,
             paths,
-            group: group::of(call, paths.script_name),
+            process_group: server.process_group,
+            group: group::of(call, server.sole, paths.script_name),
             callable: group::callable(request, call.meant.callable_object),
             id: request.established_log_id(),
         };
-        let (variables, scheme) = environ::variables(call, &known, Variables::new());
+        let (mut variables, scheme) = environ::variables(call, &known, Variables::new());
+        let (script, resource) = match server.jailed {
+            None => (call.script(), call.resource()),
+            Some(jailed) => {
+                jailed.rename(&mut variables);
+                (jailed.script, jailed.resource)
+            }
+        };
         HttpdExchange {
             call,
             variables,
+            script,
+            resource,
+            queue_start: server.queue_start,
             id: known.id,
             group: known.group,
             callable: known.callable,
@@ -76,6 +112,16 @@ impl<'c, 'r> HttpdExchange<'c, 'r> {
 
     fn request(&self) -> Request<'r> {
         self.call.request
+    }
+
+    /// What httpd is to be told if a filter has answered by itself.
+    pub fn answered(&self) -> Option<Status> {
+        self.input.has_answered().then_some(Status::Answered)
+    }
+
+    /// Ends the exchange, of which nothing has been started.
+    pub fn drop_unanswered(self) {
+        self.variables.recycle();
     }
 
     /// Ends the exchange as the gateway says it ended, and tells httpd.
@@ -206,8 +252,8 @@ impl Exchange for HttpdExchange<'_, '_> {
         Head {
             id: self.id.into(),
             script: Script {
-                path: self.call.script().into(),
-                resource: self.call.resource().into(),
+                path: self.script.into(),
+                resource: self.resource.into(),
                 callable: self.callable.into(),
                 // httpd has looked at the file that was asked for.
                 modified: if handled { Script::UNKNOWN } else { request.modified() },
@@ -219,7 +265,11 @@ impl Exchange for HttpdExchange<'_, '_> {
             body: self.body,
             header_only: request.header_only(),
             native: self.call.meant.pass_apache_request,
-            clocks: Clocks { request_start: request.time(), ..Clocks::default() },
+            clocks: Clocks {
+                request_start: request.time(),
+                queue_start: self.queue_start,
+                ..Clocks::default()
+            },
         }
     }
 
@@ -277,5 +327,11 @@ impl Exchange for HttpdExchange<'_, '_> {
 
     fn look_up(&self, what: LookUp<'_>) -> Option<Found<'_>> {
         process::look_up(self.request(), what, self.call.meant.pass_apache_request)
+    }
+}
+
+impl Client for HttpdExchange<'_, '_> {
+    fn takes(&self) -> bool {
+        self.request().client_takes()
     }
 }

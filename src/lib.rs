@@ -21,6 +21,7 @@
 mod access;
 mod child;
 mod config;
+mod daemon;
 mod dispatch;
 mod engine;
 mod environ;
@@ -28,6 +29,7 @@ mod group;
 mod handler;
 mod httpd;
 mod httpd_exchange;
+mod identity;
 mod inquiry;
 mod mapping;
 mod module;

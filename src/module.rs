@@ -3,12 +3,13 @@
 #![expect(unsafe_code, reason = "the record is a C structure that httpd writes to")]
 
 use crate::access::{self, Membership, Password};
-use crate::config::{commands, groups, store, written::Resolved};
+use crate::config::{commands, resolve, store};
+use crate::daemon::supervisor;
 use crate::httpd::callback::callback;
 use crate::httpd::ffi::{self, apr_pool_t, conn_rec, request_rec, server_rec};
-use crate::httpd::{Pool, Request, ServerRec, log, process};
-use crate::{child, handler, mapping, python};
-use exchange::{COMPATIBLE_WITH, Level};
+use crate::httpd::{Pool, Request, ServerRec, process};
+use crate::{child, handler, mapping};
+use exchange::COMPATIBLE_WITH;
 use std::ffi::{CStr, c_char, c_int};
 
 /// What `LoadModule wsgi_module` looks for. The names are mod_wsgi's, for `<IfModule mod_wsgi.c>` and `LogLevel wsgi:`.
@@ -60,6 +61,9 @@ callback! {
         unsafe {
             ffi::ap_hook_check_config(Some(check_config), any, any, MIDDLE);
             ffi::ap_hook_post_config(Some(post_config), any, any, MIDDLE);
+            // Workers are told how the server describes itself, which the others add to.
+            let last = ffi::APR_HOOK_REALLY_LAST as c_int;
+            ffi::ap_hook_post_config(Some(start_workers), any, any, last);
             // The first to register a cleanup is the last to be cleaned up: Python ends after what may still call it.
             ffi::ap_hook_child_init(Some(child_init), any, any, ffi::APR_HOOK_REALLY_FIRST);
             ffi::ap_hook_generate_log_id(
@@ -125,50 +129,12 @@ callback! {
         main: *mut server_rec,
     ) -> c_int, else INTERNAL_ERROR; {
         // SAFETY: httpd passes the main server.
-        unsafe { ServerRec::with(main, resolve) }
+        let resolved = unsafe { ServerRec::with(main, resolve::all) };
+        if resolved.is_ok() { ffi::OK as c_int } else { INTERNAL_ERROR }
     }
 }
 
 const INTERNAL_ERROR: c_int = 500;
-
-/// Makes of all that was written what is meant: the Python, and the sole application group.
-fn resolve(main: ServerRec<'_>) -> c_int {
-    let plan = store::plan(main);
-    let plan = store::keep_plan(main, plan.take());
-    let process = &store::of_server(main).process;
-    let wants_python = process.wants_python(plan);
-    let python = match python::find(process.python_home) {
-        Ok(python) => Some(python),
-        Err(unusable) if wants_python => {
-            log::note_code(Level::Critical, unusable.code, &unusable.text);
-            return INTERNAL_ERROR;
-        }
-        Err(_) => None,
-    };
-    let mut candidates = Vec::new();
-    let mut explicit = plan.groups.clone();
-    for server in main.and_following() {
-        let written = store::of_server(server);
-        explicit.extend_from_slice(&written.groups);
-        for alias in &written.aliases {
-            let [process_group, group] = store::groups_of_alias(written, alias);
-            let is_elsewhere = process_group.name().is_some_and(|name| !name.is_empty());
-            if !is_elsewhere {
-                let (server, path) = (server.name().unwrap_or_default(), alias.path());
-                candidates.push(groups::Candidate { server, group, path });
-            }
-        }
-    }
-    let sole = groups::sole(&candidates, &explicit);
-    let mut python = python;
-    for server in main.and_following() {
-        let resolved = Resolved { sole: sole.clone(), plan, wants_python, python: python.take() };
-        // Set once in each reading of the configuration: the records are new each time. A virtual host that says
-        // nothing has the main server's.
-        let _ = store::of_server(server).resolved.set(resolved);
-    }
-    ffi::OK as c_int
-}
 
 callback! {
     fn post_config(
@@ -181,6 +147,19 @@ callback! {
         let python = unsafe { ServerRec::with(main, python_version) };
         // SAFETY: httpd passes the configuration's pool.
         unsafe { Pool::with(pool, |pool| add_version_components(pool, python.as_deref())) };
+        ffi::OK as c_int
+    }
+}
+
+callback! {
+    fn start_workers(
+        _pool: *mut apr_pool_t,
+        _log: *mut apr_pool_t,
+        _temporary: *mut apr_pool_t,
+        main: *mut server_rec,
+    ) -> c_int, else INTERNAL_ERROR; {
+        // SAFETY: httpd passes the main server.
+        unsafe { ServerRec::with(main, supervisor::configure) };
         ffi::OK as c_int
     }
 }

@@ -1,12 +1,13 @@
-//! The Python that is configured: found while the configuration is read, so that `httpd -t` says what is missing, and
-//! loaded by the children. The interpreter itself is asked where it lies; nothing is guessed from names of directories.
+//! The Pythons that are configured: found while the configuration is read, so that `httpd -t` says what is missing. One
+//! is loaded by the children, the others are run by processes of their own. The interpreter itself is asked where it lies;
+//! nothing is guessed from names of directories.
 
 use crate::httpd::process;
+use crate::identity::Whom;
 use exchange::Code;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -49,8 +50,41 @@ pub struct Installation {
     pub version: String,
 }
 
+/// A Python that processes of their own run, and the engine for it. It needs no shared library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interpreter {
+    /// Its executable.
+    pub program: PathBuf,
+    /// What that calls itself (`sys.executable`).
+    pub own_name: PathBuf,
+    /// The engine built for it.
+    pub engine: PathBuf,
+    /// `LD_LIBRARY_PATH`, if it does not run without.
+    pub library_path: Option<OsString>,
+    /// It can run without its lock.
+    pub is_free_threaded: bool,
+}
+
+/// How a Python is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Choice<'a> {
+    /// The one this module was built with.
+    Default,
+    /// By the directory of its installation, or of a virtual environment; what is said to name it.
+    Home(&'a [u8], &'static str),
+    /// By its executable.
+    Program(&'a [u8]),
+}
+
+impl<'a> Choice<'a> {
+    /// `WSGIPythonHome`, if it is given.
+    pub fn of_home(home: Option<&'a [u8]>) -> Self {
+        home.map_or(Choice::Default, |home| Choice::Home(home, "WSGIPythonHome"))
+    }
+}
+
 /// Why there is none.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unusable {
     /// What happened.
     pub code: Code,
@@ -99,6 +133,19 @@ impl Facts {
     fn version(&self) -> String {
         format!("{}.{}", self.version[0], self.version[1])
     }
+
+    /// It is one that the engine can be built for.
+    fn is_supported(&self, program: &Path) -> Result<(), Unusable> {
+        if (self.version[0], self.version[1]) >= OLDEST {
+            return Ok(());
+        }
+        let (version, (major, minor)) = (self.version(), OLDEST);
+        let text = format!(
+            "{} is Python {version}; {major}.{minor} or later is needed",
+            program.display()
+        );
+        Err(Unusable { code: Code::InterpreterRefused, text })
+    }
 }
 
 /// Finds the Python of `WSGIPythonHome`, or the one this module was built with, and its engine.
@@ -106,28 +153,15 @@ impl Facts {
 /// # Errors
 /// The interpreter cannot be run, has no shared library, or there is no engine for it.
 pub fn find(home: Option<&[u8]>) -> Result<Installation, Unusable> {
-    let program = executable(home)?;
-    let facts = ask(&program)?;
-    let version = facts.version();
-    if (facts.version[0], facts.version[1]) < OLDEST {
-        let text = format!(
-            "{} is Python {version}; {}.{} or later is needed",
-            program.display(),
-            OLDEST.0,
-            OLDEST.1
-        );
-        return Err(Unusable { code: Code::InterpreterRefused, text });
-    }
+    let whom = Whom::child();
+    let program = executable(Choice::of_home(home), &whom)?;
+    let facts = ask(&program, &whom, library_path(&program))?;
+    facts.is_supported(&program)?;
     let Some(library) = facts.readable.first().cloned() else {
         return Err(Unusable { code: Code::LibpythonMissing, text: no_library(&program, &facts) });
     };
-    let places = engine_places(&facts);
-    let Some(engine) = places.iter().find(|place| place.is_file()).cloned() else {
-        return Err(Unusable {
-            code: Code::EngineMissing,
-            text: no_engine(&program, &facts, &places),
-        });
-    };
+    let engine = engine(&program, &facts, &whom)?;
+    let version = facts.version();
     // A virtual environment finds its base installation by itself, from the place of its executable.
     let own_home = home.filter(|_| !facts.is_venv).unwrap_or_default();
     Ok(Installation {
@@ -139,27 +173,60 @@ pub fn find(home: Option<&[u8]>) -> Result<Installation, Unusable> {
     })
 }
 
-fn executable(home: Option<&[u8]>) -> Result<PathBuf, Unusable> {
-    let Some(home) = home else { return Ok(PathBuf::from(DEFAULT)) };
-    let home = Path::new(OsStr::from_bytes(home));
+/// Finds a Python that processes of their own are to run as `whom`, and its engine.
+///
+/// # Errors
+/// The interpreter cannot be run, or there is no engine for it.
+pub fn find_for(choice: Choice<'_>, whom: &Whom) -> Result<Interpreter, Unusable> {
+    let program = executable(choice, whom)?;
+    let (facts, library_path) = match (ask(&program, whom, None), library_path(&program)) {
+        (Ok(facts), _) => (facts, None),
+        (Err(_), Some(path)) => (ask(&program, whom, Some(path.clone()))?, Some(path)),
+        (Err(unusable), None) => return Err(unusable),
+    };
+    facts.is_supported(&program)?;
+    let engine = engine(&program, &facts, whom)?;
+    let is_free_threaded = facts.suffix.contains("t-");
+    let own_name =
+        if facts.program.as_os_str().is_empty() { program.clone() } else { facts.program };
+    Ok(Interpreter { program, own_name, engine, library_path, is_free_threaded })
+}
+
+/// The engine for an interpreter, as whoever runs it will name it.
+fn engine(program: &Path, facts: &Facts, whom: &Whom) -> Result<PathBuf, Unusable> {
+    let places = engine_places(facts);
+    let found = places.iter().find(|place| whom.outside(place).is_file()).cloned();
+    found.ok_or_else(|| Unusable {
+        code: Code::EngineMissing,
+        text: no_engine(program, facts, &places),
+    })
+}
+
+fn executable(choice: Choice<'_>, whom: &Whom) -> Result<PathBuf, Unusable> {
+    let (home, said) = match choice {
+        Choice::Default => return Ok(PathBuf::from(DEFAULT)),
+        Choice::Program(program) => return Ok(PathBuf::from(OsStr::from_bytes(program))),
+        Choice::Home(home, said) => (Path::new(OsStr::from_bytes(home)), said),
+    };
     let candidates = ["bin/python3", "bin/python"].map(|name| home.join(name));
-    candidates.iter().find(|candidate| candidate.is_file()).cloned().ok_or_else(|| Unusable {
+    let found = candidates.iter().find(|candidate| whom.outside(candidate).is_file());
+    found.cloned().ok_or_else(|| Unusable {
         code: Code::InterpreterRefused,
         text: format!(
-            "WSGIPythonHome '{}' is no Python installation or virtual environment: there is no bin/python3 in it. It is \
+            "{said} '{}' is no Python installation or virtual environment: there is no bin/python3 in it. It is \
              the directory that sys.prefix names in the Python to be used: python3 -c 'import sys; print(sys.prefix)'",
             home.display()
         ),
     })
 }
 
-/// Runs the interpreter and reads what it says of itself. It runs as a child would: a virtual environment may belong
-/// to somebody who must not become the user that httpd is started by.
-fn ask(program: &Path) -> Result<Facts, Unusable> {
+/// Runs the interpreter and reads what it says of itself. It runs as a child would, or a process of its group: a virtual
+/// environment may belong to somebody who must not become the user that httpd is started by.
+fn ask(program: &Path, whom: &Whom, library_path: Option<OsString>) -> Result<Facts, Unusable> {
     let refused = |why: String| Unusable {
         code: Code::InterpreterRefused,
         text: format!(
-            "{} cannot be run as a child of the server would run it: {why}. Install Python (apt-get install python3), or name its directory with \
+            "{} cannot be run as {whom} would run it: {why}. Install Python (apt-get install python3), or name its directory with \
              WSGIPythonHome",
             program.display()
         ),
@@ -167,13 +234,10 @@ fn ask(program: &Path) -> Result<Facts, Unusable> {
     let mut command = Command::new(program);
     command.args(["-I", "-c", QUESTION]).stdin(Stdio::null()).stdout(Stdio::piped());
     command.stderr(Stdio::piped()).current_dir("/");
-    if let Some(path) = library_path(program) {
+    if let Some(path) = library_path {
         command.env("LD_LIBRARY_PATH", path);
     }
-    let (user, group) = process::child_identity();
-    if process::is_superuser() && user != 0 {
-        command.uid(user).gid(group);
-    }
+    whom.run(&mut command);
     let mut child = command.spawn().map_err(|error| refused(error.to_string()))?;
     let output = read_within(&mut child, PATIENCE);
     // It has ended, or is to end now.

@@ -4,7 +4,7 @@ set -eu
 
 modules=$DESTDIR$("$APXS" -q LIBEXECDIR)
 if [ "${1-}" = --undo ]; then
-    rm -f "$modules/mod_rustgi.so" "$modules"/rustgi/_rustgi.*.so
+    rm -f "$modules/mod_rustgi.so" "$modules/rustgi/rustgi" "$modules"/rustgi/_rustgi.*.so
     [ ! -d "$modules/rustgi" ] || rmdir "$modules/rustgi"
     exit
 fi
@@ -16,6 +16,7 @@ built=$("$(dirname "$0")/build.sh" --where)
 }
 install -d "$modules/rustgi"
 install -m 644 "$built/mod_rustgi.so" "$modules/"
+install -m 755 "$built/rustgi/rustgi" "$modules/rustgi/"
 install -m 644 "$built"/rustgi/_rustgi.*.so "$modules/rustgi/"
 
 cat <<END

@@ -101,6 +101,10 @@ impl<'p> Call<'p> {
                 if let Some(group) = written.application_group {
                     self.server().groups.push(group);
                 }
+                let in_directory = self.directory.is_some();
+                if let Some(group) = written.process_group.filter(|_| in_directory) {
+                    plan(self.server).borrow_mut().directory_groups.push(group);
+                }
                 let scope = match &mut self.directory {
                     Some(directory) => directory,
                     None => &mut self.server().scope,

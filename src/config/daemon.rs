@@ -2,9 +2,13 @@
 //! [`OPTIONS`]; a number is read as C's `atoi` reads it, and then held against its limits.
 
 use super::directives::on_or_off;
+use super::groups::Sole;
+use super::variables;
 use super::words::{self, integer, quoted, real};
 use crate::httpd::{Pool, ServerRec, process};
+use crate::python::{Interpreter, Unusable};
 use nix::unistd::{Gid, Group, Uid, User};
+use std::sync::OnceLock;
 
 /// A group of processes.
 pub struct Daemon<'p> {
@@ -13,8 +17,79 @@ pub struct Daemon<'p> {
     /// The virtual host it stands in; `None` if it serves all of them.
     pub host: Option<ServerRec<'p>>,
     /// What is said of it.
-    #[expect(dead_code, reason = "for whoever starts the processes")]
-    pub options: Vec<(&'static str, Value<'p>)>,
+    pub options: Options<'p>,
+    /// The only application group that its processes will serve, as far as the configuration tells.
+    pub sole: OnceLock<Option<Sole>>,
+    /// Its Python, or why there is none.
+    pub python: OnceLock<Result<Interpreter, Unusable>>,
+    /// Its place on the board, once it has been given one.
+    pub place: OnceLock<u32>,
+}
+
+/// What is said of a group; a name stands once, but for `env`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options<'p>(Vec<(&'static str, Value<'p>)>);
+
+impl<'p> Options<'p> {
+    fn get(&self, name: &str) -> Option<Value<'p>> {
+        debug_assert!(OPTIONS.iter().any(|(known, ..)| *known == name), "{name} is no option");
+        self.0.iter().find(|(given, _)| *given == name).map(|(_, value)| *value)
+    }
+
+    /// Whether an option is given.
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// A number that was given.
+    pub fn number(&self, name: &str) -> Option<i64> {
+        match self.get(name)? {
+            Value::Number(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// A number, or what holds without it. None is above the limit of the option, which fits.
+    pub fn number_or<N: TryFrom<i64>>(&self, name: &str, otherwise: N) -> N {
+        self.number(name).and_then(|number| N::try_from(number).ok()).unwrap_or(otherwise)
+    }
+
+    /// A number with a fraction.
+    pub fn real(&self, name: &str) -> Option<f64> {
+        match self.get(name)? {
+            Value::Real(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// A flag that is Off unless it is given.
+    pub fn is_on(&self, name: &str) -> bool {
+        self.get(name) == Some(Value::Flag(true))
+    }
+
+    /// A user or a group.
+    pub fn identity(&self, name: &str) -> Option<u32> {
+        match self.get(name)? {
+            Value::Identity(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// Text.
+    pub fn text(&self, name: &str) -> Option<&'p [u8]> {
+        match self.get(name)? {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// What each `env` says, in their order.
+    pub fn variables(&self) -> impl Iterator<Item = &'p [u8]> {
+        self.0.iter().filter_map(|(name, value)| match value {
+            Value::Text(text) if *name == REPEATED => Some(*text),
+            _ => None,
+        })
+    }
 }
 
 /// The value of an option.
@@ -57,6 +132,12 @@ pub enum Takes {
     Path,
     /// As [`Path`](Takes::Path), if httpd was started by root.
     Jail,
+    /// As [`Path`](Takes::Path): a file of variables.
+    Variables,
+    /// A variable, as NAME=VALUE.
+    Variable,
+    /// One of these words.
+    Word(&'static [&'static str]),
     /// Any text.
     Text,
 }
@@ -65,6 +146,9 @@ pub enum Takes {
 const COUNT: Takes = Takes::Number(0, i32::MAX as i64);
 /// Any number of bytes from 0.
 const BYTES: Takes = Takes::Number(0, i64::MAX);
+
+/// The option that may stand several times.
+const REPEATED: &str = "env";
 
 /// The options, what they take, and what holds without them.
 pub const OPTIONS: &[(&str, Takes, &str)] = &[
@@ -80,9 +164,12 @@ pub const OPTIONS: &[(&str, Takes, &str)] = &[
     ("script-user", Takes::AnyUser, ""),
     ("script-group", Takes::Group, ""),
     ("socket-user", Takes::AnyUser, "User"),
+    ("python", Takes::Path, "that of python-home"),
     ("python-home", Takes::Text, "WSGIPythonHome"),
     ("python-path", Takes::Text, ""),
     ("python-eggs", Takes::Text, ""),
+    ("environment-file", Takes::Variables, ""),
+    (REPEATED, Takes::Variable, ""),
     ("lang", Takes::Text, "inherited"),
     ("locale", Takes::Text, "inherited"),
     ("switch-interval", Takes::Interval, "Python's own"),
@@ -95,7 +182,10 @@ pub const OPTIONS: &[(&str, Takes, &str)] = &[
     ("response-socket-timeout", COUNT, "0: socket-timeout"),
     ("response-flush-delay", COUNT, "5 (ms)"),
     ("response-buffer-size", Takes::Size(65536), "0: 8 MiB"),
-    ("header-buffer-size", Takes::Size(8192), "0: 32768"),
+    ("response-memory", BYTES, "1048576"),
+    ("header-buffer-size", Takes::Size(8192), "0: no limit"),
+    ("request-body", Takes::Word(&["gather", "stream"]), "gather"),
+    ("request-body-memory", BYTES, "1048576"),
     ("send-buffer-size", Takes::Size(512), "0: the system's"),
     ("receive-buffer-size", Takes::Size(512), "0: the system's"),
     ("maximum-requests", COUNT, "0: off"),
@@ -139,7 +229,8 @@ impl<'p> Daemon<'p> {
         let name = name.ok_or("takes the name of the group, and then options")?;
         let name = pool.text(&name).to_bytes();
         let options = parse_options(rest, |text| pool.text(text).to_bytes(), warn)?;
-        Ok(Daemon { name, host, options })
+        let (sole, python, place) = Default::default();
+        Ok(Daemon { name, host, options, sole, python, place })
     }
 
     /// Whether the requests of a server may go to it.
@@ -154,7 +245,7 @@ fn parse_options<'p>(
     rest: &[u8],
     keep: impl Fn(&[u8]) -> &'p [u8],
     mut warn: impl FnMut(String),
-) -> Result<Vec<(&'static str, Value<'p>)>, String> {
+) -> Result<Options<'p>, String> {
     let known: Vec<&str> = OPTIONS.iter().map(|(name, ..)| *name).collect();
     let mut options: Vec<(&'static str, Value<'p>)> = Vec::new();
     words::options(rest, &known.join(", "), |name, value| {
@@ -168,7 +259,7 @@ fn parse_options<'p>(
         };
         let value = read(*takes, value, &keep)
             .map_err(|expected| format!("option {name} takes {expected}, not {}", quoted(value)))?;
-        options.retain(|(before, _)| before != name);
+        options.retain(|(before, _)| before != name || *name == REPEATED);
         options.push((name, value));
         Ok(true)
     })?;
@@ -176,7 +267,7 @@ fn parse_options<'p>(
     if has("script-user") && has("script-group") {
         return Err("takes one of script-user and script-group, not both".to_owned());
     }
-    Ok(options)
+    Ok(Options(options))
 }
 
 fn gone_option(name: &str, instead: &str) -> String {
@@ -219,12 +310,25 @@ fn read<'p>(
             value.split(|&byte| byte == b',').try_for_each(|name| group(name).map(drop))?;
             text()
         }
-        Takes::Path | Takes::Jail if !value.starts_with(b"/") => Err("an absolute path".to_owned()),
+        Takes::Path | Takes::Jail | Takes::Variables if !value.starts_with(b"/") => {
+            Err("an absolute path".to_owned())
+        }
         Takes::Jail if !process::is_superuser() => {
             Err("a path only when httpd is started by root; chroot cannot be used when not root"
                 .into())
         }
-        Takes::Path | Takes::Jail | Takes::Text => text(),
+        Takes::Word(words) if !words.iter().any(|word| word.as_bytes() == value) => {
+            Err(words.join(" or "))
+        }
+        Takes::Variable => match variables::split(value) {
+            Some(_) => text(),
+            None => Err("a variable as NAME=VALUE".to_owned()),
+        },
+        Takes::Variables => {
+            variables::read(value)?;
+            text()
+        }
+        Takes::Path | Takes::Jail | Takes::Text | Takes::Word(_) => text(),
     }
 }
 
@@ -252,7 +356,8 @@ mod tests {
     use super::*;
 
     fn options(text: &str) -> Result<Vec<(&'static str, Value<'static>)>, String> {
-        parse_options(text.as_bytes(), |text| Box::leak(text.to_vec().into_boxed_slice()), |_| {})
+        let keep = |text: &[u8]| &*Box::leak(text.to_vec().into_boxed_slice());
+        Ok(parse_options(text.as_bytes(), keep, |_| {})?.0)
     }
 
     #[test]
@@ -294,10 +399,20 @@ mod tests {
     }
 
     #[test]
+    fn variables_may_stand_several_times_and_the_words_of_an_option_are_known() {
+        let all = Options(options("env=A=1 env='B=2 =3' env=A=").unwrap());
+        let variables: Vec<_> = all.variables().collect();
+        assert_eq!(variables, [&b"A=1"[..], b"B=2 =3", b"A="]);
+        assert!(options("env=A").unwrap_err().contains("NAME=VALUE"));
+        assert!(options("request-body=sometimes").unwrap_err().contains("gather or stream"));
+        assert!(options("environment-file=/nowhere/at/all").unwrap_err().contains("read"));
+    }
+
+    #[test]
     fn an_option_that_is_gone_is_said_once_and_passed_over() {
         let mut said = Vec::new();
         let read = parse_options(b"blocked-timeout=60", |_| b"", |text| said.push(text));
-        assert_eq!(read, Ok(vec![]));
+        assert_eq!(read, Ok(Options::default()));
         assert_eq!(said.len(), 1);
         assert!(said[0].contains("blocked-timeout") && said[0].contains("request-timeout"));
     }
@@ -307,6 +422,6 @@ mod tests {
         for (at, (name, ..)) in OPTIONS.iter().enumerate() {
             assert!(OPTIONS[..at].iter().all(|(other, ..)| other != name), "{name}");
         }
-        assert_eq!(OPTIONS.len(), 44);
+        assert_eq!(OPTIONS.len(), 44 + 6);
     }
 }

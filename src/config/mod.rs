@@ -14,8 +14,10 @@
 //! | [`Network`](proxies::Network), [`Header`](proxies::Header) | which peers are believed, and what | `proxies.rs` |
 //! | [`Expression`] | the value of a group or callable, which may be `%{...}` | `expression.rs` |
 //! | [`Sole`](groups::Sole) | the only application group of a process, if there is one | `groups.rs` |
+//! | `resolve` | what is known only when all of it has been read | `resolve.rs` |
 //! | `store` | how httpd makes and merges all this | `store.rs` |
 //! | `commands` | how httpd reads the directives into it | `commands.rs` |
+//! | `variables` | variables of an environment, as they are written | `variables.rs` |
 //! | `values` | what the values of directives mean | `values.rs` |
 //! | `words` | words, options and numbers of a line | `words.rs` |
 //!
@@ -32,9 +34,11 @@ pub mod plan;
 pub mod proxies;
 #[cfg(test)]
 mod reference;
+pub mod resolve;
 pub mod store;
 pub mod table;
 pub mod values;
+pub mod variables;
 pub mod words;
 pub mod written;
 

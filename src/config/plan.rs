@@ -1,6 +1,7 @@
 //! What the configuration says of processes and of what runs in them from their start, in the order in which it is
 //! written, whatever server it stands in. One for each reading of the configuration, in httpd's configuration pool.
 
+use super::Expression;
 use super::daemon::Daemon;
 use super::words::quoted;
 use crate::httpd::ServerRec;
@@ -19,7 +20,11 @@ pub struct Plan<'p> {
     /// A script of a hook (access, passwords, groups, dispatch) is named outside `.htaccess` files.
     pub has_hooks: bool,
     /// The application groups of those scripts, and of handler scripts.
-    pub groups: Vec<super::Expression<'p>>,
+    pub groups: Vec<Expression<'p>>,
+    /// What sections of directories say with `WSGIProcessGroup`.
+    pub directory_groups: Vec<Expression<'p>>,
+    /// The process group, if one is said, and the application group of each handler script.
+    pub handlers: Vec<(Option<Expression<'p>>, Expression<'p>)>,
 }
 
 /// A script to load when a process starts.
@@ -89,9 +94,10 @@ impl<'p> Plan<'p> {
         Ok(())
     }
 
-    /// The scripts that a child of httpd loads when it starts. `is_main` says which groups run in the main interpreter.
-    pub fn preload(&self, is_main: impl Fn(&[u8]) -> bool) -> Vec<Preload> {
-        let ours = self.imports.iter().filter(|import| import.process_group.is_empty());
+    /// The scripts that processes of this name (empty: children of httpd) load when they start. `is_main` says which
+    /// groups run in the main interpreter.
+    pub fn preload(&self, process_group: &[u8], is_main: impl Fn(&[u8]) -> bool) -> Vec<Preload> {
+        let ours = self.imports.iter().filter(|import| import.process_group == process_group);
         let mut scripts = Vec::new();
         for import in ours {
             let script = Preload {
@@ -111,26 +117,27 @@ impl<'p> Plan<'p> {
         self.imports.iter().any(|import| !import.is_alias && import.process_group.is_empty())
     }
 
-    /// The sections for children of httpd, the less specific before the more specific ones.
-    fn ours(&self) -> Vec<&Section<'p>> {
+    /// The sections for processes of this name, the less specific before the more specific ones.
+    fn sections_for(&self, process_group: &[u8]) -> Vec<&Section<'p>> {
         let mut ours: Vec<&Section<'p>> = self
             .sections
             .iter()
-            .filter(|section| section.process_group.is_none_or(<[u8]>::is_empty))
+            .filter(|section| section.process_group.is_none_or(|name| name == process_group))
             .collect();
         ours.sort_by_key(|section| section.specificity());
         ours
     }
 
-    /// What the sections say of the interpreters of a child, the less specific first, later ones winning.
-    pub fn interpreter_options(&self) -> Vec<InterpreterOptions> {
-        self.ours().into_iter().map(Section::options).collect()
+    /// What the sections say of the interpreters of a process, the less specific first, later ones winning.
+    pub fn interpreter_options(&self, process_group: &[u8]) -> Vec<InterpreterOptions> {
+        self.sections_for(process_group).into_iter().map(Section::options).collect()
     }
 
-    /// Whether a child runs a free-threaded Python without its lock, as far as the sections say it. It is the same for
+    /// Whether a process runs a free-threaded Python without its lock, as far as the sections say it. It is the same for
     /// all interpreters of a process.
-    pub fn free_threading(&self) -> Option<bool> {
-        let whole = self.ours().into_iter().filter(|section| section.application_group.is_none());
+    pub fn free_threading(&self, process_group: &[u8]) -> Option<bool> {
+        let ours = self.sections_for(process_group).into_iter();
+        let whole = ours.filter(|section| section.application_group.is_none());
         whole.filter_map(|section| section.free_threading).next_back()
     }
 }
@@ -202,7 +209,7 @@ mod tests {
             ..Plan::default()
         };
         let loaded: Vec<_> = plan
-            .preload(|group| group == b"h")
+            .preload(b"", |group| group == b"h")
             .into_iter()
             .map(|script| {
                 (String::from_utf8(script.path).unwrap(), script.application_group, script.main)
@@ -236,7 +243,7 @@ mod tests {
             ],
             ..Plan::default()
         };
-        let options = plan.interpreter_options();
+        let options = plan.interpreter_options(b"");
         let groups: Vec<_> = options.iter().map(|o| o.application_group.as_deref()).collect();
         assert_eq!(groups, [None, Some(&b""[..]), Some(b"x")]);
         assert_eq!(options[0].python_path, [b"/a".to_vec(), b"/b".to_vec()]);
@@ -251,11 +258,11 @@ mod tests {
             ..Section::default()
         };
         let mut plan = Plan::default();
-        assert_eq!(plan.free_threading(), None);
+        assert_eq!(plan.free_threading(b""), None);
         plan.sections.push(section(None, Some(&b"x"[..]), true));
-        assert_eq!(plan.free_threading(), None);
+        assert_eq!(plan.free_threading(b""), None);
         plan.sections.push(section(Some(&b""[..]), None, true));
         plan.sections.push(section(None, None, false));
-        assert_eq!(plan.free_threading(), Some(true));
+        assert_eq!(plan.free_threading(b""), Some(true));
     }
 }

@@ -78,6 +78,7 @@ pub fn handler_script(line: &mut Line<'_, '_>) -> Result<(), String> {
         // Without a group of its own it has one for each file that it handles, which nobody can count.
         let group = handler.application_group.unwrap_or(Expression::Env(b""));
         plan.groups.extend((!is_elsewhere).then_some(group));
+        plan.handlers.push((handler.process_group, group));
     });
     line.scope.handlers = line.pool.list(&Handler::union(&[handler], line.scope.handlers));
     Ok(())

@@ -183,6 +183,11 @@ pub struct Resolved<'p> {
 }
 
 impl<'p> Server<'p> {
+    /// The only application group that the children of httpd will serve, as far as the configuration tells.
+    pub fn sole(&self) -> Option<&groups::Sole> {
+        self.resolved.get()?.sole.as_ref()
+    }
+
     /// A virtual host's configuration: what it says, over what the main server says.
     pub fn over(&self, base: &Server<'p>, pool: Pool<'p>) -> Server<'p> {
         let both = |own: &[Expression<'p>], inherited: &[Expression<'p>]| {

@@ -76,7 +76,7 @@ fn add_redirect<'r>(request: Request<'r>, variables: &mut Variables<'r>) {
 fn add_ours<'r>(call: &Call<'r>, also: &Also<'r>, variables: &mut Variables<'r>) {
     let request = call.request;
     let (host, port) = request.listener();
-    variables.put(Known::ProcessGroup, b"");
+    variables.put(Known::ProcessGroup, also.process_group);
     variables.put(Known::ApplicationGroup, also.group.name.get());
     variables.put(Known::CallableObject, also.callable);
     variables.put(Known::RequestHandler, request.handler().unwrap_or_default());

@@ -36,6 +36,8 @@ pub struct Known<'r> {
     pub child: &'static Child,
     /// SCRIPT_NAME and PATH_INFO.
     pub paths: Paths<'r>,
+    /// The process group.
+    pub process_group: &'r [u8],
     /// The application group.
     pub group: Group<'r>,
     /// The name of the callable.

@@ -11,7 +11,9 @@
 //! | [`Pool`], [`Table`] | APR's memory, and its tables of strings | `pool.rs`, `table.rs` |
 //! | [`Request`] | `request_rec` and its `conn_rec` | `request.rs` |
 //! | | the head of its answer | `answer.rs` |
+//! | | whoever sent it | `client.rs` |
 //! | [`ServerRec`] | `server_rec`, and what the process knows of itself | `server.rs`, `process.rs` |
+//! | | what the parent keeps and looks after | `parent.rs` |
 //! | [`Input`], [`Output`] | a request's brigades | `input.rs`, `output.rs` |
 //! | [`Regex`] | httpd's regular expressions | `regex.rs` |
 //! | `scoreboard` | what the server's threads are doing | `scoreboard.rs` |
@@ -19,10 +21,12 @@
 
 mod answer;
 pub mod callback;
+mod client;
 pub mod ffi;
 pub mod input;
 pub mod log;
 pub mod output;
+pub mod parent;
 pub mod pool;
 pub mod process;
 pub mod regex;

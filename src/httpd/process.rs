@@ -97,6 +97,32 @@ pub fn below_server_root<'p>(pool: Pool<'p>, path: &[u8]) -> Option<&'p [u8]> {
     (!whole.is_null()).then(|| unsafe { CStr::from_ptr(whole) }.to_bytes())
 }
 
+/// A path in the directory for what lives as long as the server runs (`DefaultRuntimeDir`).
+pub fn below_runtime_directory<'p>(pool: Pool<'p>, path: &CStr) -> Option<&'p [u8]> {
+    // SAFETY: the pool lives and owns the result.
+    let whole = unsafe { ffi::ap_runtime_dir_relative(pool.raw(), path.as_ptr()) };
+    // SAFETY: a string of the pool, or NULL.
+    (!whole.is_null()).then(|| unsafe { CStr::from_ptr(whole) }.to_bytes())
+}
+
+/// How often the configuration has been read.
+pub fn configuration_generation() -> u32 {
+    // SAFETY: a number of httpd's.
+    u32::try_from(unsafe { ffi::ap_state_query(ffi::AP_SQ_CONFIG_GEN as c_int) }).unwrap_or(0)
+}
+
+/// Whether processes may leave core files (`CoreDumpDirectory`).
+pub fn may_dump_core() -> bool {
+    // SAFETY: a number of httpd's, written while the configuration is read, by this same thread.
+    unsafe { ffi::ap_coredumpdir_configured != 0 }
+}
+
+/// The user that this process runs as.
+pub fn own_user() -> u32 {
+    // SAFETY: a system call without arguments.
+    unsafe { libc::geteuid() }
+}
+
 /// Adds to the description of the server.
 pub fn add_version_component(pool: Pool<'_>, component: &CStr) {
     // SAFETY: the pool of the configuration; httpd copies the string.

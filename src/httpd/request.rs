@@ -242,6 +242,20 @@ impl<'r> Request<'r> {
         unsafe { ffi::rustgi_request_logs(self.raw, level as c_int) != 0 }
     }
 
+    /// The level up to which records are written for this request.
+    pub fn log_level(self) -> Level {
+        // SAFETY: the request lives.
+        match unsafe { ffi::rustgi_request_level(self.raw) } {
+            ..=2 => Level::Critical,
+            3 => Level::Error,
+            4 => Level::Warning,
+            5 => Level::Notice,
+            6 => Level::Info,
+            7 => Level::Debug,
+            _ => Level::Trace,
+        }
+    }
+
     /// `Options ExecCGI`.
     pub fn may_execute(self) -> bool {
         // SAFETY: the request lives.

@@ -68,6 +68,8 @@ codes! {
     58   GroupsScriptMissing      Configuration 403 "Require wsgi-group needs WSGIAuthGroupScript";
     59   UserInNoGroup            Client        403 "The user is not in any group";
     60   UserInOtherGroups        Client        403 "The user is in none of the required groups";
+    81   ScriptOutsideJail        Configuration 502 "The script is not below the chroot of its process group";
+    84   QueueTimedOut            Carrier       504 "The request has waited longer than queue-timeout";
     86   DispatchUnavailable      Configuration 500 "Python is not available to dispatch a request";
     87   InterpreterUnavailable   Carrier       500 "The interpreter for the request could not be acquired";
     89   CallableMissing          Application   500 "The script does not contain the WSGI callable";
@@ -81,6 +83,10 @@ codes! {
     109  ScriptException          Application   500 "An exception was raised while the script was executed";
     110  PreloadException         Application   0   "An exception was raised while the script was executed when the process started";
     112  CallbackException        Application   0   "An exception was raised by a callback";
+    116  WorkerFull               Carrier       503 "No connection to a process of the group could be made within connect-timeout";
+    117  WorkerUnreachable        Carrier       503 "No process of the group can be reached";
+    119  WorkerBrokeOff           Application   502 "A process ended in the middle of an answer";
+    124  WorkersRestarting        Carrier       503 "The processes of the group were restarted again and again";
     134  ExecNotAllowed           Configuration 403 "Options ExecCGI is off for the script";
     135  ScriptMissing            Client        404 "The script does not exist";
     136  ScriptIsDirectory        Client        403 "The script is a directory";
@@ -89,6 +95,10 @@ codes! {
     139  ChunkedRefused           Client        411 "Chunked request bodies are not enabled";
     141  ContentLengthInvalid     Client        400 "The Content-Length of the request is not a number";
     143  EmbeddedRestricted       Configuration 500 "WSGIRestrictEmbedded lets no application run in the children of the server";
+    144  HeaderTooLong            Application   500 "A header of the answer is longer than header-buffer-size";
+    145  WorkerTimedOut           Application   504 "A process did not answer within socket-timeout";
+    146  WorkerDied               Application   502 "A process ended before it had answered";
+    148  AnswerMalformed          Ourselves     500 "A process sent what is no answer";
     149  ProcessGroupNotAllowed   Configuration 500 "WSGIRestrictProcess does not allow the process group";
     151  ProcessGroupUnknown      Configuration 500 "The process group is not configured";
     152  ProcessGroupOfOthers     Configuration 500 "The process group belongs to a virtual host with another ServerName";
@@ -124,6 +134,12 @@ codes! {
     1013 DaemonModeMissing        Ourselves     503 "Daemon processes are not available in this release";
     1014 DirectiveGone            Configuration 0   "Something in the configuration has no effect any more";
     1015 NameWithNul              Application   500 "A script gave a name with a NUL in it";
+    1036 SupervisorMissing        Configuration 0   "The processes of WSGIDaemonProcess could not be started";
+    1037 SupervisorDied           Ourselves     0   "The program that looks after processes has ended";
+    1038 ScriptOfOthers           Configuration 403 "The script does not belong to whom script-user or script-group says";
+    1039 RequestTooLarge          Client        431 "The request is too large for a process of its own";
+    1040 NoWorker                 Carrier       503 "The group has no process that serves";
+    1041 BodyNotGathered          Carrier       500 "The body of the request could not be kept";
 }
 
 impl fmt::Display for Code {

@@ -19,5 +19,5 @@ mod stream;
 pub use board::{Board, Cause, Group, State, Worker};
 pub use channel::Channel;
 pub use page::{Offer, Page};
-pub use shared::Shared;
+pub use shared::{Mapped, Shared};
 pub use stream::{Credentials, Stream, connect, directory, listen, path, peer};

@@ -1,14 +1,15 @@
 //! Memory that several processes map. It is a `memfd` whose size is sealed, so that no process can take it away from under
 //! another; its content is atomics, so that no process can make another's reads unsound. It is mapped for the rest of the
-//! process's life.
+//! process's life, or as long as a [`Mapped`] of it lives.
 #![expect(unsafe_code, reason = "maps memory that other processes map as well")]
 
 use rustix::fs::{
     MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create,
 };
-use rustix::mm::{MapFlags, ProtFlags, mmap};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::io;
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What may lie in shared memory.
@@ -66,13 +67,40 @@ impl<T: Layout> Shared<T> {
         self.map(ProtFlags::READ | ProtFlags::WRITE)
     }
 
+    /// Maps it to be read and written until what is returned is dropped.
+    ///
+    /// # Errors
+    /// There is no address space.
+    pub fn map_for_now(&self) -> io::Result<Mapped<T>> {
+        Ok(Mapped(self.map(ProtFlags::READ | ProtFlags::WRITE)?))
+    }
+
     fn map(&self, protection: ProtFlags) -> io::Result<&'static T> {
         let null = std::ptr::null_mut();
         // SAFETY: a new mapping, at an address that the system chooses.
         let address =
             unsafe { mmap(null, size_of::<T>(), protection, MapFlags::SHARED, &self.0, 0)? };
-        // SAFETY: the file is as long as `T` and cannot be cut; `T` is a `Layout`; nothing unmaps it.
+        // SAFETY: the file is as long as `T` and cannot be cut; `T` is a `Layout`; only a `Mapped` unmaps it, at its end.
         Ok(unsafe { &*address.cast::<T>() })
+    }
+}
+
+/// Shared memory that is mapped as long as this lives.
+pub struct Mapped<T: Layout>(&'static T);
+
+impl<T: Layout> Deref for Mapped<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        self.0
+    }
+}
+
+impl<T: Layout> Drop for Mapped<T> {
+    fn drop(&mut self) {
+        let address: *const T = self.0;
+        // SAFETY: mapped by `map_for_now` for this alone, and nobody borrows from it any more. It can only fail for an
+        // address that is none.
+        let _ = unsafe { munmap(address.cast_mut().cast(), size_of::<T>()) };
     }
 }
 

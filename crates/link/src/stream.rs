@@ -90,6 +90,15 @@ impl Stream {
         Ok(())
     }
 
+    /// For how long a read may wait; writes as before. `None`: for ever.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
+        let time = time.map(|time| time.max(Duration::from_millis(1)));
+        Ok(sockopt::set_socket_timeout(&self.0, sockopt::Timeout::Recv, time)?)
+    }
+
     /// Reads what there is, or waits for something. 0 is the end. A descriptor that comes along is put into `descriptor`;
     /// one that comes when there is none to be expected is closed.
     ///

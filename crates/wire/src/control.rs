@@ -45,6 +45,8 @@ pub struct Desired {
 pub struct Group {
     /// Its name.
     pub name: Vec<u8>,
+    /// The place on the board that the server's children know it by already: a supervisor that takes over gives it the same.
+    pub place: Option<u32>,
     /// Its error log is not that of the main server.
     pub has_log: bool,
     /// Records of this level (syslog's numbers) and below are written to its log.
@@ -129,6 +131,8 @@ pub struct Worker {
     pub threads: u32,
     /// `stack-size` in bytes; 0 for the system's.
     pub stack_size: u64,
+    /// `home`: what stands first in `sys.path`.
+    pub home: Option<Vec<u8>>,
     /// `locale`
     pub locale: Option<Vec<u8>>,
     /// `socket-timeout`

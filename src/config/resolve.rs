@@ -1,0 +1,152 @@
+//! What the configuration means when all of it has been read: the Python of the children, the Python of each group of
+//! processes, and the sole application group of each of them. Done once in each reading; `httpd -t` comes as far as this.
+
+use super::daemon::Daemon;
+use super::groups::{self, Candidate};
+use super::written::{Process, Resolved};
+use super::{Expression, Plan, store};
+use crate::httpd::{ServerRec, log};
+use crate::identity::Whom;
+use crate::python::{self, Choice, Interpreter, Unusable};
+use exchange::Level;
+use std::collections::HashMap;
+
+/// The children's Python is needed and cannot be had: the log says why.
+pub struct Refused;
+
+/// Makes of all that was written what is meant.
+///
+/// # Errors
+/// The server cannot be run like this.
+pub fn all(main: ServerRec<'_>) -> Result<(), Refused> {
+    let plan = store::plan(main);
+    let plan = store::keep_plan(main, plan.take());
+    let process = &store::of_server(main).process;
+    let wants_python = process.wants_python(plan);
+    let python = match python::find(process.python_home) {
+        Ok(python) => Some(python),
+        Err(unusable) if wants_python => {
+            log::note_code(Level::Critical, unusable.code, &unusable.text);
+            return Err(Refused);
+        }
+        Err(_) => None,
+    };
+    let mounts = mounts(main);
+    let sole = groups::sole(&candidates(plan, &mounts, b""), &explicit(main, plan));
+    resolve_daemons(main, plan, process, &mounts);
+    let mut python = python;
+    for server in main.and_following() {
+        let resolved = Resolved { sole: sole.clone(), plan, wants_python, python: python.take() };
+        // Set once in each reading of the configuration: the records are new each time. A virtual host that says
+        // nothing has the main server's.
+        let _ = store::of_server(server).resolved.set(resolved);
+    }
+    Ok(())
+}
+
+/// An alias as it comes to its groups.
+struct Mount<'p> {
+    process_group: Expression<'p>,
+    candidate: Candidate<'p>,
+}
+
+fn mounts<'p>(main: ServerRec<'p>) -> Vec<Mount<'p>> {
+    let mut mounts = Vec::new();
+    for server in main.and_following() {
+        let written = store::of_server(server);
+        for alias in &written.aliases {
+            let [process_group, group] = store::groups_of_alias(written, alias);
+            let (server, path) = (server.name().unwrap_or_default(), alias.path());
+            mounts.push(Mount { process_group, candidate: Candidate { server, group, path } });
+        }
+    }
+    mounts
+}
+
+/// The aliases whose requests may be served by the processes of this name (empty: the server's own).
+fn candidates<'p>(plan: &Plan<'p>, mounts: &[Mount<'p>], name: &[u8]) -> Vec<Candidate<'p>> {
+    let is_open = is_open(plan, name);
+    let here = mounts.iter().filter(|mount| is_open || leads_to(mount.process_group, name));
+    here.map(|mount| mount.candidate).collect()
+}
+
+/// Whether requests of a process group that is said so may be served by the processes of this name.
+fn leads_to(group: Expression<'_>, name: &[u8]) -> bool {
+    group.name().is_none_or(|group| group == name)
+}
+
+/// Whether the section of a directory may lead any alias to a group of processes.
+fn is_open(plan: &Plan<'_>, name: &[u8]) -> bool {
+    !name.is_empty() && plan.directory_groups.iter().any(|group| leads_to(*group, name))
+}
+
+/// The application groups that are named for the server's own processes without an alias.
+fn explicit<'p>(main: ServerRec<'p>, plan: &Plan<'p>) -> Vec<Expression<'p>> {
+    let mut explicit = plan.groups.clone();
+    for server in main.and_following() {
+        explicit.extend_from_slice(&store::of_server(server).groups);
+    }
+    explicit
+}
+
+/// The application groups that are named for a group of processes without an alias. What a server says counts if it may
+/// lead requests there.
+fn explicit_for<'p>(main: ServerRec<'p>, plan: &Plan<'p>, name: &[u8]) -> Vec<Expression<'p>> {
+    let mut explicit = Vec::new();
+    for server in main.and_following() {
+        let written = store::of_server(server);
+        let by_alias = |alias| leads_to(store::groups_of_alias(written, alias)[0], name);
+        if is_open(plan, name)
+            || leads_to(written.scope.written.meant().process_group, name)
+            || written.aliases.iter().any(by_alias)
+        {
+            explicit.extend_from_slice(&written.groups);
+        }
+    }
+    let imports = plan.imports.iter().filter(|import| import.process_group == name);
+    explicit.extend(imports.map(|import| Expression::Literal(import.application_group)));
+    let may_come = |group: Option<Expression<'_>>| group.is_none_or(|group| leads_to(group, name));
+    let handlers = plan.handlers.iter().filter(|(group, _)| may_come(*group));
+    explicit.extend(handlers.map(|(_, group)| *group));
+    explicit
+}
+
+fn resolve_daemons<'p>(
+    main: ServerRec<'p>,
+    plan: &'p Plan<'p>,
+    process: &Process<'p>,
+    mounts: &[Mount<'p>],
+) {
+    let mut found = HashMap::new();
+    for daemon in &plan.daemons {
+        let name = daemon.name;
+        let sole = groups::sole(&candidates(plan, mounts, name), &explicit_for(main, plan, name));
+        let _ = daemon.sole.set(sole);
+        let python = interpreter(daemon, process, &mut found);
+        if let Err(unusable) = &python {
+            let name = String::from_utf8_lossy(name);
+            let text = format!("WSGIDaemonProcess {name}: {}", unusable.text);
+            log::note_code(Level::Error, unusable.code, &text);
+        }
+        let _ = daemon.python.set(python);
+    }
+}
+
+type Found<'p> = HashMap<(Choice<'p>, Whom), Result<Interpreter, Unusable>>;
+
+/// The Python of a group. Groups that say the same are not asked twice.
+fn interpreter<'p>(
+    daemon: &Daemon<'p>,
+    process: &Process<'p>,
+    found: &mut Found<'p>,
+) -> Result<Interpreter, Unusable> {
+    let options = &daemon.options;
+    let choice = match (options.text("python"), options.text("python-home")) {
+        (Some(program), _) => Choice::Program(program),
+        (None, Some(home)) => Choice::Home(home, "python-home"),
+        (None, None) => Choice::of_home(process.python_home),
+    };
+    let whom = Whom::process(options);
+    let known = found.entry((choice, whom));
+    known.or_insert_with_key(|(choice, whom)| python::find_for(*choice, whom)).clone()
+}

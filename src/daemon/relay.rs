@@ -1,0 +1,368 @@
+//! One request of a group of workers: it is offered to one of them, to another as long as nobody has taken it, and the
+//! answer of whoever has is relayed to the client. Made for the request, and ends with it.
+
+use super::body::Gathered;
+use super::connection::{Connection, Lost};
+use super::remote::{Chosen, Group, Remote};
+use crate::httpd::process::wait_readable;
+use exchange::{Code, Exchange, Outcome};
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use wire::{Carried, Request};
+
+mod answer;
+
+pub use answer::Instead;
+
+/// What is said of one request besides what is in its head.
+#[derive(Clone, Copy, Debug)]
+pub struct Particulars<'r> {
+    /// The URL, for the log.
+    pub url: &'r [u8],
+    /// Records of this level and below are written to its log.
+    pub log_level: exchange::Level,
+    /// `WSGIIgnoreActivity`
+    pub ignored: bool,
+    /// `WSGIErrorOverride`
+    pub overrides_errors: bool,
+    /// How long to wait for a worker.
+    pub timeout: Duration,
+}
+
+/// Whoever a request came from: what there is besides an exchange.
+pub trait Client: Exchange {
+    /// Whether it takes bytes now without waiting.
+    fn takes(&self) -> bool;
+}
+
+/// How a request ended, if not as the gateway says.
+pub struct Ended {
+    /// As the gateway says.
+    pub outcome: Outcome,
+    /// What the answer asks for in its own place.
+    pub instead: Option<Instead>,
+    /// In how many seconds it is worth trying again.
+    pub retry_after: Option<u64>,
+}
+
+/// A request on its way.
+pub struct Relay<'r, C: Client> {
+    remote: &'r Remote,
+    group: &'r Group,
+    particulars: Particulars<'r>,
+    client: &'r mut C,
+    body: Option<Gathered>,
+    /// When it began to look for a worker; known once it has had to wait.
+    since: Option<Instant>,
+    as_loaded: bool,
+    /// The generation and the failures of the group when it was offered last.
+    seen: (u32, u32),
+    rejections: u32,
+    /// The client has been told of an answer.
+    has_started: bool,
+    instead: Option<Instead>,
+    retry_after: Option<u64>,
+}
+
+/// What became of an offer.
+enum Turn {
+    /// The request has been answered, or never will be.
+    Over(Outcome),
+    /// Nobody has taken it: another worker may have it; not this one, if there is another.
+    Again(Option<u32>),
+    /// The workers are being replaced by ones with the script as it is now.
+    Reloading,
+}
+
+impl<'r, C: Client> Relay<'r, C> {
+    /// A request whose body has been gathered, unless it is to be read when the worker asks for it.
+    pub fn new(
+        remote: &'r Remote,
+        group: &'r Group,
+        particulars: Particulars<'r>,
+        client: &'r mut C,
+        body: Option<Gathered>,
+    ) -> Self {
+        Relay {
+            remote,
+            group,
+            particulars,
+            client,
+            body,
+            since: None,
+            as_loaded: false,
+            seen: (0, 0),
+            rejections: 0,
+            has_started: false,
+            instead: None,
+            retry_after: None,
+        }
+    }
+
+    /// Has it answered.
+    pub fn run(mut self) -> Ended {
+        let outcome = self.find_taker();
+        Ended { outcome, instead: self.instead, retry_after: self.retry_after }
+    }
+
+    fn find_taker(&mut self) -> Outcome {
+        let mut except = None;
+        loop {
+            let chosen = match self.worker(except.take()) {
+                Ok(chosen) => chosen,
+                Err(outcome) => return outcome,
+            };
+            let turn = match self.connection(&chosen) {
+                Ok(connection) => self.offer(&chosen, connection),
+                Err(turn) => turn,
+            };
+            match turn {
+                Turn::Over(outcome) => return outcome,
+                Turn::Again(worker) => except = worker,
+                Turn::Reloading => {
+                    if let Err(outcome) = self.wait_for_reload() {
+                        return outcome;
+                    }
+                }
+            }
+            // Workers that reject as fast as they are asked shall not keep this thread busy.
+            self.rejections += 1;
+            if self.rejections > 3 && self.is_over(self.group.terms.patience) {
+                return self.fail(Code::WorkersRestarting, "");
+            }
+            if self.rejections > 3 {
+                std::thread::sleep(STEP);
+            }
+        }
+    }
+
+    /// How long it has been looking for a worker.
+    fn waited(&mut self) -> Duration {
+        self.since.get_or_insert_with(Instant::now).elapsed()
+    }
+
+    fn is_over(&mut self, patience: Duration) -> bool {
+        self.waited() >= patience
+    }
+
+    /// Whether it has waited longer than the group allows since the server received it.
+    fn is_late(&self) -> bool {
+        let allowed = i64::from(self.group.terms.queue_timeout) * 1_000_000;
+        let begun = self.client.head().clocks.request_start;
+        allowed > 0 && now() - begun > allowed
+    }
+
+    /// A worker that is ready, for which it waits if there is hope.
+    fn worker(&mut self, except: Option<u32>) -> Result<Chosen, Outcome> {
+        loop {
+            let Some(posted) = self.remote.posted(self.group) else {
+                return Err(self.unserved(None));
+            };
+            self.seen = (posted.generation(), posted.failures());
+            if let Some(chosen) = self.remote.choose(self.group, except) {
+                return Ok(chosen);
+            }
+            if let Some(trouble) = posted.trouble() {
+                return Err(self.unserved(Some(trouble)));
+            }
+            if self.is_over(self.group.terms.patience) {
+                return Err(self.unserved(None));
+            }
+            if self.is_late() {
+                return Err(self.fail(Code::QueueTimedOut, ""));
+            }
+            std::thread::sleep(STEP);
+        }
+    }
+
+    /// There is no worker, and perhaps it is known why and until when.
+    fn unserved(&mut self, trouble: Option<(u16, u64)>) -> Outcome {
+        let now = u64::try_from(now() / 1000).unwrap_or(0);
+        let (code, retry) = trouble.unwrap_or_default();
+        self.retry_after = Some(retry.saturating_sub(now).div_ceil(1000).max(1));
+        let group = String::from_utf8_lossy(&self.group.name);
+        let why = match Code::from_number(code) {
+            Some(code) => format!("'{group}' ({code}: {})", code.text()),
+            None => format!("'{group}'"),
+        };
+        self.fail(Code::NoWorker, &why)
+    }
+
+    /// A connection to a worker: an idle one, or a new one once the worker has accepted it.
+    fn connection(&mut self, chosen: &Chosen) -> Result<Box<Connection>, Turn> {
+        if let Some(connection) = chosen.idle() {
+            return Ok(connection);
+        }
+        let patience = self.group.terms.patience;
+        let left = patience.saturating_sub(self.waited());
+        let writing = Some(self.particulars.timeout);
+        let mut connection = match self.remote.connect(chosen, left, writing) {
+            Ok(connection) => connection,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(Turn::Over(self.fail(Code::WorkerFull, &of_worker(chosen))));
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let why = format!("{}: {error}", of_worker(chosen));
+                return Err(Turn::Over(self.fail(Code::WorkerUnreachable, &why)));
+            }
+            // It has gone since it was chosen.
+            Err(error) if self.is_over(patience) => {
+                let why = format!("{}: {error}", of_worker(chosen));
+                return Err(Turn::Over(self.fail(Code::WorkerUnreachable, &why)));
+            }
+            Err(_) => return Err(Turn::Again(Some(chosen.number))),
+        };
+        while !connection.is_open() {
+            match connection.open(chosen.number, chosen.page()) {
+                Ok(()) => {}
+                Err(Lost::Tick) => self.untaken(chosen)?,
+                Err(Lost::Closed(_)) => return Err(Turn::Again(Some(chosen.number))),
+                Err(Lost::Malformed(malformed)) => {
+                    let why = format!("{}: {malformed}", of_worker(chosen));
+                    return Err(Turn::Over(self.fail(Code::AnswerMalformed, &why)));
+                }
+            }
+        }
+        Ok(connection)
+    }
+
+    /// Nobody has taken the request for a while: whether to go on waiting for this worker.
+    fn untaken(&mut self, chosen: &Chosen) -> Result<(), Turn> {
+        if self.is_late() {
+            return Err(Turn::Over(self.fail(Code::QueueTimedOut, &of_worker(chosen))));
+        }
+        if self.is_over(self.particulars.timeout) {
+            return Err(Turn::Over(self.fail(Code::WorkerTimedOut, &of_worker(chosen))));
+        }
+        if self.remote.has_better(self.group, chosen) {
+            return Err(Turn::Again(Some(chosen.number)));
+        }
+        Ok(())
+    }
+
+    fn offer(&mut self, chosen: &Chosen, mut connection: Box<Connection>) -> Turn {
+        let file = self.body.as_ref().and_then(Gathered::file);
+        let mut request = Request {
+            serial: 0,
+            head: self.client.head(),
+            carried: self.body.as_ref().map_or(Carried::OnDemand, Gathered::carried),
+            broken: self.body.as_ref().and_then(|body| body.broken),
+            log_level: self.particulars.log_level,
+            as_loaded: self.as_loaded,
+            ignored: self.particulars.ignored,
+            queue_timeout: self.group.terms.queue_timeout,
+        };
+        match connection.offer(&mut request, file) {
+            Ok(true) => self.relay(chosen, connection),
+            Ok(false) => Turn::Over(self.fail(Code::RequestTooLarge, "")),
+            // What was written of it may be enough for the worker.
+            Err(_) if connection.withdraw() => Turn::Again(None),
+            Err(error) => self.died(chosen, error.kind()),
+        }
+    }
+
+    /// Waits for an answer longer than a tick.
+    fn wait(&mut self, chosen: &Chosen, connection: &Connection) -> Result<(), Turn> {
+        let timeout = self.particulars.timeout;
+        if connection.is_taken() {
+            if wait_readable(connection.as_fd(), timeout) {
+                return Ok(());
+            }
+            return Err(Turn::Over(self.fail(Code::WorkerTimedOut, &of_worker(chosen))));
+        }
+        match self.untaken(chosen) {
+            Err(turn) if connection.withdraw() => Err(turn),
+            _ => Ok(()),
+        }
+    }
+
+    /// The worker has gone with the request in its hands.
+    fn died(&mut self, chosen: &Chosen, how: io::ErrorKind) -> Turn {
+        let code = match self.started() {
+            true => Code::WorkerBrokeOff,
+            false => Code::WorkerDied,
+        };
+        let head = self.client.head();
+        let age = (now() - head.clocks.request_start) as f64 / 1e6;
+        let cause = self.cause(chosen).unwrap_or_else(|| how.to_string());
+        let line = format!(
+            "request {} {} after {age:.3} s; {}: {cause}",
+            String::from_utf8_lossy(&head.id),
+            String::from_utf8_lossy(self.particulars.url),
+            of_worker(chosen),
+        );
+        Turn::Over(self.fail(code, &line))
+    }
+
+    /// How a worker ended, as the supervisor says it, which may take a moment.
+    fn cause(&self, chosen: &Chosen) -> Option<String> {
+        const PATIENCE: u32 = 100;
+        for _ in 0..PATIENCE {
+            match self.remote.posted_worker(chosen)?.cause() {
+                Some(cause) => return Some(said(cause)),
+                None => std::thread::sleep(STEP),
+            }
+        }
+        None
+    }
+
+    /// The group is being replaced: waits until it has been, or could not be.
+    fn wait_for_reload(&mut self) -> Result<(), Outcome> {
+        let begun = Instant::now();
+        while let Some(posted) = self.remote.posted(self.group) {
+            if posted.generation() != self.seen.0 {
+                return Ok(());
+            }
+            if posted.failures() != self.seen.1 {
+                self.as_loaded = true;
+                return Ok(());
+            }
+            if begun.elapsed() >= self.particulars.timeout {
+                break;
+            }
+            std::thread::sleep(STEP);
+        }
+        Err(self.fail(Code::WorkerTimedOut, "the new processes are not ready"))
+    }
+
+    /// Notes a failure, and makes of it how the request ended.
+    fn fail(&mut self, code: Code, particulars: &str) -> Outcome {
+        let line = crate::httpd::log::line(code, particulars.as_bytes());
+        self.client.note(&exchange::Record::new(exchange::Level::Error, &line));
+        match self.started() {
+            true => Outcome::Truncated(code.into()),
+            false => Outcome::Unanswered(code.into()),
+        }
+    }
+}
+
+/// How long to sleep between two looks at the board.
+const STEP: Duration = Duration::from_millis(1);
+
+/// Microseconds since the epoch.
+pub fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn of_worker(chosen: &Chosen) -> String {
+    format!("process {}", chosen.pid)
+}
+
+/// A cause in words.
+fn said(cause: link::Cause) -> String {
+    use nix::sys::signal::Signal;
+    match cause {
+        link::Cause::Exit(code) => format!("it ended with exit code {code}"),
+        link::Cause::Signal(number) => match Signal::try_from(i32::from(number)) {
+            Ok(signal) => format!("it was ended by {signal}"),
+            Err(_) => format!("it was ended by signal {number}"),
+        },
+        link::Cause::OutOfMemory => "it was killed because memory had run out".to_owned(),
+        link::Cause::Timer(number) => {
+            let timers = link::Cause::TIMERS;
+            format!("it was ended by {}", timers.get(usize::from(number)).unwrap_or(&"a timer"))
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The answer of a worker that has taken a request, frame by frame.
+
+use super::{Chosen, Client, Connection, Lost, Relay, Turn, of_worker};
+use crate::daemon::connection::{PIECE, emptied};
+use exchange::{Code, Failure, Outcome, Part, Push, WriteError};
+use std::io;
+use std::os::fd::AsFd;
+use wire::{Answer, End, File, Frame, Kind, Malformed, Note, Ready};
+
+/// What an answer asks for in its own place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instead {
+    /// What lies at this place of the server (`Location`).
+    Redirect(Vec<u8>),
+    /// A page of httpd's own (`WSGIErrorOverride`); with it goes what the client is to authenticate with.
+    Error(u16, Vec<Vec<u8>>),
+}
+
+/// What a frame has brought.
+enum Step {
+    /// There are more to come.
+    More,
+    /// It was the last one; the connection can be used again.
+    Last(End),
+}
+
+/// Why no more frames are read.
+enum Broken {
+    Lost(Lost),
+    /// The client takes no more.
+    Client(WriteError),
+    /// This failure, which has been noted.
+    Failed(Code),
+}
+
+impl From<Lost> for Broken {
+    fn from(lost: Lost) -> Self {
+        Broken::Lost(lost)
+    }
+}
+
+impl From<Malformed> for Broken {
+    fn from(malformed: Malformed) -> Self {
+        Broken::Lost(Lost::Malformed(malformed))
+    }
+}
+
+impl From<WriteError> for Broken {
+    fn from(error: WriteError) -> Self {
+        Broken::Client(error)
+    }
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Broken::Lost(Lost::Closed(error.kind()))
+    }
+}
+
+impl<C: Client> Relay<'_, C> {
+    /// Reads frames until the request has ended, whoever has to wait for whom.
+    pub(super) fn relay(&mut self, chosen: &Chosen, mut connection: Box<Connection>) -> Turn {
+        loop {
+            let step = match connection.frame() {
+                Ok(frame) => self.frame(&mut connection, frame),
+                Err(Lost::Tick) => match self.wait(chosen, &connection) {
+                    Ok(()) => Ok(Step::More),
+                    Err(turn) => return turn,
+                },
+                // Whoever has not taken it never will.
+                Err(Lost::Closed(_)) if connection.withdraw() => {
+                    return Turn::Again(Some(chosen.number));
+                }
+                Err(lost) => Err(lost.into()),
+            };
+            match step {
+                Ok(Step::More) => {}
+                Ok(Step::Last(end)) => {
+                    if connection.is_clean() {
+                        chosen.keep(connection);
+                    }
+                    return self.ended(chosen, end);
+                }
+                Err(broken) => return self.broken(chosen, broken),
+            }
+        }
+    }
+
+    fn ended(&mut self, chosen: &Chosen, end: End) -> Turn {
+        match end {
+            End::Served(outcome) => Turn::Over(outcome),
+            End::Leaving => Turn::Again(Some(chosen.number)),
+            End::Reloading => Turn::Reloading,
+            End::Late => Turn::Over(self.fail(Code::QueueTimedOut, &of_worker(chosen))),
+        }
+    }
+
+    fn broken(&mut self, chosen: &Chosen, broken: Broken) -> Turn {
+        match broken {
+            Broken::Lost(Lost::Closed(how)) => self.died(chosen, how),
+            Broken::Lost(Lost::Tick) => {
+                Turn::Over(self.fail(Code::WorkerTimedOut, &of_worker(chosen)))
+            }
+            Broken::Lost(Lost::Malformed(malformed)) => {
+                let why = format!("{}: {malformed}", of_worker(chosen));
+                Turn::Over(self.fail(Code::AnswerMalformed, &why))
+            }
+            Broken::Client(WriteError::Refused) => {
+                Turn::Over(Outcome::Truncated(Failure::from(Code::AnswerRefused)))
+            }
+            Broken::Client(_) => Turn::Over(Outcome::Abandoned),
+            Broken::Failed(code) => Turn::Over(Outcome::Truncated(code.into())),
+        }
+    }
+
+    /// Whether the client has been told anything of an answer.
+    pub(super) fn started(&self) -> bool {
+        self.has_started
+    }
+
+    fn frame(&mut self, connection: &mut Connection, frame: Frame) -> Result<Step, Broken> {
+        if frame.kind == Kind::Data {
+            return self.data(connection, frame);
+        }
+        let place = self.patiently(connection, |connection| connection.payload(frame.length))?;
+        let step = match frame.kind {
+            Kind::Note => {
+                self.client.note(&Note::decode(connection.bytes(place.clone()))?.0);
+                Ok(Step::More)
+            }
+            Kind::Want => {
+                let most = wire::decode_want(connection.bytes(place.clone()))?;
+                self.give_body(connection, most as usize)?;
+                Ok(Step::More)
+            }
+            Kind::Answer => self.head(connection, place.clone(), frame.flags),
+            Kind::File => {
+                let part = File::decode(connection.bytes(place.clone()))?.0;
+                let push = Ready::decode(frame.flags)?.0;
+                self.file(connection, part, push)
+            }
+            Kind::End => Ok(Step::Last(End::decode(connection.bytes(place.clone()))?)),
+            _ => Err(Malformed("a worker has sent what only children send").into()),
+        };
+        connection.take(place);
+        step
+    }
+
+    /// Waits for bytes of a frame that has begun to come.
+    fn patiently<T>(
+        &mut self,
+        connection: &mut Connection,
+        read: impl Fn(&mut Connection) -> Result<T, Lost>,
+    ) -> Result<T, Broken> {
+        loop {
+            match read(connection) {
+                Err(Lost::Tick) => {
+                    let timeout = self.particulars.timeout;
+                    if !crate::httpd::process::wait_readable(connection.as_fd(), timeout) {
+                        return Err(Lost::Tick.into());
+                    }
+                }
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    fn head(
+        &mut self,
+        connection: &mut Connection,
+        place: std::ops::Range<usize>,
+        flags: u8,
+    ) -> Result<Step, Broken> {
+        let push = Ready::decode(flags)?.0;
+        let mut headers = emptied(connection.headers());
+        let answer = Answer::decode(connection.bytes(place), &mut headers)?;
+        let taken = self.take_head(&answer, push);
+        connection.recycle(emptied(headers));
+        taken?;
+        Ok(after(push))
+    }
+
+    fn take_head(&mut self, answer: &Answer<'_>, push: Push) -> Result<(), Broken> {
+        if self.has_started || self.instead.is_some() {
+            return Err(Malformed("a worker has answered twice").into());
+        }
+        let longest = self.group.terms.longest_header;
+        // Name, colon, blank, value and line end.
+        let line = |header: &&exchange::Header<'_>| header.name.len() + header.value.len() + 4;
+        let long = answer.head.headers.get().iter().find(|header| line(header) > longest);
+        if let Some(header) = long.filter(|_| longest > 0) {
+            let name = String::from_utf8_lossy(&header.name).into_owned();
+            self.fail(Code::HeaderTooLong, &name);
+            return Err(Broken::Failed(Code::HeaderTooLong));
+        }
+        self.instead = self.instead_of(&answer.head);
+        if self.instead.is_some() {
+            return Ok(());
+        }
+        self.has_started = true;
+        self.client.start(&answer.head)?;
+        if push == Push::Hold && answer.body.is_empty() {
+            return Ok(());
+        }
+        Ok(self.client.write(answer.body, push)?)
+    }
+
+    /// What an answer asks for in its own place.
+    fn instead_of(&self, head: &exchange::Answer<'_>) -> Option<Instead> {
+        let named = |name: &'static str| {
+            let all = head.headers.get().iter();
+            all.filter(move |header| header.name.eq_ignore_ascii_case(name.as_bytes()))
+        };
+        if head.status == 200 {
+            let location = named("Location").last()?.value.get();
+            return location.starts_with(b"/").then(|| Instead::Redirect(location.to_vec()));
+        }
+        if self.particulars.overrides_errors && (400..600).contains(&head.status) {
+            let challenges = named("WWW-Authenticate").map(|header| header.value.to_vec());
+            return Some(Instead::Error(head.status, challenges.collect()));
+        }
+        None
+    }
+
+    fn data(&mut self, connection: &mut Connection, frame: Frame) -> Result<Step, Broken> {
+        let push = Ready::decode(frame.flags)?.0;
+        let mut left = frame.length;
+        while left > 0 {
+            let most = left.min(PIECE);
+            let place = self.patiently(connection, |connection| connection.some(most))?;
+            left -= place.len();
+            let push = if left == 0 { push } else { Push::Hold };
+            self.pass(connection.bytes(place.clone()), push)?;
+            connection.take(place);
+        }
+        if frame.length == 0 {
+            self.pass(&[], push)?;
+        }
+        Ok(after(push))
+    }
+
+    /// Gives bytes of the body to the client, unless the client gets something else.
+    fn pass(&mut self, bytes: &[u8], push: Push) -> Result<(), Broken> {
+        if self.instead.is_some() {
+            return Ok(());
+        }
+        if !self.has_started {
+            return Err(Malformed("a worker has sent a body without a head").into());
+        }
+        Ok(self.client.write(bytes, push)?)
+    }
+
+    fn file(
+        &mut self,
+        connection: &mut Connection,
+        part: Part,
+        push: Push,
+    ) -> Result<Step, Broken> {
+        let file = connection.descriptor().ok_or(Malformed("a file has no descriptor"))?;
+        if self.instead.is_none() {
+            if !self.has_started {
+                return Err(Malformed("a worker has sent a body without a head").into());
+            }
+            let sent = self.client.send_file(file.as_fd(), part, push)?;
+            if sent < part.length {
+                self.fail(Code::ResponseUnread, "a file was cut while it was being sent");
+                return Err(Broken::Failed(Code::ResponseUnread));
+            }
+        }
+        Ok(after(push))
+    }
+
+    /// The worker wants some of the body, which is read from the client now.
+    fn give_body(&mut self, connection: &mut Connection, most: usize) -> Result<(), Broken> {
+        let mut bytes = Vec::new();
+        let most = most.min(Kind::Body.limit());
+        let read = self.client.read(most, &mut |piece| bytes.extend_from_slice(piece));
+        if most == 0 {
+            return Ok(());
+        }
+        match read {
+            Ok(_) => connection.send(Kind::Body, &bytes)?,
+            Err(error) => connection.send(Kind::BodyFailed, &[error as u8])?,
+        }
+        Ok(())
+    }
+}
+
+/// What follows bytes.
+fn after(push: Push) -> Step {
+    if push == Push::Last { Step::Last(End::Served(Outcome::Done)) } else { Step::More }
+}

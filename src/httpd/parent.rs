@@ -1,0 +1,163 @@
+//! What only httpd's parent knows and does: how far it is, what it keeps from one configuration to the next, and which
+//! processes it looks after besides its children.
+#![expect(
+    unsafe_code,
+    reason = "keeps plain data in the pool of the process, and registers a process with APR"
+)]
+
+use super::callback::callback;
+use super::{ServerRec, ffi};
+use link::Channel;
+use std::ffi::{CStr, c_int, c_void};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// What is kept as long as the parent lives. Plain data: httpd unloads this module between two configurations.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Our end of the channel to the supervisor.
+    pub channel: RawFd,
+    /// The memory of the board.
+    pub board: RawFd,
+    /// The supervisor's process.
+    pub supervisor: u32,
+    /// Ours.
+    pub parent: u32,
+}
+
+const KEY: &CStr = c"mod_rustgi-daemons";
+
+/// How far httpd is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It reads its configuration for the first time, to see whether it can; another reading follows.
+    Trying,
+    /// It is about to end.
+    Ending,
+    /// Anything else.
+    Running,
+}
+
+/// How far httpd is.
+pub fn phase() -> Phase {
+    // SAFETY: a number of httpd's.
+    let state = unsafe { ffi::ap_state_query(ffi::AP_SQ_MAIN_STATE as c_int) } as u32;
+    match state {
+        ffi::AP_SQ_MS_CREATE_PRE_CONFIG => Phase::Trying,
+        ffi::AP_SQ_MS_EXITING => Phase::Ending,
+        _ => Phase::Running,
+    }
+}
+
+impl Kept {
+    /// What was kept, in the parent or a child of it.
+    pub fn find(server: ServerRec<'_>) -> Option<Kept> {
+        let mut found = std::ptr::null_mut();
+        let pool = server.process_pool();
+        // SAFETY: the pool of the process; a place for the answer, which stays NULL where there is nothing.
+        unsafe { ffi::apr_pool_userdata_get(&mut found, KEY.as_ptr(), pool) };
+        // SAFETY: kept below, in this pool, by this module or the same one before it was loaded again.
+        (!found.is_null()).then(|| unsafe { *found.cast::<Kept>() })
+    }
+
+    /// The channel, by a descriptor of its own.
+    pub fn channel(self) -> Option<Channel> {
+        Some(Channel::new(duplicate(self.channel).ok()?))
+    }
+
+    /// Closes the channel.
+    pub fn forget_channel(self) {
+        // SAFETY: made by this process or inherited, and open; nobody else knows it.
+        drop(unsafe { OwnedFd::from_raw_fd(self.channel) });
+    }
+
+    /// The memory of the board, by a descriptor of its own.
+    ///
+    /// # Errors
+    /// There are no more descriptors.
+    pub fn board_file(self) -> std::io::Result<OwnedFd> {
+        duplicate(self.board)
+    }
+
+    /// Keeps it.
+    pub fn keep(self, server: ServerRec<'_>) {
+        let pool = server.process_pool();
+        // SAFETY: the pool of the process, which only the parent's one thread uses.
+        let place = unsafe { ffi::apr_palloc(pool, size_of::<Kept>()) };
+        // SAFETY: memory of this size and APR's alignment, which lives as long as the process.
+        unsafe { place.cast::<Kept>().write(self) };
+        // SAFETY: as above. APR copies the key, which goes with this module.
+        unsafe { ffi::apr_pool_userdata_set(place, KEY.as_ptr(), None, pool) };
+    }
+}
+
+fn duplicate(number: RawFd) -> std::io::Result<OwnedFd> {
+    // SAFETY: kept by this process or its parent, and open.
+    unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned()
+}
+
+/// A process that the parent is told of when it has ended, until the configuration is read again.
+struct Watched<F> {
+    process: ffi::apr_proc_t,
+    ended: F,
+}
+
+/// Has `ended` called when a process that the parent has started ends. It is called at most once, and not after the
+/// configuration's pool has been cleared.
+pub fn watch<F: Fn() + 'static>(server: ServerRec<'_>, pid: u32, ended: F) {
+    // SAFETY: plain data of C, for which zeroes are valid.
+    let mut process: ffi::apr_proc_t = unsafe { std::mem::zeroed() };
+    process.pid = c_int::try_from(pid).unwrap_or(0);
+    let keep = |pool: super::Pool<'_>| {
+        let watched = pool.keep(Watched { process, ended });
+        // SAFETY: kept in the pool, to which the registration belongs as well; APR undoes the registration first, since
+        // it was made later.
+        unsafe {
+            ffi::apr_proc_other_child_register(
+                &raw mut (*watched).process,
+                Some(maintain::<F>),
+                watched.cast(),
+                std::ptr::null_mut(),
+                pool.raw(),
+            );
+        }
+    };
+    // SAFETY: the pool of the configuration, which only the parent's one thread uses.
+    unsafe { super::Pool::with(server.configuration_pool(), keep) }
+}
+
+/// What APR calls when something has become of a watched process.
+///
+/// # Safety
+/// Called by APR alone, with what was registered.
+unsafe extern "C" fn maintain<F: Fn() + 'static>(reason: c_int, watched: *mut c_void, _: c_int) {
+    super::callback::guarded((), || {
+        if matches!(reason as u32, ffi::APR_OC_REASON_DEATH | ffi::APR_OC_REASON_LOST) {
+            // SAFETY: registered above with a `Watched` of this kind, which lives until the pool is cleared.
+            (unsafe { &(*watched.cast::<Watched<F>>()).ended })();
+        }
+    });
+}
+
+callback! {
+    fn before_clearing(data: *mut c_void) -> ffi::apr_status_t, else 0; {
+        // SAFETY: registered below with a function.
+        let body: fn() = unsafe { std::mem::transmute(data) };
+        body();
+        0
+    }
+}
+
+/// Has `body` called before the configuration goes: in the parent, before it is read again and before the end.
+pub fn at_end_of_configuration(server: ServerRec<'_>, body: fn()) {
+    let pool = server.configuration_pool();
+    // SAFETY: the pool of the configuration, which is cleared before this module is unloaded.
+    unsafe {
+        ffi::apr_pool_cleanup_register(
+            pool,
+            body as *const c_void,
+            Some(before_clearing),
+            Some(ffi::apr_pool_cleanup_null),
+        );
+    }
+}
