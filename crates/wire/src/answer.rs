@@ -242,6 +242,23 @@ pub fn append_end(into: &mut Vec<u8>, end: End) {
     });
 }
 
+/// Appends as a frame that the application wants up to so many bytes of the body. With 0 the child lets the client continue
+/// and answers nothing; otherwise with one `Kind::Body` or `Kind::BodyFailed`.
+pub fn append_want(into: &mut Vec<u8>, most: u32) {
+    frame::append(into, Kind::Want, 0, |row| row.put_u32(most));
+}
+
+/// Reads the payload of a frame that says how many bytes of the body are wanted.
+///
+/// # Errors
+/// It is none.
+pub fn decode_want(payload: &[u8]) -> Result<u32, Malformed> {
+    let mut row = Fields::new(payload);
+    let most = row.u32()?;
+    row.end()?;
+    Ok(most)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -316,6 +333,9 @@ mod tests {
         let part = Part { offset: 1, length: 1 << 40 };
         File(part).append_to(&mut bytes, Push::Flush);
         assert_eq!(File::decode(payload(&bytes, Kind::File)), Ok(File(part)));
+        let mut bytes = Vec::new();
+        append_want(&mut bytes, 70_000);
+        assert_eq!(decode_want(payload(&bytes, Kind::Want)), Ok(70_000));
         let mut bytes = Vec::new();
         append_note(&mut bytes, &Record::new(Level::Notice, &[b'x'; 3 << 20]));
         let note = Note::decode(payload(&bytes, Kind::Note)).unwrap();

@@ -129,6 +129,8 @@ pub struct Worker {
     pub threads: u32,
     /// `stack-size` in bytes; 0 for the system's.
     pub stack_size: u64,
+    /// `home`: what stands first in `sys.path`.
+    pub home: Option<Vec<u8>>,
     /// `locale`
     pub locale: Option<Vec<u8>>,
     /// `socket-timeout`

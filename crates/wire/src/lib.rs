@@ -18,10 +18,13 @@ mod fields;
 mod frame;
 mod request;
 
-pub use answer::{Answer, End, File, Hello, Note, Ready, append_answer, append_end, append_note};
+pub use answer::{
+    Answer, End, File, Hello, Note, Ready, append_answer, append_end, append_note, append_want,
+    decode_want,
+};
 pub use fields::Malformed;
 pub use frame::{Frame, HEADER, Kind, header};
-pub use request::{Carried, Request};
+pub use request::{Carried, Request, read_error};
 
 /// The version of everything here. A child refuses a worker of another one.
 pub const VERSION: u32 = 1;
