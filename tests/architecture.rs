@@ -151,7 +151,15 @@ fn unsafe_and_foreign_functions_stand_only_in_files_that_say_why() {
 fn the_compiler_refuses_unsafe_code_that_is_not_expected_in_every_package() {
     let manifest = |place: &str| fs::read_to_string(root().join(place).join("Cargo.toml")).unwrap();
     assert!(manifest("").contains("unsafe_code = \"deny\""));
-    for package in ["", "crates/exchange", "crates/wire", "crates/link", "crates/engine", "tests"] {
+    for package in [
+        "",
+        "crates/exchange",
+        "crates/wire",
+        "crates/link",
+        "crates/engine",
+        "crates/rustgi",
+        "tests",
+    ] {
         assert!(manifest(package).contains("[lints]\nworkspace = true"), "{package}");
     }
 }

@@ -136,6 +136,16 @@ codes! {
     1013 DaemonModeMissing        Ourselves     503 "Daemon processes are not available in this release";
     1014 DirectiveGone            Configuration 0   "Something in the configuration has no effect any more";
     1015 NameWithNul              Application   500 "A script gave a name with a NUL in it";
+    1016 GenerationRefused        Application   0   "New workers could not take over; those that were there go on";
+    1017 WorkersFailing           Application   503 "No worker of the daemon process group stays alive";
+    1018 WorkerDied               Application   0   "A worker ended unexpectedly";
+    1019 WorkerNotStarted         Configuration 0   "A worker could not be started";
+    1020 WorkerKilled             Application   0   "A worker did not end in time and was killed";
+    1021 ServesNoRequests         Configuration 503 "The daemon process group runs service scripts and serves no requests";
+    1022 SupervisorConfused       Ourselves     0   "The supervisor of workers was told something it does not understand";
+    1023 SocketFailed             Carrier       0   "The socket of a worker could not be made";
+    1024 LimitFailed              Configuration 0   "A limit of a worker could not be set";
+    1025 BoardFull                Configuration 0   "There are more groups or workers than can be";
     1026 ScriptChanged            Ourselves     503 "The script has changed, and processes with the new one are being started";
     1027 FrameMalformed           Ourselves     0   "A process has sent what is no request";
     1028 WorkerMisled             Ourselves     0   "A worker was not told what it is to do";
