@@ -281,7 +281,7 @@ impl<'r, C: Client> Relay<'r, C> {
     fn died(&mut self, chosen: &Chosen, how: io::ErrorKind) -> Turn {
         let code = match self.started() {
             true => Code::WorkerBrokeOff,
-            false => Code::WorkerDied,
+            false => Code::AnswerMissing,
         };
         let head = self.client.head();
         let age = (now() - head.clocks.request_start) as f64 / 1e6;

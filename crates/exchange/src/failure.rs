@@ -97,7 +97,7 @@ codes! {
     143  EmbeddedRestricted       Configuration 500 "WSGIRestrictEmbedded lets no application run in the children of the server";
     144  HeaderTooLong            Application   500 "A header of the answer is longer than header-buffer-size";
     145  WorkerTimedOut           Application   504 "A process did not answer within socket-timeout";
-    146  WorkerDied               Application   502 "A process ended before it had answered";
+    146  AnswerMissing            Application   502 "A process ended before it had answered";
     148  AnswerMalformed          Ourselves     500 "A process sent what is no answer";
     149  ProcessGroupNotAllowed   Configuration 500 "WSGIRestrictProcess does not allow the process group";
     151  ProcessGroupUnknown      Configuration 500 "The process group is not configured";
