@@ -140,6 +140,7 @@ codes! {
     1039 RequestTooLarge          Client        431 "The request is too large for a process of its own";
     1040 NoWorker                 Carrier       503 "The group has no process that serves";
     1041 BodyNotGathered          Carrier       500 "The body of the request could not be kept";
+    1042 AnswerNotKept            Carrier       500 "The answer could not be kept for a client that reads slowly";
 }
 
 impl fmt::Display for Code {
