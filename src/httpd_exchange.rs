@@ -7,7 +7,7 @@
 
 use crate::child::Child;
 use crate::config::groups::Sole;
-use crate::daemon::{Client, Jailed};
+use crate::daemon::{Client, Jailed, Waited};
 use crate::environ::{self, Paths, Variables};
 use crate::group;
 use crate::handler::{Call, Status};
@@ -18,6 +18,7 @@ use exchange::{
 };
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 /// One request of httpd and its answer.
 pub struct HttpdExchange<'c, 'r> {
@@ -331,7 +332,7 @@ impl Exchange for HttpdExchange<'_, '_> {
 }
 
 impl Client for HttpdExchange<'_, '_> {
-    fn takes(&self) -> bool {
-        self.request().client_takes()
+    fn wait(&self, other: Option<BorrowedFd<'_>>, time: Duration) -> Waited {
+        self.request().wait_for_client(other, time)
     }
 }

@@ -214,6 +214,11 @@ impl Connection {
         self.headers = headers;
     }
 
+    /// Whether bytes have been read that were not taken.
+    pub fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
     /// Whether it can serve another request: nothing is left of the one before.
     pub fn is_clean(&self) -> bool {
         self.unread.is_empty() && self.descriptors.is_empty()

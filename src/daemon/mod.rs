@@ -9,8 +9,10 @@
 //! | | the body of a request, gathered before a worker is asked | `body.rs` |
 //! | | one request of httpd: what is checked and made ready before, and what httpd is told after | `serve.rs` |
 //! | | the request: offered, perhaps offered again, and its answer relayed | `relay.rs` |
+//! | | what of an answer the client has not taken yet | `backlog.rs` |
 //! | | `script-user` and `script-group` | `owner.rs` |
 
+mod backlog;
 mod body;
 mod connection;
 mod desired;
@@ -20,7 +22,7 @@ mod remote;
 mod serve;
 pub mod supervisor;
 
-pub use relay::{Client, now};
+pub use relay::{Client, Waited, now};
 pub use remote::Remote;
 pub use serve::{Jailed, jailed, serve};
 

@@ -1,17 +1,19 @@
 //! One request of a group of workers: it is offered to one of them, to another as long as nobody has taken it, and the
 //! answer of whoever has is relayed to the client. Made for the request, and ends with it.
 
+use super::backlog::Backlog;
 use super::body::Gathered;
 use super::connection::{Connection, Lost};
 use super::remote::{Chosen, Group, Remote};
 use crate::httpd::process::wait_readable;
 use exchange::{Code, Exchange, Outcome};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wire::{Carried, Request};
 
 mod answer;
+mod delivery;
 
 pub use answer::Instead;
 
@@ -32,8 +34,17 @@ pub struct Particulars<'r> {
 
 /// Whoever a request came from: what there is besides an exchange.
 pub trait Client: Exchange {
-    /// Whether it takes bytes now without waiting.
-    fn takes(&self) -> bool;
+    /// Waits until the client takes bytes, or `other` has some to be read, if it is to be waited for.
+    fn wait(&self, other: Option<BorrowedFd<'_>>, time: Duration) -> Waited;
+}
+
+/// What a wait has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waited {
+    /// The client takes bytes without waiting; nothing if that cannot be known.
+    pub takes: Option<bool>,
+    /// There is something to be read.
+    pub readable: bool,
 }
 
 /// How a request ended, if not as the gateway says.
@@ -61,6 +72,9 @@ pub struct Relay<'r, C: Client> {
     rejections: u32,
     /// The client has been told of an answer.
     has_started: bool,
+    backlog: Backlog,
+    /// The client has not taken anything for a while, with its backlog full.
+    is_slow: bool,
     instead: Option<Instead>,
     retry_after: Option<u64>,
 }
@@ -95,6 +109,8 @@ impl<'r, C: Client> Relay<'r, C> {
             seen: (0, 0),
             rejections: 0,
             has_started: false,
+            backlog: Backlog::default(),
+            is_slow: false,
             instead: None,
             retry_after: None,
         }
@@ -118,7 +134,11 @@ impl<'r, C: Client> Relay<'r, C> {
                 Err(turn) => turn,
             };
             match turn {
-                Turn::Over(outcome) => return outcome,
+                Turn::Over(outcome) => {
+                    // The worker has nothing to do with the rest.
+                    drop(chosen);
+                    return self.deliver(outcome);
+                }
                 Turn::Again(worker) => except = worker,
                 Turn::Reloading => {
                     if let Err(outcome) = self.wait_for_reload() {
@@ -281,7 +301,7 @@ impl<'r, C: Client> Relay<'r, C> {
     fn died(&mut self, chosen: &Chosen, how: io::ErrorKind) -> Turn {
         let code = match self.started() {
             true => Code::WorkerBrokeOff,
-            false => Code::WorkerDied,
+            false => Code::AnswerMissing,
         };
         let head = self.client.head();
         let age = (now() - head.clocks.request_start) as f64 / 1e6;

@@ -6,6 +6,7 @@
 )]
 
 use super::{Request, ffi};
+use crate::daemon::Waited;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
@@ -18,20 +19,31 @@ impl<'r> Request<'r> {
         (!socket.is_null()).then_some(socket)
     }
 
-    /// Whether the client's socket has room. Of a connection that carries several requests nobody knows: it says so.
-    pub fn client_takes(self) -> bool {
+    /// The descriptor of that socket; `None` of a connection that carries several requests.
+    fn client_descriptor(self) -> Option<BorrowedFd<'r>> {
+        let socket = self.socket().filter(|_| !self.is_multiplexed())?;
         let mut descriptor = -1;
         // SAFETY: the socket of a live connection; a place for the answer.
-        let found = self
-            .socket()
-            .is_some_and(|socket| unsafe { ffi::apr_os_sock_get(&mut descriptor, socket) } == 0);
-        if !found || descriptor < 0 || self.is_multiplexed() {
-            return true;
+        let found = unsafe { ffi::apr_os_sock_get(&mut descriptor, socket) } == 0;
+        // SAFETY: open as long as the connection, which outlives the request.
+        (found && descriptor >= 0).then(|| unsafe { BorrowedFd::borrow_raw(descriptor) })
+    }
+
+    /// Waits until the client's socket has room, or `other` has something to be read.
+    pub fn wait_for_client(self, other: Option<BorrowedFd<'_>>, time: Duration) -> Waited {
+        let client = self.client_descriptor();
+        let mut watched: Vec<PollFd<'_>> = Vec::with_capacity(2);
+        watched.extend(client.map(|client| PollFd::new(client, PollFlags::POLLOUT)));
+        watched.extend(other.map(|other| PollFd::new(other, PollFlags::POLLIN)));
+        // Nobody knows of a shared connection when it has room, so nothing is gained by waiting.
+        let time = if client.is_some() { time } else { Duration::ZERO };
+        let time = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
+        while poll(&mut watched, time) == Err(nix::errno::Errno::EINTR) {}
+        let is_ready = |at: usize| watched.get(at).and_then(PollFd::any).unwrap_or(false);
+        Waited {
+            takes: client.map(|_| is_ready(0)),
+            readable: other.is_some() && is_ready(usize::from(client.is_some())),
         }
-        // SAFETY: open as long as the connection.
-        let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
-        let mut ready = [PollFd::new(socket, PollFlags::POLLOUT)];
-        poll(&mut ready, PollTimeout::ZERO).map_or(true, |count| count > 0)
     }
 
     /// For how long the client is waited for from now on. How long it was before; `None` if it cannot be said.

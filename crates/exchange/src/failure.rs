@@ -99,7 +99,7 @@ codes! {
     143  EmbeddedRestricted       Configuration 500 "WSGIRestrictEmbedded lets no application run in the children of the server";
     144  HeaderTooLong            Application   500 "A header of the answer is longer than header-buffer-size";
     145  WorkerTimedOut           Application   504 "A process did not answer within socket-timeout";
-    146  WorkerDied               Application   502 "A process ended before it had answered";
+    146  AnswerMissing            Application   502 "A process ended before it had answered";
     148  AnswerMalformed          Ourselves     500 "A process sent what is no answer";
     149  ProcessGroupNotAllowed   Configuration 500 "WSGIRestrictProcess does not allow the process group";
     151  ProcessGroupUnknown      Configuration 500 "The process group is not configured";
@@ -158,6 +158,7 @@ codes! {
     1039 RequestTooLarge          Client        431 "The request is too large for a process of its own";
     1040 NoWorker                 Carrier       503 "The group has no process that serves";
     1041 BodyNotGathered          Carrier       500 "The body of the request could not be kept";
+    1042 AnswerNotKept            Carrier       500 "The answer could not be kept for a client that reads slowly";
 }
 
 impl fmt::Display for Code {

@@ -4,6 +4,7 @@ use super::{Chosen, Client, Connection, Lost, Relay, Turn, of_worker};
 use crate::daemon::connection::{PIECE, emptied};
 use exchange::{Code, Failure, Outcome, Part, Push, WriteError};
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use wire::{Answer, End, File, Frame, Kind, Malformed, Note, Ready};
 
@@ -25,7 +26,7 @@ enum Step {
 }
 
 /// Why no more frames are read.
-enum Broken {
+pub(super) enum Broken {
     Lost(Lost),
     /// The client takes no more.
     Client(WriteError),
@@ -61,6 +62,9 @@ impl<C: Client> Relay<'_, C> {
     /// Reads frames until the request has ended, whoever has to wait for whom.
     pub(super) fn relay(&mut self, chosen: &Chosen, mut connection: Box<Connection>) -> Turn {
         loop {
+            if let Err(broken) = self.pass_time(&connection) {
+                return self.broken(chosen, broken);
+            }
             let step = match connection.frame() {
                 Ok(frame) => self.frame(&mut connection, frame),
                 Err(Lost::Tick) => match self.wait(chosen, &connection) {
@@ -168,7 +172,7 @@ impl<C: Client> Relay<'_, C> {
     fn head(
         &mut self,
         connection: &mut Connection,
-        place: std::ops::Range<usize>,
+        place: Range<usize>,
         flags: u8,
     ) -> Result<Step, Broken> {
         let push = Ready::decode(flags)?.0;
@@ -226,28 +230,34 @@ impl<C: Client> Relay<'_, C> {
         let push = Ready::decode(frame.flags)?.0;
         let mut left = frame.length;
         while left > 0 {
+            self.pass_time(connection)?;
             let most = left.min(PIECE);
             let place = self.patiently(connection, |connection| connection.some(most))?;
             left -= place.len();
             let push = if left == 0 { push } else { Push::Hold };
-            self.pass(connection.bytes(place.clone()), push)?;
+            self.pass(connection, place.clone(), push)?;
             connection.take(place);
         }
         if frame.length == 0 {
-            self.pass(&[], push)?;
+            self.pass(connection, 0..0, push)?;
         }
         Ok(after(push))
     }
 
     /// Gives bytes of the body to the client, unless the client gets something else.
-    fn pass(&mut self, bytes: &[u8], push: Push) -> Result<(), Broken> {
+    fn pass(
+        &mut self,
+        connection: &Connection,
+        place: Range<usize>,
+        push: Push,
+    ) -> Result<(), Broken> {
         if self.instead.is_some() {
             return Ok(());
         }
         if !self.has_started {
             return Err(Malformed("a worker has sent a body without a head").into());
         }
-        Ok(self.client.write(bytes, push)?)
+        self.send(connection, place, push)
     }
 
     fn file(
@@ -261,6 +271,7 @@ impl<C: Client> Relay<'_, C> {
             if !self.has_started {
                 return Err(Malformed("a worker has sent a body without a head").into());
             }
+            self.send_all()?;
             let sent = self.client.send_file(file.as_fd(), part, push)?;
             if sent < part.length {
                 self.fail(Code::ResponseUnread, "a file was cut while it was being sent");
