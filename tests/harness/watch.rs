@@ -1,7 +1,7 @@
 //! What is looked at after every server, whatever the test was about: crash lines in the log, processes that stayed,
 //! files that stayed open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -117,7 +117,13 @@ pub fn connections(port: u16) -> usize {
     table.lines().filter(open).count()
 }
 
-/// What a process has open, by kind: every regular file by its path, sockets and pipes by their number.
+/// The numbers of the sockets on this machine that lead to another process of it, such as a worker.
+fn local_sockets() -> HashSet<String> {
+    let table = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    table.lines().filter_map(|line| line.split_whitespace().nth(6)).map(str::to_owned).collect()
+}
+
+/// What a process has open, by kind: every regular file by its path, sockets of the network and pipes by their number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenFiles {
     pub files: BTreeMap<PathBuf, usize>,
@@ -128,11 +134,12 @@ pub struct OpenFiles {
 impl OpenFiles {
     pub fn of(pid: i32) -> Option<OpenFiles> {
         let mut open = OpenFiles::default();
+        let local = local_sockets();
         for entry in fs::read_dir(format!("/proc/{pid}/fd")).ok()? {
             let Ok(target) = fs::read_link(entry.ok()?.path()) else { continue };
             let name = target.to_string_lossy();
-            if name.starts_with("socket:") {
-                open.sockets += 1;
+            if let Some(number) = name.strip_prefix("socket:[") {
+                open.sockets += usize::from(!local.contains(number.trim_end_matches(']')));
             } else if name.starts_with("pipe:") {
                 open.pipes += 1;
             } else if name.starts_with('/') && !name.starts_with("/dev/") {
