@@ -35,6 +35,8 @@ pub struct Surroundings {
     pub client_user: u32,
     /// The umask that was inherited.
     pub mask: Mode,
+    /// How many files the server may have open.
+    pub files: u64,
     /// When the supervisor began.
     pub began: Instant,
     /// The number of the next worker.
@@ -75,7 +77,9 @@ impl Group {
     /// A group, and its first workers.
     pub fn start(wanted: control::Group, place: u32, log: Log, around: &mut Surroundings) -> Group {
         let (name, wanted) = (wanted.name.clone(), Rc::new(wanted));
-        let before = around.board.group(place).map_or(0, link::Group::generation);
+        let entry = around.board.group(place);
+        entry.iter().for_each(|entry| entry.set_trouble(None));
+        let before = entry.map_or(0, link::Group::generation);
         let jail = wanted.chroot.clone().unwrap_or_default();
         let numbers = Rc::clone(&around.numbers);
         let look = move |path: &[u8]| look(&jail, path);
@@ -212,7 +216,8 @@ impl Group {
 
     /// When [`tick`](Group::tick) is to be called at the latest.
     pub fn next(&self) -> Option<Time> {
-        let lost = self.workers.values().filter_map(|worker| worker.lost).min();
+        let due = |worker: &Worker| if worker.has_more { Some(Time::ZERO) } else { worker.lost };
+        let lost = self.workers.values().filter_map(due).min();
         self.crew.next().into_iter().chain(lost).min()
     }
 
@@ -226,7 +231,8 @@ impl Group {
         };
         let Some(worker) = self.workers.remove(&number) else { return };
         let memory = || worker.ran_out_of_memory();
-        let cause = death::cause(status, worker.killed, reason.as_deref(), memory);
+        let is_leaving = phase == Phase::Leaving;
+        let cause = death::cause(status, worker.killed, reason.as_deref(), is_leaving, memory);
         if let Some(entry) = around.board.worker(worker.place) {
             entry.set_cause(cause);
             entry.set_state(State::Ended);

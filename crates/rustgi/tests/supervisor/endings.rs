@@ -80,6 +80,36 @@ fn all_end_in_order_when_the_server_says_so_or_is_gone_or_a_signal_does() {
 }
 
 #[test]
+fn all_end_when_the_server_was_killed_even_if_somebody_else_holds_its_end_of_the_channel() {
+    let mut supervised = Supervised::by_a_shell(READY);
+    supervised.run(vec![group("g", 1)]);
+    let ready = supervised.ready(1);
+    let supervisor = supervised.board.supervisor();
+    supervised.process.kill().unwrap();
+    supervised.process.wait().unwrap();
+    until("all end", || (!lives(supervisor) && !lives(ready[0])).then_some(()));
+    assert!(!supervised.log().contains("WSGI1"), "{}", supervised.log());
+}
+
+#[test]
+fn a_new_supervisor_takes_the_place_of_one_that_was_killed() {
+    let mut supervised = Supervised::new(READY);
+    supervised.run(vec![group("a", 1), group("b", 1)]);
+    let first = supervised.ready(1);
+    let number = supervised.workers(State::Ready)[0].1;
+    let (generation, left) = (supervised.group().generation(), supervised.sockets());
+    supervised.process.kill().unwrap();
+    supervised.process.wait().unwrap();
+    supervised.start_again();
+    assert_eq!(supervised.run(vec![group("b", 1), group("a", 1)]), [1, 0]);
+    let now = until("a new worker", || {
+        supervised.workers(State::Ready).pop().filter(|(_, _, pid)| *pid != first[0])
+    });
+    assert!(now.1 > number && supervised.group().generation() > generation);
+    assert!(!left.exists());
+}
+
+#[test]
 fn who_does_not_end_in_time_is_killed_and_the_log_names_the_timer() {
     let mut supervised = Supervised::of(group("g", 1), "ready\ndeaf");
     let ready = supervised.ready(1);
