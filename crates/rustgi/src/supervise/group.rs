@@ -124,7 +124,11 @@ impl Group {
             Action::Serve { number } => self.set_state(number, State::Ready, around),
             Action::Switch { generation } => {
                 board.iter().for_each(|group| group.set_generation(generation));
-                self.note(format_args!("generation {generation} serves"));
+                let entry = |worker: &Worker| around.board.worker(worker.place);
+                let mut entries = self.workers.values().filter_map(entry);
+                if entries.any(|entry| entry.state() == State::Ready) {
+                    self.note(format_args!("generation {generation} serves"));
+                }
             }
             Action::Dismiss { number, reason, patience, by_signal } => {
                 self.set_state(number, State::Leaving, around);

@@ -331,6 +331,21 @@ fn early_deaths_make_the_next_start_wait_ever_longer() {
 }
 
 #[test]
+fn those_that_die_together_have_failed_once() {
+    let mut stage = Stage::new(group(3));
+    for round in 0..3 {
+        for number in 1..=3 {
+            stage.dies(round * 3 + number);
+        }
+        let delay = stage.crew.next().unwrap() - stage.now;
+        assert_eq!(delay.as_millis(), 100 << round);
+        stage.done();
+        stage.pass(delay.as_secs_f64());
+        assert_eq!(stage.done().len(), 4);
+    }
+}
+
+#[test]
 fn death_soon_after_readiness_is_early_unless_it_was_on_purpose() {
     let mut stage = Stage::new(group(2));
     stage.all_ready();
