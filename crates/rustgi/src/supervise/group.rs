@@ -191,7 +191,13 @@ impl Group {
     pub fn hear(&mut self, number: u32, around: &mut Surroundings) {
         let now = around.now();
         let Some(worker) = self.workers.get_mut(&number) else { return };
-        for message in worker.hear(now) {
+        let heard = worker.hear(now);
+        let (pid, is_confused) = (worker.pid(), std::mem::take(&mut worker.is_confused));
+        if is_confused {
+            let text = format!("worker {pid} said something that is no message; it is ended");
+            self.fail(Level::Error, Code::SupervisorConfused, text);
+        }
+        for message in heard {
             let crew = &mut self.crew;
             match message {
                 FromWorker::Ready { failed } => crew.ready(now, number, failed),

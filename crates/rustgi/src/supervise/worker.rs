@@ -39,6 +39,8 @@ pub struct Worker {
     pub killed: Option<u8>,
     /// When it is given up, as its channel has ended.
     pub lost: Option<Time>,
+    /// What it has said was no message.
+    pub is_confused: bool,
     /// It may have said more than was heard.
     pub has_more: bool,
     pid: Pid,
@@ -130,6 +132,7 @@ impl Worker {
             started: now,
             killed: None,
             lost: None,
+            is_confused: false,
             has_more: false,
             pid,
             channel: Some(channel),
@@ -177,7 +180,8 @@ impl Worker {
             };
             match message {
                 Ok(message) => heard.push(message),
-                Err(_) => {
+                Err(error) => {
+                    self.is_confused = error.kind() != io::ErrorKind::UnexpectedEof;
                     self.channel = None;
                     self.lost = Some(now + GRACE);
                 }
