@@ -51,6 +51,12 @@ impl Surroundings {
         self.began.elapsed()
     }
 
+    /// The board, unless another supervisor has begun meanwhile: then it is no longer for this one to write.
+    pub fn own_board(&self) -> Option<&'static Board> {
+        let is_own = self.board.supervisor() == std::process::id();
+        is_own.then_some(self.board)
+    }
+
     /// A time as milliseconds since the epoch.
     fn date(&self, time: Time) -> u64 {
         let wait = time.saturating_sub(self.now());
@@ -115,7 +121,7 @@ impl Group {
     }
 
     fn perform(&mut self, action: Action, around: &mut Surroundings) {
-        let board = around.board.group(self.place);
+        let board = around.own_board().and_then(|board| board.group(self.place));
         match action {
             Action::Start { number, generation, group, scripts } => {
                 let beginning = Beginning { number, generation, group, scripts };
@@ -181,10 +187,9 @@ impl Group {
     }
 
     fn set_state(&self, number: u32, state: State, around: &Surroundings) {
-        let worker = self.workers.get(&number);
-        if let Some(entry) = worker.and_then(|worker| around.board.worker(worker.place)) {
-            entry.set_state(state);
-        }
+        let (worker, board) = (self.workers.get(&number), around.own_board());
+        let entry = worker.and_then(|worker| board?.worker(worker.place));
+        entry.iter().for_each(|entry| entry.set_state(state));
     }
 
     /// Reads what a worker has said.
@@ -243,7 +248,8 @@ impl Group {
         let memory = || worker.ran_out_of_memory();
         let is_leaving = phase == Phase::Leaving;
         let cause = death::cause(status, worker.killed, reason.as_deref(), is_leaving, memory);
-        if let Some(entry) = around.board.worker(worker.place) {
+        let entry = around.own_board().and_then(|board| board.worker(worker.place));
+        if let Some(entry) = entry {
             entry.set_cause(cause);
             entry.set_state(State::Ended);
         }

@@ -158,10 +158,10 @@ impl Supervisor {
         self.groups.iter_mut().for_each(|group| group.tick(&mut self.around));
         self.hear_operators();
         let now = self.around.now();
-        let board = self.around.board;
+        let board = self.around.own_board();
         self.around.ended.retain(|(at, group, place)| {
-            if *at <= now {
-                worker::Worker::clear(board, *group, *place);
+            if let Some(board) = board.filter(|_| *at <= now) {
+                board.group(*group).iter().for_each(|group| board.remove(group, *place));
             }
             *at > now
         });
@@ -201,6 +201,7 @@ impl Supervisor {
                 Ok(Some((message, descriptors))) => decode(&message).map(|it| (it, descriptors)),
                 Ok(None) => return,
                 Err(_) => {
+                    self.control = None;
                     self.stop();
                     return;
                 }
@@ -211,6 +212,8 @@ impl Supervisor {
                 Err(error) => {
                     let text = format!("{error}; the workers are ended");
                     self.log.fail(Level::Error, Code::SupervisorConfused, text);
+                    // The server starts another one, which understands it, and need not wait for this one.
+                    self.control = None;
                     self.stop();
                 }
             }
@@ -295,9 +298,8 @@ impl Supervisor {
         names.iter().map(&mut place).collect()
     }
 
-    /// Ends all workers, and then itself.
+    /// Ends all workers, and then itself. The server may wait for the end of the channel, which is that of this process.
     fn stop(&mut self) {
-        self.control = None;
         if self.stopping {
             return;
         }

@@ -7,7 +7,7 @@ use super::group::Surroundings;
 use super::log::Log;
 use super::spawn::{self, Spawned};
 use exchange::Code;
-use link::{Board, Channel, Page, Shared};
+use link::{Channel, Page, Shared};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use rustix::net::sockopt;
@@ -205,13 +205,6 @@ impl Worker {
     pub fn ran_out_of_memory(&self) -> bool {
         let has_killed = death::memory_kills() > self.memory_kills;
         has_killed && death::kernel_names(self.pid()).unwrap_or(true)
-    }
-
-    /// Takes it off the board.
-    pub fn clear(board: &Board, group: u32, place: u32) {
-        if let Some(group) = board.group(group) {
-            board.remove(group, place);
-        }
     }
 }
 

@@ -213,3 +213,31 @@ fn sigusr1_to_the_supervisor_replaces_all_with_a_patience_of_its_own() {
     assert!(supervised.heard(first).contains("eviction_signal"), "{}", supervised.heard(first));
     assert_eq!(supervised.group().generation(), 2);
 }
+
+#[test]
+fn the_channel_ends_when_the_last_worker_has_ended() {
+    let mut supervised = Supervised::of(group("g", 1), "ready\ndeaf");
+    let ready = supervised.ready(1)[0];
+    supervised.stop();
+    supervised.await_silence();
+    assert!(!lives(ready));
+}
+
+#[test]
+fn another_supervisor_begins_at_once_beside_one_that_understands_nothing_any_more() {
+    let mut supervised = Supervised::of(group("g", 1), "ready\ndeaf");
+    let old = supervised.ready(1)[0];
+    supervised.talk_nonsense();
+    supervised.await_silence();
+    supervised.await_log("WSGI1022");
+    assert!(lives(old));
+    supervised.behave(READY);
+    supervised.start_again();
+    supervised.run_again();
+    let new = until("a new worker", || {
+        supervised.workers(State::Ready).pop().map(|(_, _, pid)| pid).filter(|pid| *pid != old)
+    });
+    until("the old one ends", || (!lives(old)).then_some(()));
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(supervised.ready(1), [new]);
+}

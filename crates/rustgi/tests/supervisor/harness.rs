@@ -163,6 +163,16 @@ impl Supervised {
         self.channel.as_ref().unwrap().send(&encode(&ToSupervisor::Stop), &[]).unwrap();
     }
 
+    /// Waits for the end of the channel.
+    pub fn await_silence(&mut self) {
+        while self.channel.as_mut().unwrap().receive().unwrap().is_some() {}
+    }
+
+    /// Says what nobody understands.
+    pub fn talk_nonsense(&mut self) {
+        self.channel.as_ref().unwrap().send(&[0xff; 9], &[]).unwrap();
+    }
+
     /// Ends as a server does that was killed.
     pub fn hang_up(&mut self) {
         self.channel = None;
