@@ -24,6 +24,8 @@ unsafe impl Layout for Board {}
 /// A group of workers.
 #[repr(C, align(64))]
 pub struct Group {
+    /// A hash of its name; 0 where there has never been one.
+    name: AtomicU64,
     generation: AtomicU32,
     failures: AtomicU32,
     code: AtomicU32,
@@ -195,6 +197,22 @@ impl Group {
         self.set_trouble(None);
     }
 
+    /// Whether this is the place of the group of this name, or was the last time that it had one.
+    pub fn is_of(&self, name: &[u8]) -> bool {
+        self.name.load(Ordering::Relaxed) == hash(name)
+    }
+
+    /// Whether no group has ever had this place.
+    pub fn is_new(&self) -> bool {
+        self.name.load(Ordering::Relaxed) == 0
+    }
+
+    /// This is the place of the group of this name. It stays so after the supervisor: whoever knows the place of a group
+    /// need not ask again.
+    pub fn set_name(&self, name: &[u8]) {
+        self.name.store(hash(name), Ordering::Relaxed);
+    }
+
     /// The generation whose workers serve. It grows when new ones have taken over.
     pub fn generation(&self) -> u32 {
         self.generation.load(Ordering::Acquire)
@@ -227,6 +245,12 @@ impl Group {
         self.retry.store(retry, Ordering::Relaxed);
         self.code.store(u32::from(code), Ordering::Release);
     }
+}
+
+/// FNV-1a, and never 0.
+fn hash(name: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    name.iter().fold(0xcbf2_9ce4_8422_2325, step).max(1)
 }
 
 impl Worker {
@@ -315,6 +339,16 @@ mod tests {
         board.remove(group, places[3]);
         assert_eq!(board.add(group, 1, 1).unwrap().0, places[3]);
         assert!(board.group(Board::GROUPS).is_none());
+    }
+
+    #[test]
+    fn a_place_keeps_the_name_of_its_group() {
+        let board = Shared::<Board>::create("board").unwrap().write().unwrap();
+        let group = board.group(3).unwrap();
+        assert!(group.is_new() && !group.is_of(b""));
+        group.set_name(b"site");
+        board.begin(1);
+        assert!(group.is_of(b"site") && !group.is_of(b"sight") && !group.is_new());
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Channel {
     socket: OwnedFd,
     received: Vec<u8>,
     descriptors: VecDeque<OwnedFd>,
+    most_bytes: usize,
+    most_descriptors: usize,
 }
 
 impl Channel {
@@ -37,7 +39,13 @@ impl Channel {
 
     /// The end that a process was given.
     pub fn new(socket: OwnedFd) -> Channel {
-        Channel { socket, received: Vec::new(), descriptors: VecDeque::new() }
+        let (received, descriptors) = (Vec::new(), VecDeque::new());
+        Channel { socket, received, descriptors, most_bytes: MOST, most_descriptors: MOST }
+    }
+
+    /// Takes no message that is longer or has more descriptors: the other end is not trusted.
+    pub fn accept_at_most(&mut self, bytes: usize, descriptors: usize) {
+        (self.most_bytes, self.most_descriptors) = (bytes, descriptors);
     }
 
     /// Sends a message, and waits until it is in the socket.
@@ -116,7 +124,7 @@ impl Channel {
         let number =
             |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let (length, count) = (number(0) as usize, number(4) as usize);
-        if length > MOST || count > MOST {
+        if length > self.most_bytes || count > self.most_descriptors {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a message is too long"));
         }
         let marks = count.div_ceil(AT_ONCE);
@@ -143,6 +151,10 @@ impl Channel {
         for message in beside.drain() {
             if let RecvAncillaryMessage::ScmRights(descriptors) = message {
                 self.descriptors.extend(descriptors);
+            }
+            // Even if the head of the message never comes.
+            if self.descriptors.len() > self.most_descriptors {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "too many descriptors"));
             }
         }
         self.received.extend_from_slice(&buffer[..received.bytes]);
@@ -195,5 +207,18 @@ mod tests {
         let (here, mut there) = Channel::pair().unwrap();
         here.write(&[0xff; 8], &[]).unwrap();
         assert!(there.receive().is_err());
+    }
+
+    #[test]
+    fn more_than_may_come_is_refused() {
+        let file = tempfile::tempfile().unwrap();
+        for (bytes, files) in [(&b"five!"[..], &[][..]), (b"four", &[file.as_fd()])] {
+            let (here, mut there) = Channel::pair().unwrap();
+            there.accept_at_most(4, 0);
+            here.send(b"four", &[]).unwrap();
+            assert!(there.receive().unwrap().is_some());
+            here.send(bytes, files).unwrap();
+            assert!(there.receive().is_err());
+        }
     }
 }

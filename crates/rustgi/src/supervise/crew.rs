@@ -35,6 +35,9 @@ const FAREWELL: Time = Duration::from_secs(2);
 /// A new generation loads no more scripts than this before it is ready.
 const SCRIPTS: usize = 64;
 
+/// A worker may tell of as many as it likes; of no more are remembered.
+const REMEMBERED: usize = 1024;
+
 /// `startup-timeout` in `link::Cause::TIMERS`.
 const STARTUP: u8 = 0;
 /// `shutdown-timeout` in `link::Cause::TIMERS`.
@@ -221,7 +224,7 @@ impl Crew {
 
     /// A worker has loaded a script.
     pub fn loaded(&mut self, script: Script) {
-        if !self.scripts.contains(&script) {
+        if self.scripts.len() < REMEMBERED && !self.scripts.contains(&script) {
             self.scripts.push(script);
         }
     }

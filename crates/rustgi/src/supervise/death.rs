@@ -15,14 +15,18 @@ const ANNOUNCED: [(&str, u8); 5] = [
     ("cpu_time_limit", 6),
     ("inactivity_timeout", 7),
 ];
+const SHUTDOWN: u8 = 3;
 const CPU_TIME: u8 = 6;
+/// The exit code of a worker whose shutdown-timeout was over.
+const TOO_LATE: i32 = 255;
 
-/// How a process ended that the supervisor killed because of `killed`, that had announced its end with `reason`, and after
-/// whose start the kernel has killed something for want of memory.
+/// How a process ended that the supervisor killed because of `killed`, that was to end for `reason` (and `is_leaving`), and
+/// that the kernel may have killed for want of memory.
 pub fn cause(
     status: WaitStatus,
     killed: Option<u8>,
     reason: Option<&str>,
+    is_leaving: bool,
     memory_ran_out: impl Fn() -> bool,
 ) -> Cause {
     if status_is_kill(status) && killed.is_some() {
@@ -38,6 +42,7 @@ pub fn cause(
         {
             Cause::Timer(announced.map_or(0, |(_, timer)| *timer))
         }
+        WaitStatus::Exited(_, TOO_LATE) if is_leaving => Cause::Timer(SHUTDOWN),
         WaitStatus::Exited(_, code) => Cause::Exit(code as u8),
         WaitStatus::Signaled(_, signal, _) => Cause::Signal(signal as u8),
         _ => Cause::Exit(255),
@@ -107,16 +112,19 @@ mod tests {
     fn each_end_has_a_cause() {
         let pid = Pid::from_raw(1);
         let signal = |signal| WaitStatus::Signaled(pid, signal, false);
-        let of = |status, killed, reason| cause(status, killed, reason, || false);
+        let of = |status, killed, reason| cause(status, killed, reason, false, || false);
         assert_eq!(of(WaitStatus::Exited(pid, 3), None, None), Cause::Exit(3));
         assert_eq!(of(signal(Signal::SIGSEGV), None, None), Cause::Signal(11));
         assert_eq!(of(signal(Signal::SIGKILL), Some(3), None), Cause::Timer(3));
         assert_eq!(of(signal(Signal::SIGKILL), None, None), Cause::Signal(9));
-        assert_eq!(cause(signal(Signal::SIGKILL), None, None, || true), Cause::OutOfMemory);
+        assert_eq!(cause(signal(Signal::SIGKILL), None, None, false, || true), Cause::OutOfMemory);
         assert_eq!(of(signal(Signal::SIGXCPU), None, None), Cause::Timer(6));
         let late = Some("request_timeout");
         assert_eq!(of(WaitStatus::Exited(pid, 255), None, late), Cause::Timer(5));
         assert_eq!(of(WaitStatus::Exited(pid, 0), None, late), Cause::Exit(0));
+        assert_eq!(of(WaitStatus::Exited(pid, 255), None, None), Cause::Exit(255));
+        let leaving = cause(WaitStatus::Exited(pid, 255), None, None, true, || false);
+        assert_eq!(leaving, Cause::Timer(3));
         assert_eq!(of(signal(Signal::SIGABRT), None, late), Cause::Signal(6));
     }
 

@@ -35,6 +35,8 @@ pub struct Surroundings {
     pub client_user: u32,
     /// The umask that was inherited.
     pub mask: Mode,
+    /// How many files the server may have open.
+    pub files: u64,
     /// When the supervisor began.
     pub began: Instant,
     /// The number of the next worker.
@@ -47,6 +49,12 @@ impl Surroundings {
     /// The time now.
     pub fn now(&self) -> Time {
         self.began.elapsed()
+    }
+
+    /// The board, unless another supervisor has begun meanwhile: then it is no longer for this one to write.
+    pub fn own_board(&self) -> Option<&'static Board> {
+        let is_own = self.board.supervisor() == std::process::id();
+        is_own.then_some(self.board)
     }
 
     /// A time as milliseconds since the epoch.
@@ -75,7 +83,9 @@ impl Group {
     /// A group, and its first workers.
     pub fn start(wanted: control::Group, place: u32, log: Log, around: &mut Surroundings) -> Group {
         let (name, wanted) = (wanted.name.clone(), Rc::new(wanted));
-        let before = around.board.group(place).map_or(0, link::Group::generation);
+        let entry = around.board.group(place);
+        entry.iter().for_each(|entry| entry.set_trouble(None));
+        let before = entry.map_or(0, link::Group::generation);
         let jail = wanted.chroot.clone().unwrap_or_default();
         let numbers = Rc::clone(&around.numbers);
         let look = move |path: &[u8]| look(&jail, path);
@@ -111,7 +121,7 @@ impl Group {
     }
 
     fn perform(&mut self, action: Action, around: &mut Surroundings) {
-        let board = around.board.group(self.place);
+        let board = around.own_board().and_then(|board| board.group(self.place));
         match action {
             Action::Start { number, generation, group, scripts } => {
                 let beginning = Beginning { number, generation, group, scripts };
@@ -120,7 +130,11 @@ impl Group {
             Action::Serve { number } => self.set_state(number, State::Ready, around),
             Action::Switch { generation } => {
                 board.iter().for_each(|group| group.set_generation(generation));
-                self.note(format_args!("generation {generation} serves"));
+                let entry = |worker: &Worker| around.board.worker(worker.place);
+                let mut entries = self.workers.values().filter_map(entry);
+                if entries.any(|entry| entry.state() == State::Ready) {
+                    self.note(format_args!("generation {generation} serves"));
+                }
             }
             Action::Dismiss { number, reason, patience, by_signal } => {
                 self.set_state(number, State::Leaving, around);
@@ -173,17 +187,22 @@ impl Group {
     }
 
     fn set_state(&self, number: u32, state: State, around: &Surroundings) {
-        let worker = self.workers.get(&number);
-        if let Some(entry) = worker.and_then(|worker| around.board.worker(worker.place)) {
-            entry.set_state(state);
-        }
+        let (worker, board) = (self.workers.get(&number), around.own_board());
+        let entry = worker.and_then(|worker| board?.worker(worker.place));
+        entry.iter().for_each(|entry| entry.set_state(state));
     }
 
     /// Reads what a worker has said.
     pub fn hear(&mut self, number: u32, around: &mut Surroundings) {
         let now = around.now();
         let Some(worker) = self.workers.get_mut(&number) else { return };
-        for message in worker.hear(now) {
+        let heard = worker.hear(now);
+        let (pid, is_confused) = (worker.pid(), std::mem::take(&mut worker.is_confused));
+        if is_confused {
+            let text = format!("worker {pid} said something that is no message; it is ended");
+            self.fail(Level::Error, Code::SupervisorConfused, text);
+        }
+        for message in heard {
             let crew = &mut self.crew;
             match message {
                 FromWorker::Ready { failed } => crew.ready(now, number, failed),
@@ -212,7 +231,8 @@ impl Group {
 
     /// When [`tick`](Group::tick) is to be called at the latest.
     pub fn next(&self) -> Option<Time> {
-        let lost = self.workers.values().filter_map(|worker| worker.lost).min();
+        let due = |worker: &Worker| if worker.has_more { Some(Time::ZERO) } else { worker.lost };
+        let lost = self.workers.values().filter_map(due).min();
         self.crew.next().into_iter().chain(lost).min()
     }
 
@@ -226,8 +246,10 @@ impl Group {
         };
         let Some(worker) = self.workers.remove(&number) else { return };
         let memory = || worker.ran_out_of_memory();
-        let cause = death::cause(status, worker.killed, reason.as_deref(), memory);
-        if let Some(entry) = around.board.worker(worker.place) {
+        let is_leaving = phase == Phase::Leaving;
+        let cause = death::cause(status, worker.killed, reason.as_deref(), is_leaving, memory);
+        let entry = around.own_board().and_then(|board| board.worker(worker.place));
+        if let Some(entry) = entry {
             entry.set_cause(cause);
             entry.set_state(State::Ended);
         }

@@ -7,6 +7,9 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+/// The longest text in characters; what workers say goes into it.
+const LONGEST: usize = 4096;
+
 /// A log.
 #[derive(Debug)]
 pub struct Log {
@@ -45,7 +48,7 @@ impl AsFd for Log {
 fn line(time: chrono::DateTime<chrono::Local>, level: Level, pid: u32, text: &str) -> String {
     let time = time.format("%a %b %d %H:%M:%S%.6f %Y");
     let mut line = format!("[{time}] [wsgi:{}] [pid {pid}:tid {pid}] ", name(level));
-    for char in text.chars() {
+    for char in text.chars().take(LONGEST) {
         match char {
             '\\' => line.push_str("\\\\"),
             char if char.is_control() => line.extend(char.escape_default()),

@@ -108,6 +108,7 @@ impl Supervisor {
             client_user: u32::MAX,
             mask: umask(Mode::from_bits_truncate(0o077)),
             began: Instant::now(),
+            files: spawn::open_many_files(),
             numbers,
             ended: Vec::new(),
         };
@@ -157,10 +158,10 @@ impl Supervisor {
         self.groups.iter_mut().for_each(|group| group.tick(&mut self.around));
         self.hear_operators();
         let now = self.around.now();
-        let board = self.around.board;
+        let board = self.around.own_board();
         self.around.ended.retain(|(at, group, place)| {
-            if *at <= now {
-                worker::Worker::clear(board, *group, *place);
+            if let Some(board) = board.filter(|_| *at <= now) {
+                board.group(*group).iter().for_each(|group| board.remove(group, *place));
             }
             *at > now
         });
@@ -200,6 +201,7 @@ impl Supervisor {
                 Ok(Some((message, descriptors))) => decode(&message).map(|it| (it, descriptors)),
                 Ok(None) => return,
                 Err(_) => {
+                    self.control = None;
                     self.stop();
                     return;
                 }
@@ -210,6 +212,8 @@ impl Supervisor {
                 Err(error) => {
                     let text = format!("{error}; the workers are ended");
                     self.log.fail(Level::Error, Code::SupervisorConfused, text);
+                    // The server starts another one, which understands it, and need not wait for this one.
+                    self.control = None;
                     self.stop();
                 }
             }
@@ -252,9 +256,10 @@ impl Supervisor {
     }
 
     fn make_sockets(&mut self, prefix: &[u8]) {
-        use std::os::unix::ffi::OsStrExt;
-        let before = self.around.sockets.as_ref().map(Sockets::prefix);
-        if before.is_some_and(|before| before.as_os_str().as_bytes() == prefix) {
+        if let Some(sockets) = &mut self.around.sockets {
+            if let Err(error) = sockets.also(prefix) {
+                sockets::complain(&self.log, prefix, &error);
+            }
             return;
         }
         match Sockets::make(prefix, &self.log) {
@@ -266,25 +271,35 @@ impl Supervisor {
         }
     }
 
-    /// The place of each group: the one it has, or one that is free.
+    /// The place of each group: the one it has or had, or one that nobody has had, or else one that is free. Children of
+    /// the server that have not yet heard of a change must not take one group for another.
     fn places(&self, names: &[Vec<u8>]) -> Vec<Option<u32>> {
-        let held: Vec<u32> = self.groups.iter().map(|group| group.place).collect();
-        let mut free = (0..Board::GROUPS).filter(|place| !held.contains(place));
-        let place = |name: &Vec<u8>| {
+        let board = self.around.board;
+        let mut held: Vec<u32> = self.groups.iter().map(|group| group.place).collect();
+        let mut place = |name: &Vec<u8>| {
             let group = self.groups.iter().find(|group| group.name() == *name);
-            let place = group.map(|group| group.place).or_else(|| free.next());
-            if place.is_none() {
-                let text = format!("process group '{}' has no place", log::show(name));
-                self.log.fail(Level::Error, Code::BoardFull, text);
+            let find = |fits: &dyn Fn(&link::Group) -> bool| {
+                let fits = |place: &u32| board.group(*place).is_some_and(fits);
+                (0..Board::GROUPS).filter(|place| !held.contains(place)).find(fits)
+            };
+            let place = group.map(|group| group.place);
+            let place = place.or_else(|| find(&|group| group.is_of(name)));
+            let place = place.or_else(|| find(&link::Group::is_new)).or_else(|| find(&|_| true));
+            held.extend(place);
+            match place.and_then(|place| board.group(place)) {
+                Some(group) => group.set_name(name),
+                None => {
+                    let text = format!("process group '{}' has no place", log::show(name));
+                    self.log.fail(Level::Error, Code::BoardFull, text);
+                }
             }
             place
         };
-        names.iter().map(place).collect()
+        names.iter().map(&mut place).collect()
     }
 
-    /// Ends all workers, and then itself.
+    /// Ends all workers, and then itself. The server may wait for the end of the channel, which is that of this process.
     fn stop(&mut self) {
-        self.control = None;
         if self.stopping {
             return;
         }

@@ -13,7 +13,7 @@ use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use wire::control::Group;
 
@@ -27,6 +27,8 @@ pub const CONTROL: &str = "rustgi.control";
 pub struct Sockets {
     prefix: PathBuf,
     directory: PathBuf,
+    /// Where it is to be found as well.
+    aliases: Vec<PathBuf>,
     is_root: bool,
     _lock: Flock<File>,
 }
@@ -52,7 +54,20 @@ impl Sockets {
         // The children of the server, which are not root, are to get through to the sockets in it.
         let mode = if is_root { 0o711 } else { 0o700 };
         fs::set_permissions(&directory, Permissions::from_mode(mode))?;
-        Ok(Sockets { prefix, directory, is_root, _lock: lock })
+        let aliases = Vec::new();
+        Ok(Sockets { prefix, directory, aliases, is_root, _lock: lock })
+    }
+
+    /// The server looks for it there from now on; children that were there before look where it was.
+    pub fn also(&mut self, prefix: &[u8]) -> io::Result<()> {
+        let prefix = Path::new(OsStr::from_bytes(prefix));
+        let alias = link::directory(prefix, std::process::id());
+        if alias == self.directory || self.aliases.contains(&alias) {
+            return Ok(());
+        }
+        symlink(std::path::absolute(&self.directory)?, &alias)?;
+        self.aliases.push(alias);
+        Ok(())
     }
 
     /// What the paths begin with.
@@ -93,6 +108,7 @@ impl Sockets {
 
 impl Drop for Sockets {
     fn drop(&mut self) {
+        self.aliases.iter().for_each(|alias| remove(alias));
         remove(&self.directory);
     }
 }
@@ -115,7 +131,8 @@ fn stale(prefix: &Path) -> Vec<PathBuf> {
         let pid = found.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"."));
         let pid = pid.and_then(|pid| std::str::from_utf8(pid).ok()?.parse::<u32>().ok());
         let own = nix::unistd::geteuid().as_raw();
-        let is_ours = fs::symlink_metadata(path).is_ok_and(|m| m.is_dir() && m.uid() == own);
+        let is_ours = fs::symlink_metadata(path)
+            .is_ok_and(|it| it.uid() == own && (it.is_dir() || it.is_symlink()));
         is_ours && pid.is_some_and(|pid| !is_in_use(path, pid))
     };
     entries.flatten().map(|entry| entry.path()).filter(is_stale).collect()
@@ -133,6 +150,10 @@ fn is_in_use(directory: &Path, pid: u32) -> bool {
 }
 
 fn remove(directory: &Path) {
+    if directory.is_symlink() {
+        let _ = fs::remove_file(directory);
+        return;
+    }
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let _ = fs::remove_file(entry.path());
     }
@@ -154,13 +175,18 @@ mod tests {
         fs::write(place.path().join("run/wsgi.1/7.sock"), "").unwrap();
         fs::write(place.path().join("run/wsgi.1/lock"), "").unwrap();
         let log = Log::new(tempfile::tempfile().unwrap().into(), 4);
-        let sockets = Sockets::make(prefix.as_os_str().as_bytes(), &log).unwrap();
+        let mut sockets = Sockets::make(prefix.as_os_str().as_bytes(), &log).unwrap();
+        let other = place.path().join("other");
+        sockets.also(other.as_os_str().as_bytes()).unwrap();
+        sockets.also(other.as_os_str().as_bytes()).unwrap();
+        let alias = link::directory(&other, std::process::id());
+        assert!(alias.join(LOCK).exists());
         let own = link::directory(&prefix, std::process::id());
         assert!(stale(&prefix).is_empty() && own.exists());
         assert!(!place.path().join("run/wsgi.1").exists());
         assert!(place.path().join("run/wsgi.x").exists());
         assert!(place.path().join("run/other.1").exists());
         drop(sockets);
-        assert!(!own.exists());
+        assert!(!own.exists() && !alias.is_symlink());
     }
 }

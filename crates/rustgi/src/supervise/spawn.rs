@@ -71,14 +71,20 @@ pub struct Spawned {
 }
 
 /// Starts a worker with one end of its channel; what it writes goes to `log`.
-pub fn spawn(group: &Group, channel: OwnedFd, log: &OwnedFd, mask: Mode) -> Spawned {
-    match start(group, channel, log, mask) {
+pub fn spawn(group: &Group, channel: OwnedFd, log: &OwnedFd, mask: Mode, files: u64) -> Spawned {
+    match start(group, channel, log, mask, files) {
         Ok(spawned) => spawned,
         Err(error) => Spawned { child: Err(error.to_string()), warnings: Vec::new() },
     }
 }
 
-fn start(group: &Group, channel: OwnedFd, log: &OwnedFd, mask: Mode) -> io::Result<Spawned> {
+fn start(
+    group: &Group,
+    channel: OwnedFd,
+    log: &OwnedFd,
+    mask: Mode,
+    files: u64,
+) -> io::Result<Spawned> {
     let (reports, report) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
     let (mut reports, report) = (File::from(reports), File::from(report));
     let mut command = command(group);
@@ -86,6 +92,7 @@ fn start(group: &Group, channel: OwnedFd, log: &OwnedFd, mask: Mode) -> io::Resu
     let before = Before {
         group: group.clone(),
         mask: group.umask.map_or(mask, Mode::from_bits_truncate),
+        files,
         supervisor: Pid::this(),
         report,
     };
@@ -149,6 +156,7 @@ fn command(group: &Group) -> Command {
 struct Before {
     group: Group,
     mask: Mode,
+    files: u64,
     supervisor: Pid,
     report: File,
 }
@@ -204,6 +212,9 @@ impl Before {
     }
 
     fn limit(&self, group: &Group) {
+        if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, self.files.min(hard), hard);
+        }
         if group.cpu_time_limit > 0 {
             let soft = group.cpu_time_limit;
             let hard = soft + 1 + u64::from(group.shutdown_timeout);
@@ -268,6 +279,14 @@ pub fn close_inherited() {
             unsafe { nix::libc::close(descriptor) };
         }
     }
+}
+
+/// Lets this process, which holds two files for each worker, open as many as may be. How many it could before, as its
+/// workers shall.
+pub fn open_many_files() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    soft
 }
 
 /// A descriptor that this process was started with.

@@ -7,7 +7,7 @@ use super::group::Surroundings;
 use super::log::Log;
 use super::spawn::{self, Spawned};
 use exchange::Code;
-use link::{Board, Channel, Page, Shared};
+use link::{Channel, Page, Shared};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use rustix::net::sockopt;
@@ -22,6 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// For how long the process of a channel that has ended may still be there.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// The longest message of a worker.
+const MESSAGE: usize = 1 << 20;
+/// How many messages of one worker are read while others wait.
+const AT_ONCE: usize = 64;
+
 /// A worker.
 pub struct Worker {
     /// The group as it was when the worker was started.
@@ -34,6 +39,10 @@ pub struct Worker {
     pub killed: Option<u8>,
     /// When it is given up, as its channel has ended.
     pub lost: Option<Time>,
+    /// What it has said was no message.
+    pub is_confused: bool,
+    /// It may have said more than was heard.
+    pub has_more: bool,
     pid: Pid,
     channel: Option<Channel>,
     page: OwnedFd,
@@ -101,13 +110,14 @@ impl Worker {
             NotStarted(Code::SocketFailed, format!("{}: {error}", sockets.prefix().display()))
         })?;
         let page: OwnedFd = Shared::<Page>::create("rustgi-page").map_err(other)?.into();
-        let (channel, theirs) = Channel::pair().map_err(other)?;
+        let (mut channel, theirs) = Channel::pair().map_err(other)?;
+        channel.accept_at_most(MESSAGE, 0);
         sockopt::set_socket_timeout(&channel, sockopt::Timeout::Send, Some(PATIENCE))
             .map_err(|error| other(error.into()))?;
         let log_file = log.as_fd().try_clone_to_owned().map_err(other)?;
         let memory_kills = death::memory_kills();
         let Spawned { child, warnings } =
-            spawn::spawn(&group, theirs.into(), &log_file, around.mask);
+            spawn::spawn(&group, theirs.into(), &log_file, around.mask, around.files);
         for warning in warnings {
             let name = super::log::show(&group.name);
             let text = format!("process group '{name}': {warning}");
@@ -122,6 +132,8 @@ impl Worker {
             started: now,
             killed: None,
             lost: None,
+            is_confused: false,
+            has_more: false,
             pid,
             channel: Some(channel),
             page,
@@ -157,6 +169,10 @@ impl Worker {
     pub fn hear(&mut self, now: Time) -> Vec<FromWorker> {
         let mut heard = Vec::new();
         while let Some(channel) = &mut self.channel {
+            self.has_more = heard.len() >= AT_ONCE;
+            if self.has_more {
+                break;
+            }
             let message = match channel.try_receive() {
                 Ok(Some((message, _))) => decode(&message).map_err(io::Error::other),
                 Ok(None) => break,
@@ -164,7 +180,8 @@ impl Worker {
             };
             match message {
                 Ok(message) => heard.push(message),
-                Err(_) => {
+                Err(error) => {
+                    self.is_confused = error.kind() != io::ErrorKind::UnexpectedEof;
                     self.channel = None;
                     self.lost = Some(now + GRACE);
                 }
@@ -188,13 +205,6 @@ impl Worker {
     pub fn ran_out_of_memory(&self) -> bool {
         let has_killed = death::memory_kills() > self.memory_kills;
         has_killed && death::kernel_names(self.pid()).unwrap_or(true)
-    }
-
-    /// Takes it off the board.
-    pub fn clear(board: &Board, group: u32, place: u32) {
-        if let Some(group) = board.group(group) {
-            board.remove(group, place);
-        }
     }
 }
 

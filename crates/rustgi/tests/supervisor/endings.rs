@@ -20,10 +20,9 @@ fn a_worker_that_is_killed_is_replaced_at_once_and_the_board_says_how_it_ended()
     signal(ready[0], Signal::SIGKILL);
     let start = Instant::now();
     assert_eq!(supervised.cause(ready[0]), Cause::Signal(9));
-    assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     let now = supervised.ready(2);
     assert!(!now.contains(&ready[0]) && now.contains(&ready[1]));
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     supervised.await_log("WSGI1018: process group 'g': worker");
     supervised.await_log("was ended by SIGKILL");
     assert_eq!(supervised.group().trouble(), None);
@@ -69,7 +68,8 @@ fn all_end_in_order_when_the_server_says_so_or_is_gone_or_a_signal_does() {
         assert!(sockets.exists());
         end(&mut supervised);
         let time = supervised.await_end();
-        assert!(time < Duration::from_secs(1), "{time:?}");
+        // Sooner than the shutdown-timeout and what is added to it.
+        assert!(time < Duration::from_secs(2), "{time:?}");
         assert!(!ready.iter().any(|pid| lives(*pid)));
         assert!(!sockets.exists());
         for pid in ready {
@@ -77,6 +77,36 @@ fn all_end_in_order_when_the_server_says_so_or_is_gone_or_a_signal_does() {
         }
         assert!(!supervised.log().contains("WSGI1"), "{}", supervised.log());
     }
+}
+
+#[test]
+fn all_end_when_the_server_was_killed_even_if_somebody_else_holds_its_end_of_the_channel() {
+    let mut supervised = Supervised::by_a_shell(READY);
+    supervised.run(vec![group("g", 1)]);
+    let ready = supervised.ready(1);
+    let supervisor = supervised.board.supervisor();
+    supervised.process.kill().unwrap();
+    supervised.process.wait().unwrap();
+    until("all end", || (!lives(supervisor) && !lives(ready[0])).then_some(()));
+    assert!(!supervised.log().contains("WSGI1"), "{}", supervised.log());
+}
+
+#[test]
+fn a_new_supervisor_takes_the_place_of_one_that_was_killed() {
+    let mut supervised = Supervised::new(READY);
+    supervised.run(vec![group("a", 1), group("b", 1)]);
+    let first = supervised.ready(1);
+    let number = supervised.workers(State::Ready)[0].1;
+    let (generation, left) = (supervised.group().generation(), supervised.sockets());
+    supervised.process.kill().unwrap();
+    supervised.process.wait().unwrap();
+    supervised.start_again();
+    assert_eq!(supervised.run(vec![group("b", 1), group("a", 1)]), [1, 0]);
+    let now = until("a new worker", || {
+        supervised.workers(State::Ready).pop().filter(|(_, _, pid)| *pid != first[0])
+    });
+    assert!(now.1 > number && supervised.group().generation() > generation);
+    assert!(!left.exists());
 }
 
 #[test]
@@ -130,8 +160,13 @@ fn workers_are_replaced_when_they_are_old_enough_and_not_all_together() {
         left.is_empty().then_some(())
     });
     assert!(ends[0] > Duration::from_millis(1700), "{ends:?}");
-    assert!(ends[3] - ends[0] > Duration::from_millis(50), "{ends:?}");
-    assert!(supervised.log().contains("restart_interval"));
+    // By the log: on a busy machine this test may look too seldom.
+    let log = supervised.log();
+    let starts: Vec<&str> = log.lines().filter(|line| line.contains("was started")).collect();
+    let time = |line: &str| line.split(&[' ', ':'][..]).nth(5).unwrap().parse::<f64>().unwrap();
+    let apart = (time(starts[7]) - time(starts[4])).rem_euclid(60.0);
+    assert!(apart > 0.05, "{log}");
+    assert!(log.contains("restart_interval"), "{log}");
 }
 
 #[test]
@@ -146,4 +181,63 @@ fn a_service_script_is_started_again_a_second_later_and_serves_no_requests() {
     assert_eq!(supervised.group().trouble(), Some((1021, 0)));
     assert!(supervised.workers(State::Ready).is_empty());
     assert!(!supervised.log().contains("WSGI1"), "{}", supervised.log());
+}
+
+#[test]
+fn a_worker_that_talks_nonsense_is_ended_and_replaced() {
+    let supervised = Supervised::of(group("g", 1), READY);
+    let first = supervised.ready(1)[0];
+    supervised.order(first, "garbage");
+    supervised.cause(first);
+    assert_ne!(supervised.ready(1)[0], first);
+    supervised.await_log("WSGI1022: process group 'g': worker");
+}
+
+#[test]
+fn a_worker_that_talks_much_is_heard_to_the_end() {
+    let supervised = Supervised::of(group("g", 1), READY);
+    let first = supervised.ready(1)[0];
+    supervised.order(first, "flood 3000");
+    supervised.order(first, "replace maximum_requests");
+    until("it ends", || (!lives(first)).then_some(()));
+    supervised.await_log("maximum_requests");
+}
+
+#[test]
+fn sigusr1_to_the_supervisor_replaces_all_with_a_patience_of_its_own() {
+    let supervised = Supervised::of(Group { eviction_timeout: 7, ..group("g", 1) }, READY);
+    let first = supervised.ready(1)[0];
+    signal(supervised.process.id(), Signal::SIGHUP);
+    signal(supervised.process.id(), Signal::SIGUSR1);
+    until("it ends", || (!lives(first)).then_some(()));
+    assert!(supervised.heard(first).contains("eviction_signal"), "{}", supervised.heard(first));
+    assert_eq!(supervised.group().generation(), 2);
+}
+
+#[test]
+fn the_channel_ends_when_the_last_worker_has_ended() {
+    let mut supervised = Supervised::of(group("g", 1), "ready\ndeaf");
+    let ready = supervised.ready(1)[0];
+    supervised.stop();
+    supervised.await_silence();
+    assert!(!lives(ready));
+}
+
+#[test]
+fn another_supervisor_begins_at_once_beside_one_that_understands_nothing_any_more() {
+    let mut supervised = Supervised::of(group("g", 1), "ready\ndeaf");
+    let old = supervised.ready(1)[0];
+    supervised.talk_nonsense();
+    supervised.await_silence();
+    supervised.await_log("WSGI1022");
+    assert!(lives(old));
+    supervised.behave(READY);
+    supervised.start_again();
+    supervised.run_again();
+    let new = until("a new worker", || {
+        supervised.workers(State::Ready).pop().map(|(_, _, pid)| pid).filter(|pid| *pid != old)
+    });
+    until("the old one ends", || (!lives(old)).then_some(()));
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(supervised.ready(1), [new]);
 }

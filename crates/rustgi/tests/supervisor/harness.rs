@@ -20,6 +20,7 @@ pub struct Supervised {
     pub board: &'static Board,
     pub directory: TempDir,
     pub process: Child,
+    shared: Shared<Board>,
     channel: Option<Channel>,
     desired: Desired,
 }
@@ -59,6 +60,21 @@ pub fn lives(pid: u32) -> bool {
     status.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
 }
 
+fn start(command: &mut Command, board: &Shared<Board>, directory: &TempDir) -> (Channel, Child) {
+    let (channel, theirs) = Channel::pair().unwrap();
+    let log = directory.path().join("error_log");
+    let log = File::options().create(true).append(true).open(log).unwrap();
+    let process = command
+        .arg("supervise")
+        .stdin(OwnedFd::from(theirs))
+        .stdout(board.as_fd().try_clone_to_owned().unwrap())
+        .stderr(log)
+        .env("USER", "somebody")
+        .spawn()
+        .unwrap();
+    (channel, process)
+}
+
 impl Supervised {
     /// A supervisor that has been told to run this group, whose workers behave so.
     pub fn of(group: Group, behaviour: &str) -> Supervised {
@@ -69,27 +85,35 @@ impl Supervised {
 
     /// A supervisor that has been told nothing.
     pub fn new(behaviour: &str) -> Supervised {
+        Supervised::by(&mut Command::new(env!("CARGO_BIN_EXE_rustgi")), behaviour)
+    }
+
+    /// A supervisor that a shell starts, which waits for it.
+    pub fn by_a_shell(behaviour: &str) -> Supervised {
+        let line = "exec 3<&0; \"$0\" \"$1\" <&3 3<&- & exec 3<&- <&2; wait";
+        let rustgi = env!("CARGO_BIN_EXE_rustgi");
+        Supervised::by(Command::new("sh").args(["-c", line, rustgi]), behaviour)
+    }
+
+    fn by(command: &mut Command, behaviour: &str) -> Supervised {
         let directory = tempfile::tempdir().unwrap();
         // Workers may be other users.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
         fs::set_permissions(directory.path(), open).unwrap();
         let shared = Shared::<Board>::create("board").unwrap();
         let board = shared.read().unwrap();
-        let (channel, theirs) = Channel::pair().unwrap();
-        let log = directory.path().join("error_log");
-        let log = File::options().create(true).append(true).open(log).unwrap();
-        let process = Command::new(env!("CARGO_BIN_EXE_rustgi"))
-            .arg("supervise")
-            .stdin(OwnedFd::from(theirs))
-            .stdout(OwnedFd::from(shared))
-            .stderr(log)
-            .env("USER", "somebody")
-            .spawn()
-            .unwrap();
+        let (channel, process) = start(command, &shared, &directory);
         let (channel, desired) = (Some(channel), Desired::default());
-        let supervised = Supervised { board, directory, process, channel, desired };
+        let supervised = Supervised { board, shared, directory, process, channel, desired };
         supervised.behave(behaviour);
         supervised
+    }
+
+    /// Starts another one with the same board.
+    pub fn start_again(&mut self) {
+        let rustgi = &mut Command::new(env!("CARGO_BIN_EXE_rustgi"));
+        let (channel, process) = start(rustgi, &self.shared, &self.directory);
+        (self.channel, self.process) = (Some(channel), process);
     }
 
     /// How workers behave that are started from now on.
@@ -137,6 +161,16 @@ impl Supervised {
     /// Says that the server ends.
     pub fn stop(&mut self) {
         self.channel.as_ref().unwrap().send(&encode(&ToSupervisor::Stop), &[]).unwrap();
+    }
+
+    /// Waits for the end of the channel.
+    pub fn await_silence(&mut self) {
+        while self.channel.as_mut().unwrap().receive().unwrap().is_some() {}
+    }
+
+    /// Says what nobody understands.
+    pub fn talk_nonsense(&mut self) {
+        self.channel.as_ref().unwrap().send(&[0xff; 9], &[]).unwrap();
     }
 
     /// Ends as a server does that was killed.

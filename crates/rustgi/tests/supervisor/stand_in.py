@@ -70,6 +70,11 @@ def order(words):
         os.kill(pid, int(rest[0]))
     elif verb == 'sleep':
         time.sleep(float(rest[0]))
+    elif verb == 'garbage':
+        channel.sendall(b'\xff' * 100)
+    elif verb == 'flood':
+        for _ in range(int(rest[0])):
+            say(b'\1' + text(f'/nowhere/{_}') + text('') + b'\1')
     elif verb == 'deaf':
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         while True:

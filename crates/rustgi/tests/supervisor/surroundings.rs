@@ -93,6 +93,8 @@ fn limits_umask_environment_and_working_directory_are_as_told() {
     assert_eq!(limit(pid, "Max data size"), ["1073741824", "1073741824"]);
     assert_eq!(limit(pid, "Max address space"), ["2147483648", "2147483648"]);
     assert_eq!(limit(pid, "Max core file size")[0], "0");
+    let own = std::process::id();
+    assert_eq!(limit(pid, "Max open files"), limit(own, "Max open files"));
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     assert_eq!(stat.rsplit(") ").next().unwrap().split(' ').nth(16), Some("5"));
     let environment = environment(pid);

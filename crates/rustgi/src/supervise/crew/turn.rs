@@ -182,6 +182,10 @@ impl Crew {
     }
 
     fn back_off(&mut self, now: Time) {
+        // Those that were started together and die together have failed once.
+        if self.retry.is_some_and(|at| at > now) {
+            return;
+        }
         let delay = FIRST_DELAY * (1 << self.failures.min(10));
         self.failures += 1;
         self.retry = Some(now + delay.min(LONGEST_DELAY));

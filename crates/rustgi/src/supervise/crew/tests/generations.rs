@@ -1,0 +1,176 @@
+//! Generations: when they take over, and when not.
+
+use super::*;
+
+#[test]
+fn the_first_workers_serve_one_by_one_even_with_scripts_that_fail() {
+    let mut stage = Stage::new(group(2));
+    assert_eq!(stage.done(), ["switch to 1", "start 1 of 1", "start 2 of 1"]);
+    stage.act(|crew, now| crew.ready(now, 2, failed("a")));
+    assert_eq!(stage.done(), ["serve 2"]);
+    stage.act(|crew, now| crew.ready(now, 1, failed("a")));
+    assert_eq!(stage.done(), ["serve 1"]);
+}
+
+#[test]
+fn a_generation_takes_over_when_all_are_ready() {
+    let mut stage = Stage::ready(group(2));
+    stage.act(|crew, now| crew.configure(now, Rc::new(group(3))));
+    assert_eq!(stage.done(), ["start 3 of 2", "start 4 of 2", "start 5 of 2"]);
+    stage.is_ready(3);
+    stage.is_ready(5);
+    assert!(stage.done().is_empty());
+    stage.is_ready(4);
+    let expected = ["serve 3", "serve 4", "serve 5", "switch to 2"];
+    let leave = ["dismiss 1 graceful_signal 15", "dismiss 2 graceful_signal 15"];
+    assert_eq!(stage.done(), [&expected[..], &leave].concat());
+    stage.dies(1);
+    stage.dies(2);
+    assert!(stage.done().is_empty());
+}
+
+#[test]
+fn a_generation_loads_what_was_loaded_and_is_still_there() {
+    let mut stage = Stage::ready(group(1));
+    for path in ["a", "gone", "b", "a"] {
+        stage.act(|crew, _| crew.loaded(script(path)));
+    }
+    for many in 0..100 {
+        stage.act(|crew, _| crew.loaded(script(&format!("s{many}"))));
+        stage.files.borrow_mut().insert(format!("s{many}").into(), 1);
+    }
+    stage.files.borrow_mut().extend([(b"a".to_vec(), 1), (b"b".to_vec(), 1)]);
+    stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
+    let Some(Action::Start { scripts, .. }) = stage.done.last() else { panic!("none started") };
+    assert_eq!(scripts[..3], [script("a"), script("b"), script("s0")]);
+    assert_eq!(scripts.len(), 64);
+}
+
+#[test]
+fn a_changed_script_that_fails_keeps_the_old_ones_and_is_tried_when_it_changes_again() {
+    let mut stage = Stage::ready(group(2));
+    stage.changed(1, "a", 1);
+    assert_eq!(stage.done(), ["start 3 of 2", "start 4 of 2"]);
+    // The other old worker has found the same change.
+    stage.changed(2, "a", 1);
+    stage.act(|crew, now| crew.ready(now, 3, failed("a")));
+    let keep = ["keep 1 a", "keep 2 a", "refuse 2"];
+    let gone = ["dismiss 3 script_reload 15", "dismiss 4 script_reload 0 by signal"];
+    assert_eq!(stage.done(), [&keep[..], &gone].concat());
+    stage.changed(1, "a", 2);
+    assert_eq!(stage.done(), ["start 5 of 3", "start 6 of 3"]);
+    stage.all_ready();
+    assert_eq!(stage.living(), [5, 6]);
+}
+
+#[test]
+fn a_script_that_changes_again_meanwhile_makes_another_generation() {
+    let mut stage = Stage::ready(group(1));
+    stage.changed(1, "a", 1);
+    stage.changed(1, "a", 2);
+    stage.done();
+    stage.is_ready(2);
+    let expected = ["serve 2", "switch to 2", "dismiss 1 script_reload 15", "start 3 of 3"];
+    assert_eq!(stage.done(), expected);
+    // Those that leave have nothing to say any more.
+    stage.changed(1, "a", 3);
+    assert!(stage.done().is_empty());
+}
+
+#[test]
+fn what_failed_before_is_no_reason_to_keep_the_old_ones() {
+    let mut stage = Stage::new(group(1));
+    stage.act(|crew, now| crew.ready(now, 1, failed("a")));
+    stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
+    stage.act(|crew, now| crew.ready(now, 2, failed("a")));
+    assert_eq!(stage.crew.generation(), 2);
+    stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
+    stage.act(|crew, now| crew.ready(now, 3, failed("b")));
+    assert_eq!(stage.crew.generation(), 2);
+}
+
+#[test]
+fn a_generation_of_which_one_dies_or_leaves_is_given_up() {
+    for leaves in [false, true] {
+        let mut stage = Stage::ready(group(2));
+        stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
+        stage.is_ready(3);
+        stage.done();
+        if leaves {
+            stage.act(|crew, now| crew.leaving(now, 3, "x".to_owned()));
+            assert_eq!(stage.done()[..2], ["leaving 3", "refuse 2"]);
+        } else {
+            stage.dies(4);
+            assert_eq!(stage.done(), ["refuse 2", "dismiss 3 graceful_signal 15"]);
+        }
+        assert_eq!(stage.in_phase(|phase| phase != Phase::Leaving), [1, 2]);
+        stage.pass(60.0);
+        assert_eq!(stage.crew.generation(), 1);
+    }
+}
+
+#[test]
+fn wishes_during_a_generation_are_granted_together_after_it() {
+    let mut stage = Stage::ready(group(1));
+    for _ in 0..5 {
+        stage.act(|crew, now| crew.configure(now, Rc::new(group(1))));
+    }
+    assert_eq!(stage.done(), ["start 2 of 2"]);
+    stage.is_ready(2);
+    stage.is_ready(3);
+    assert_eq!(stage.living(), [3]);
+    assert_eq!(stage.crew.generation(), 3);
+}
+
+#[test]
+fn wishes_before_anybody_is_ready_do_not_end_the_first_ones() {
+    let mut stage = Stage::new(group(1));
+    stage.act(|crew, now| crew.configure(now, Rc::new(group(1))));
+    assert_eq!(stage.done(), ["switch to 1", "start 1 of 1"]);
+    stage.is_ready(1);
+    assert_eq!(stage.done(), ["serve 1", "start 2 of 2"]);
+    let mut stage = Stage::new(group(1));
+    stage.act(|crew, now| crew.configure(now, Rc::new(group(1))));
+    stage.dies(1);
+    assert_eq!(stage.done()[2..], ["switch to 2", "start 2 of 2"]);
+}
+
+#[test]
+fn another_configuration_overrides_the_generation_under_way() {
+    let mut stage = Stage::ready(group(1));
+    stage.changed(1, "a", 1);
+    stage.done();
+    stage.act(|crew, now| crew.configure(now, Rc::new(group(2))));
+    let expected = ["dismiss 2 graceful_signal 0 by signal", "start 3 of 3", "start 4 of 3"];
+    assert_eq!(stage.done(), expected);
+    stage.act(|crew, now| crew.ready(now, 3, failed("a")));
+    assert!(stage.done().contains(&"keep 1 a".to_owned()));
+}
+
+#[test]
+fn the_generation_under_way_serves_at_once_when_nobody_else_does() {
+    let mut stage = Stage::ready(group(2));
+    stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
+    stage.is_ready(3);
+    stage.done();
+    stage.dies(1);
+    assert!(stage.done().is_empty());
+    stage.dies(2);
+    assert_eq!(stage.done(), ["serve 3", "switch to 2"]);
+    stage.is_ready(4);
+    assert_eq!(stage.done(), ["serve 4"]);
+}
+
+#[test]
+fn a_group_that_cannot_run_leaves_those_alone_that_do() {
+    let unusable = Group { unusable: Some((1003, "x".to_owned())), ..group(1) };
+    let mut stage = Stage::new(unusable.clone());
+    assert_eq!(stage.done(), ["switch to 1", "refuse 1", "trouble 1003"]);
+    stage.act(|crew, now| crew.configure(now, Rc::new(group(1))));
+    assert_eq!(stage.done(), ["switch to 2", "start 1 of 2", "no trouble"]);
+    stage.is_ready(1);
+    stage.done();
+    stage.act(|crew, now| crew.configure(now, Rc::new(unusable)));
+    assert_eq!(stage.done(), ["refuse 3"]);
+    assert_eq!(stage.living(), [1]);
+}
