@@ -529,7 +529,7 @@ impl Client {
     ) -> Answer {
         let mut answer = Answer::default();
         while let Some((frame, payload)) = self.try_frame() {
-            let mut push = || Ready::decode(frame.flags).unwrap().0;
+            let push = || Ready::decode(frame.flags).unwrap().0;
             let last = match frame.kind {
                 Kind::Note => {
                     let Note(record) = Note::decode(&payload).unwrap();
