@@ -235,7 +235,7 @@ impl Worker {
 
     /// Its process.
     pub fn pid(&self) -> nix::unistd::Pid {
-        nix::unistd::Pid::from_raw(self.child.id().cast_signed())
+        nix::unistd::Pid::from_raw(self.child.id() as i32)
     }
 
     /// Sends it a signal.

@@ -62,7 +62,8 @@ fn one_request_waits_for_the_new_script_and_the_others_do_not() {
 #[test]
 fn a_script_may_say_itself_that_it_wants_to_be_loaded_again() {
     for python in Python::all() {
-        let script = text("old") + "def reload_required(path):\n    import os\n    return os.path.exists(path + '.stale')\n";
+        let script = text("old")
+            + "def reload_required(path):\n    import os\n    return os.path.exists(path + '.stale')\n";
         let mut worker = Worker::serving(&python, Plan::threads(1), &script);
         let mut client = worker.connect();
         assert_eq!(client.ask(&reloading()).text(), "old");
@@ -90,7 +91,8 @@ fn a_worker_says_what_it_has_loaded_unless_it_was_told_to() {
         };
         plan.settings.preload =
             vec![Preload { path: b"one.wsgi".to_vec(), main: true, ..Preload::default() }];
-        plan.scripts = vec![script("two.wsgi", "group"), script("gone.wsgi", ""), script("bad.wsgi", "")];
+        plan.scripts =
+            vec![script("two.wsgi", "group"), script("gone.wsgi", ""), script("bad.wsgi", "")];
         let print = |name: &str| format!("print('{name} is loaded')\n") + &text(name);
         let (one, two, app) = (print("one"), print("two"), print("app"));
         let files = [
@@ -101,7 +103,8 @@ fn a_worker_says_what_it_has_loaded_unless_it_was_told_to() {
         ];
         let mut worker = plan.start(&python, &files);
         let failed = worker.ready();
-        let name = |path: &[u8]| String::from_utf8_lossy(path).rsplit('/').next().unwrap().to_owned();
+        let name =
+            |path: &[u8]| String::from_utf8_lossy(path).rsplit('/').next().unwrap().to_owned();
         let names: Vec<_> = failed.iter().map(|(path, _)| name(path)).collect();
         assert_eq!(names, ["gone.wsgi", "bad.wsgi"]);
         assert!(failed[0].1.starts_with("WSGI0106: FileNotFoundError: "), "{}", failed[0].1);
