@@ -144,6 +144,7 @@ fn sigterm_ends_a_worker_after_its_requests() {
     each(
         || Plan::threads(2),
         |worker| {
+            assert_eq!(worker.get("/").text(), "done");
             let mut client = busy(worker, "/sleep/0.4");
             worker.signal(Signal::SIGTERM);
             assert_eq!(leaving(worker), "shutdown_signal");

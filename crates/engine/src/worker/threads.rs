@@ -66,12 +66,12 @@ impl Clerk {
         let connections = &self.post.connections;
         while let Ok(next) = connections.next(false) {
             let Some(slot) = next else { continue };
-            let mut connection = connections.at(slot);
-            let Some(stream) = &*connection else { continue };
-            let stays = self.attend(slot, stream).unwrap_or(false);
+            let Some(stream) = connections.at(slot) else { continue };
+            let stays = self.attend(slot, &stream).unwrap_or(false);
             self.file = None;
-            if !stays || connections.rearm(slot, stream).is_err() {
-                connections.close(slot, &mut connection);
+            // From here on it is another thread's.
+            if !stays || connections.rearm(slot, &stream).is_err() {
+                connections.close(slot);
             }
         }
     }
