@@ -319,7 +319,6 @@ fn the_log_goes_where_the_supervisor_says() {
         || Plan::threads(1),
         |worker| {
             assert_eq!(worker.get("/").text(), "done");
-            assert_eq!(worker.get("/").text(), "done");
             let path = worker.directory().join("other");
             let file = File::create(&path).unwrap();
             worker.tell(&ToWorker::Log { log_level: Level::Error as u8 }, Some(&file));
