@@ -235,7 +235,7 @@ impl Worker {
 
     /// Its process.
     pub fn pid(&self) -> nix::unistd::Pid {
-        nix::unistd::Pid::from_raw(self.child.id().cast_signed())
+        nix::unistd::Pid::from_raw(self.child.id() as i32)
     }
 
     /// Sends it a signal.
@@ -529,7 +529,7 @@ impl Client {
     ) -> Answer {
         let mut answer = Answer::default();
         while let Some((frame, payload)) = self.try_frame() {
-            let mut push = || Ready::decode(frame.flags).unwrap().0;
+            let push = || Ready::decode(frame.flags).unwrap().0;
             let last = match frame.kind {
                 Kind::Note => {
                     let Note(record) = Note::decode(&payload).unwrap();

@@ -1,19 +1,338 @@
-//! How a worker ends.
+//! How a worker ends, and how it is replaced.
 
-use crate::driver::{Plan, Python, Worker};
+use crate::driver::{Ask, Client, Plan, Python, Worker};
+use exchange::Level;
+use nix::sys::signal::Signal;
+use std::fs::File;
+use std::time::{Duration, Instant};
+use wire::End;
+use wire::control::{FromWorker, ToWorker};
 
-const HELLO: &str = r#"
+const APP: &str = r#"
+import atexit, ctypes, mod_wsgi, os, signal, sys, threading, time
+
+mod_wsgi.subscribe_shutdown(lambda name, **payload: print("event", name, payload["shutdown_reason"]))
+mod_wsgi.subscribe_signals(lambda name, **payload: print("event", name, payload["signame"], payload["signum"]))
+atexit.register(lambda: print("atexit", mod_wsgi.application_group or "main"))
+
 def application(environ, start_response):
+    path, _, argument = environ["PATH_INFO"][1:].partition("/")
+    seconds = float(argument or "0")
+    try:
+        if path == "sleep":
+            time.sleep(seconds)
+        elif path == "spin":
+            until = time.time() + seconds
+            while time.time() < until:
+                sum(range(100))
+        elif path == "hold":
+            ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+        elif path == "stubborn":
+            until = time.time() + seconds
+            while time.time() < until:
+                try:
+                    time.sleep(0.01)
+                except BaseException:
+                    pass
+        elif path == "late":
+            start_response("200 OK", [])
+            return late(seconds)
+    except mod_wsgi.RequestTimeout:
+        print("interrupted")
+        raise
     start_response("200 OK", [])
-    return [b"Hello World!"]
+    return [b"done"]
+
+def late(seconds):
+    yield b"some"
+    until = time.time() + seconds
+    while time.time() < until:
+        time.sleep(0.01)
 "#;
+
+fn each(plan: impl Fn() -> Plan, body: impl Fn(&mut Worker)) {
+    for python in Python::all() {
+        body(&mut Worker::serving(&python, plan(), APP));
+    }
+}
+
+/// A connection on which a request is being served.
+fn busy(worker: &Worker, path: &str) -> Client {
+    let mut client = worker.connect();
+    client.offer(&Ask::get(path));
+    let until = Instant::now() + Duration::from_secs(10);
+    while !client.is_taken() {
+        assert!(Instant::now() < until);
+        std::thread::yield_now();
+    }
+    client
+}
+
+fn replaced(worker: &mut Worker) -> String {
+    worker.hear_until(|message| match message {
+        FromWorker::Replace { reason } => Some(reason.clone()),
+        _ => None,
+    })
+}
+
+fn leaving(worker: &mut Worker) -> String {
+    worker.hear_until(|message| match message {
+        FromWorker::Leaving { reason } => Some(reason.clone()),
+        _ => None,
+    })
+}
 
 #[test]
 fn a_worker_that_is_told_to_leave_ends_in_order() {
-    for python in Python::all() {
-        let mut worker = Worker::serving(&python, Plan::threads(2), HELLO);
-        assert_eq!(worker.get("/").status, 200);
-        worker.leave(None);
-        worker.ends_with(0);
+    each(
+        || Plan::threads(2),
+        |worker| {
+            assert_eq!(worker.get("/").status, 200);
+            let ask = Ask { group: "other", ..Ask::get("/") };
+            assert_eq!(worker.connect().ask(&ask).text(), "done");
+            worker.leave(None);
+            worker.ends_with(0);
+            let log = worker.log();
+            assert!(log.contains("event process_stopping restart_interval"), "{log}");
+            assert!(log.contains("atexit main") && log.contains("atexit other"), "{log}");
+            assert!(log.contains("[wsgi:info]") && log.contains("Shutdown requested"), "{log}");
+            assert!(!log.contains("WSGI1"), "{log}");
+        },
+    );
+}
+
+#[test]
+fn requests_in_hand_are_finished_and_others_left_to_other_workers() {
+    each(
+        || Plan::threads(8),
+        |worker| {
+            let mut clients: Vec<_> = (0..8).map(|_| busy(worker, "/sleep/0.5")).collect();
+            let mut waiting = worker.connect();
+            waiting.offer(&Ask::get("/"));
+            let mut idle = worker.connect();
+            worker.leave(None);
+            assert!(idle.try_frame().is_none());
+            for client in &mut clients {
+                let answer = client.answer(&mut |_| None);
+                assert_eq!((answer.text().as_str(), answer.is_done()), ("done", true));
+            }
+            let refused = waiting.answer(&mut |_| None);
+            let is_left = refused.end == Some(End::Leaving) || !waiting.is_taken();
+            assert!(refused.status == 0 && is_left, "{refused:?}");
+            worker.ends_with(0);
+        },
+    );
+}
+
+#[test]
+fn a_request_that_takes_longer_than_patience_and_shutdown_is_cut_off() {
+    let plan = || Plan::threads(2).with(|options| options.shutdown_timeout = 1);
+    each(plan, |worker| {
+        let mut client = busy(worker, "/sleep/30");
+        let begun = Instant::now();
+        worker.leave(Some(300));
+        worker.ends_with(255);
+        assert!((1300..3000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+        let answer = client.answer(&mut |_| None);
+        assert!(answer.end.is_none() && client.is_taken());
+        worker.logs("WSGI1008: Python did not finish in time and was left (restart_interval)");
+    });
+}
+
+#[test]
+fn sigterm_ends_a_worker_after_its_requests() {
+    each(
+        || Plan::threads(2),
+        |worker| {
+            assert_eq!(worker.get("/").text(), "done");
+            let mut client = busy(worker, "/sleep/0.4");
+            worker.signal(Signal::SIGTERM);
+            assert_eq!(leaving(worker), "shutdown_signal");
+            assert_eq!(client.answer(&mut |_| None).text(), "done");
+            worker.ends_with(0);
+            assert!(worker.log().contains("event process_stopping shutdown_signal"));
+        },
+    );
+}
+
+#[test]
+fn sigusr1_and_sigxcpu_ask_for_a_replacement_and_requests_go_on() {
+    for (signal, reason) in
+        [(Signal::SIGUSR1, "eviction_signal"), (Signal::SIGXCPU, "cpu_time_limit")]
+    {
+        each(
+            || Plan::threads(2),
+            |worker| {
+                worker.signal(signal);
+                assert_eq!(replaced(worker), reason);
+                assert_eq!(worker.get("/").text(), "done");
+                worker.leave(Some(5000));
+                worker.ends_with(0);
+                assert!(worker.log().contains(&format!("event process_stopping {reason}")));
+            },
+        );
     }
+}
+
+#[test]
+fn sighup_and_sigusr2_are_for_the_application() {
+    each(
+        || Plan::threads(1),
+        |worker| {
+            assert_eq!(worker.get("/").text(), "done");
+            worker.signal(Signal::SIGHUP);
+            worker.logs("event process_signal SIGHUP 1");
+            worker.signal(Signal::SIGUSR2);
+            worker.logs("event process_signal SIGUSR2 12");
+            assert_eq!(worker.get("/").text(), "done");
+            assert!(worker.is_running());
+        },
+    );
+}
+
+#[test]
+fn a_worker_does_not_outlive_its_supervisor() {
+    let plan = || Plan::threads(2).with(|options| options.shutdown_timeout = 0);
+    each(plan, |worker| {
+        assert_eq!(worker.get("/").text(), "done");
+        worker.orphan();
+        worker.ends_with(0);
+        worker.logs("WSGI1029: The supervisor has gone");
+    });
+}
+
+#[test]
+fn a_worker_asks_for_a_replacement_after_its_number_of_requests() {
+    let plan = || Plan::threads(2).with(|options| options.maximum_requests = 3);
+    each(plan, |worker| {
+        for _ in 0..2 {
+            assert_eq!(worker.get("/").text(), "done");
+        }
+        worker.has_served(2);
+        assert!(!worker.heard().iter().any(|m| matches!(m, FromWorker::Replace { .. })));
+        for _ in 0..3 {
+            assert_eq!(worker.get("/").text(), "done");
+        }
+        assert_eq!(replaced(worker), "maximum_requests");
+    });
+}
+
+#[test]
+fn a_worker_that_is_not_used_any_more_asks_for_a_replacement() {
+    let plan = || Plan::threads(2).with(|options| options.inactivity_timeout = 1);
+    each(plan, |worker| {
+        std::thread::sleep(Duration::from_millis(1300));
+        assert!(worker.heard().is_empty());
+        assert_eq!(worker.get("/sleep/1.3").text(), "done");
+        let begun = Instant::now();
+        let mut ignored = 0;
+        let reason = loop {
+            let ask = Ask { ignored: true, ..Ask::get("/") };
+            assert_eq!(worker.connect().ask(&ask).text(), "done");
+            ignored += 1;
+            std::thread::sleep(Duration::from_millis(50));
+            let reason = worker.heard().into_iter().find_map(|message| match message {
+                FromWorker::Replace { reason } => Some(reason),
+                _ => None,
+            });
+            if let Some(reason) = reason {
+                break reason;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(5));
+        };
+        assert_eq!(reason, "inactivity_timeout");
+        assert!(begun.elapsed() > Duration::from_millis(800) && ignored > 5);
+    });
+}
+
+#[test]
+fn a_request_that_takes_too_long_has_the_worker_replaced() {
+    let plan = || Plan::threads(1).with(|options| options.request_timeout = 1);
+    each(plan, |worker| {
+        let mut client = busy(worker, "/sleep/2");
+        let begun = Instant::now();
+        assert_eq!(replaced(worker), "request_timeout");
+        assert!((800..1900).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+        worker.leave(Some(60_000));
+        assert_eq!(client.answer(&mut |_| None).text(), "done");
+        worker.ends_with(0);
+        let log = worker.log();
+        assert!(log.contains("event process_stopping request_timeout"), "{log}");
+        assert!(log.contains("Threads of the main interpreter:"), "{log}");
+        assert!(log.contains("in application"), "{log}");
+    });
+}
+
+#[test]
+fn a_request_that_takes_too_long_is_interrupted() {
+    let plan = || {
+        Plan::threads(1).with(|options| {
+            options.request_timeout = 1;
+            options.interrupt_timeout = 1;
+        })
+    };
+    each(plan, |worker| {
+        let mut client = busy(worker, "/spin/10");
+        let answer = client.answer(&mut |_| None);
+        let code = exchange::Code::RequestTimeout;
+        let expected = exchange::Outcome::Unanswered(code.into());
+        assert_eq!(answer.end, Some(End::Served(expected)), "{answer:?}");
+        assert!(answer.log().contains("interrupted"), "{}", answer.log());
+        worker.logs("RequestTimeout is raised in it (main interpreter). It is at:");
+        let cut = client.get("/late/10");
+        assert_eq!(cut.text(), "some");
+        let expected = exchange::Outcome::Truncated(code.into());
+        assert_eq!(cut.end, Some(End::Served(expected)), "{cut:?}");
+        assert!(!worker.heard().iter().any(|m| matches!(m, FromWorker::Replace { .. })));
+        assert_eq!(client.get("/").text(), "done");
+        let ask = Ask { group: "other", ..Ask::get("/spin/10") };
+        assert_eq!(
+            client.ask(&ask).end,
+            Some(End::Served(exchange::Outcome::Unanswered(code.into())))
+        );
+        let _busy = busy(worker, "/stubborn/20");
+        assert_eq!(replaced(worker), "request_timeout");
+    });
+}
+
+#[test]
+fn a_worker_whose_interpreter_cannot_be_had_leaves() {
+    let plan = || {
+        Plan::threads(2).with(|options| {
+            options.deadlock_timeout = 1;
+            options.shutdown_timeout = 1;
+        })
+    };
+    each(plan, |worker| {
+        let begun = Instant::now();
+        let _client = busy(worker, "/hold/30");
+        assert_eq!(leaving(worker), "deadlock_timeout");
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+        worker.ends_with(255);
+        worker.logs("WSGI1031: The lock of the main interpreter could not be taken in time");
+    });
+}
+
+#[test]
+fn the_log_goes_where_the_supervisor_says() {
+    each(
+        || Plan::threads(1),
+        |worker| {
+            assert_eq!(worker.get("/").text(), "done");
+            let path = worker.directory().join("other");
+            let file = File::create(&path).unwrap();
+            worker.tell(&ToWorker::Log { log_level: Level::Error as u8 }, Some(&file));
+            worker.signal(Signal::SIGHUP);
+            let until = Instant::now() + Duration::from_secs(10);
+            while !std::fs::read_to_string(&path).unwrap().contains("event process_signal") {
+                assert!(Instant::now() < until);
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            worker.leave(None);
+            worker.ends_with(0);
+            let other = std::fs::read_to_string(&path).unwrap();
+            assert!(!other.contains("Shutdown requested"), "{other}");
+            assert!(!worker.log().contains("event"), "{}", worker.log());
+        },
+    );
 }

@@ -3,4 +3,7 @@
 
 mod driver;
 mod ends;
+mod processes;
+mod reloading;
 mod requests;
+mod scripts;

@@ -13,7 +13,7 @@ use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use wire::Hello;
 
@@ -22,7 +22,7 @@ pub struct Connections {
     epoll: OwnedFd,
     /// Readable when no thread shall wait for requests any more.
     over: OwnedFd,
-    table: Vec<Mutex<Option<Stream>>>,
+    table: Vec<Mutex<Option<Arc<Stream>>>>,
     free: Mutex<Vec<u32>>,
 }
 
@@ -67,7 +67,11 @@ impl Connections {
     }
 
     /// The connection of a slot.
-    pub fn at(&self, slot: u32) -> MutexGuard<'_, Option<Stream>> {
+    pub fn at(&self, slot: u32) -> Option<Arc<Stream>> {
+        self.place(slot).clone()
+    }
+
+    fn place(&self, slot: u32) -> MutexGuard<'_, Option<Arc<Stream>>> {
         self.table[slot as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -77,8 +81,9 @@ impl Connections {
     }
 
     /// Closes a connection whose other side is not interested in its slot any more.
-    pub fn close(&self, slot: u32, connection: &mut Option<Stream>) {
-        if let Some(stream) = connection.take() {
+    pub fn close(&self, slot: u32) {
+        let connection = self.place(slot).take();
+        if let Some(stream) = connection {
             self.part_with(slot, &stream);
             self.lock_free().push(slot);
         }
@@ -99,11 +104,9 @@ impl Connections {
     /// Closes all connections. Their slots keep what is in them.
     pub fn close_all(&self) {
         for slot in 0..Page::SLOTS {
-            // A thread that still has one will end with the process.
-            if let Ok(mut connection) = self.table[slot as usize].try_lock() {
-                if let Some(stream) = connection.take() {
-                    self.part_with(slot, &stream);
-                }
+            let connection = self.place(slot).take();
+            if let Some(stream) = connection {
+                self.part_with(slot, &stream);
             }
         }
     }
@@ -128,8 +131,7 @@ impl Connections {
             // Without a slot it is turned away: the child finds another worker.
             let Some(slot) = self.lock_free().pop() else { return };
             if self.welcome(post, slot, Stream::new(socket)).is_err() {
-                let mut connection = self.at(slot);
-                self.close(slot, &mut connection);
+                self.close(slot);
             }
         }
     }
@@ -138,12 +140,12 @@ impl Connections {
         let time = post.options.socket_timeout;
         stream.set_timeout((time > 0).then(|| Duration::from_secs(time.into())))?;
         forks::withhold_connection(slot, &stream.as_fd());
-        let mut place = self.at(slot);
-        let stream = place.insert(stream);
+        let stream = Arc::new(stream);
+        *self.place(slot) = Some(Arc::clone(&stream));
         let mut hello = Vec::new();
         Hello { worker: post.number, slot }.append_to(&mut hello);
         stream.write(&[&hello], Some(post.page_memory.as_fd()))?;
-        epoll::add(&self.epoll, &*stream, EventData::new_u64(slot.into()), ARMED)?;
+        epoll::add(&self.epoll, &stream, EventData::new_u64(slot.into()), ARMED)?;
         Ok(())
     }
 }

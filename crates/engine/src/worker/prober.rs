@@ -114,7 +114,7 @@ pub fn stack(
 ) -> Vec<String> {
     let look = || {
         let ident = match ident {
-            Some(ident) => attached.int(ident.cast_signed())?,
+            Some(ident) => attached.int(ident as i64)?,
             None => attached.none(),
         };
         let list = interpreter.state().setup.stacks.get(attached).call([&ident])?;

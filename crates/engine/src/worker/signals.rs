@@ -96,7 +96,7 @@ fn handle(signal: Signal, handler: extern "C" fn(libc::c_int)) {
 
 /// Installs the handlers; they ring `bell`, which stays open.
 pub fn install(bell: &OwnedFd) {
-    PROCESS.store(std::process::id().cast_signed(), Ordering::Relaxed);
+    PROCESS.store(std::process::id() as i32, Ordering::Relaxed);
     BELL.store(bell.as_raw_fd(), Ordering::Relaxed);
     ALL.into_iter().for_each(|signal| handle(signal, note));
 }

@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
-use wire::{End, Frame, HEADER, Kind, Malformed, Request};
+use wire::{Carried, End, Frame, HEADER, Kind, Malformed, Request};
 
 /// Starts the threads. Fewer than there should be are better than none; none is an error.
 pub fn start(post: &'static Post, host: &'static Host) -> io::Result<Vec<JoinHandle<()>>> {
@@ -45,6 +45,8 @@ struct Clerk {
     desk: &'static Desk,
     /// The frame of a request. As long as the memory that it has.
     frame: Vec<u8>,
+    /// A descriptor that has come along.
+    file: Option<OwnedFd>,
     buffers: Buffers,
     /// The memory of the variables of a request.
     variables: Vec<Variable<'static>>,
@@ -56,73 +58,85 @@ const USUAL: usize = 96 * 1024;
 impl Clerk {
     fn new(post: &'static Post, host: &'static Host, desk: &'static Desk) -> Clerk {
         let frame = vec![0; USUAL];
-        Clerk { post, host, desk, frame, buffers: Buffers::default(), variables: Vec::new() }
+        let buffers = Buffers::default();
+        Clerk { post, host, desk, frame, file: None, buffers, variables: Vec::new() }
     }
 
     fn work(mut self) {
         let connections = &self.post.connections;
         while let Ok(next) = connections.next(false) {
             let Some(slot) = next else { continue };
-            let mut connection = connections.at(slot);
-            let Some(stream) = &*connection else { continue };
-            let stays = self.attend(slot, stream).unwrap_or(false);
-            if !stays || connections.rearm(slot, stream).is_err() {
-                connections.close(slot, &mut connection);
+            let Some(stream) = connections.at(slot) else { continue };
+            let stays = self.attend(slot, &stream).unwrap_or(false);
+            self.file = None;
+            // From here on it is another thread's.
+            if !stays || connections.rearm(slot, &stream).is_err() {
+                connections.close(slot);
             }
         }
     }
 
     /// Deals with what has arrived on a connection. `false` or an error if the connection is of no use any more.
     fn attend(&mut self, slot: u32, stream: &Stream) -> io::Result<bool> {
-        let mut file = None;
-        let Some(length) = self.receive(stream, &mut file)? else { return Ok(true) };
-        let variables = std::mem::take(&mut self.variables);
-        let mut variables = emptied(variables);
-        let stays = match Request::decode(&self.frame[HEADER..HEADER + length], &mut variables) {
-            Ok(request) => Case { post: self.post, host: self.host, desk: self.desk }.handle(
-                slot,
-                stream,
-                &request,
-                file,
-                &mut self.buffers,
-            ),
-            Err(error) => Err(malformed(error)),
+        let mut have = match stream.try_read(&mut self.frame, &mut self.file) {
+            Ok(0) => return Ok(false),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(error) => return Err(error),
         };
-        self.variables = emptied(variables);
+        // More than one request arrives at once if the child has withdrawn those before.
+        while have > 0 {
+            let whole = self.complete(stream, &mut have)?;
+            if !self.decide(slot, stream, whole)? {
+                return Ok(false);
+            }
+            self.frame.copy_within(whole..have, 0);
+            have -= whole;
+        }
         self.buffers.shrink();
         if self.frame.len() > USUAL {
             self.frame = vec![0; USUAL];
         }
-        stays
+        Ok(true)
     }
 
-    /// Reads the frame of a request; the length of its payload. `None` if nothing has arrived.
-    fn receive(
-        &mut self,
-        stream: &Stream,
-        file: &mut Option<OwnedFd>,
-    ) -> io::Result<Option<usize>> {
-        let mut have = match stream.try_read(&mut self.frame, file) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        if have < HEADER {
-            read_exactly(stream, &mut self.frame[have..HEADER])?;
-            have = HEADER;
+    /// Reads what is missing of a frame, of which so many bytes are there; its length.
+    fn complete(&mut self, stream: &Stream, have: &mut usize) -> io::Result<usize> {
+        if *have < HEADER {
+            read_exactly(stream, &mut self.frame[*have..HEADER])?;
+            *have = HEADER;
         }
         let head = self.frame.first_chunk::<HEADER>().copied().unwrap_or_default();
         let frame = Frame::decode(head).map_err(malformed)?;
-        let whole = HEADER + frame.length;
-        if frame.kind != Kind::Request || have > whole {
-            return Err(malformed(Malformed("it is not a request, or more than one")));
+        if frame.kind != Kind::Request {
+            return Err(malformed(Malformed("it is no request")));
         }
+        let whole = HEADER + frame.length;
         if self.frame.len() < whole {
             self.frame.resize(whole, 0);
         }
-        read_exactly(stream, &mut self.frame[have..whole])?;
-        Ok(Some(frame.length))
+        if *have < whole {
+            read_exactly(stream, &mut self.frame[*have..whole])?;
+            *have = whole;
+        }
+        Ok(whole)
+    }
+
+    /// Serves the request in the frame, or does not.
+    fn decide(&mut self, slot: u32, stream: &Stream, whole: usize) -> io::Result<bool> {
+        let mut variables = emptied(std::mem::take(&mut self.variables));
+        let stays = match Request::decode(&self.frame[HEADER..whole], &mut variables) {
+            Ok(request) => {
+                // A descriptor that came together with several requests is that of the last one.
+                let is_for_this = matches!(request.carried, Carried::File(_));
+                let file = if is_for_this { self.file.take() } else { None };
+                let case = Case { post: self.post, host: self.host, desk: self.desk };
+                case.handle(slot, stream, &request, file, &mut self.buffers)
+            }
+            Err(error) => Err(malformed(error)),
+        };
+        self.variables = emptied(variables);
+        stays
     }
 }
 
