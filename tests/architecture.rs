@@ -111,6 +111,19 @@ fn the_interface_names_neither() {
 }
 
 #[test]
+fn what_is_between_processes_names_neither() {
+    let sources = sources(&["crates/wire", "crates/link"], &["rs"]);
+    never_names(&sources, |word| of_python(word) || of_httpd(word));
+}
+
+#[test]
+fn frames_are_read_without_unsafe_code() {
+    for source in sources(&["crates/wire/src"], &["rs"]) {
+        assert!(!source.identifiers().any(|(_, word)| word == "unsafe"), "{}", source.name);
+    }
+}
+
+#[test]
 fn the_interface_needs_nothing_but_the_standard_library() {
     let manifest = fs::read_to_string(root().join("crates/exchange/Cargo.toml")).unwrap();
     assert!(!manifest.contains("dependencies"), "{manifest}");
@@ -138,7 +151,15 @@ fn unsafe_and_foreign_functions_stand_only_in_files_that_say_why() {
 fn the_compiler_refuses_unsafe_code_that_is_not_expected_in_every_package() {
     let manifest = |place: &str| fs::read_to_string(root().join(place).join("Cargo.toml")).unwrap();
     assert!(manifest("").contains("unsafe_code = \"deny\""));
-    for package in ["", "crates/exchange", "crates/engine", "tests"] {
+    for package in [
+        "",
+        "crates/exchange",
+        "crates/wire",
+        "crates/link",
+        "crates/engine",
+        "crates/rustgi",
+        "tests",
+    ] {
         assert!(manifest(package).contains("[lints]\nworkspace = true"), "{package}");
     }
 }

@@ -17,6 +17,31 @@ pub enum Mpm {
     Prefork,
 }
 
+/// Where the applications of a run are served, unless a test says where its own are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In the children of httpd.
+    Embedded,
+    /// In daemon processes, where the environment says `RUSTGI_MODE=daemon`.
+    Daemon,
+}
+
+impl Mode {
+    /// That of this run.
+    pub fn get() -> Mode {
+        match std::env::var("RUSTGI_MODE").as_deref() {
+            Ok("daemon") => Mode::Daemon,
+            Ok("embedded") | Err(_) => Mode::Embedded,
+            Ok(other) => panic!("RUSTGI_MODE is embedded or daemon, not {other}"),
+        }
+    }
+
+    /// The daemon group that serves what does not say otherwise.
+    fn daemon(self) -> Option<&'static str> {
+        (self == Mode::Daemon).then_some("everything threads=8 server-metrics=On")
+    }
+}
+
 /// Who starts httpd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
@@ -44,6 +69,7 @@ pub struct Builder {
     children: usize,
     threads: usize,
     log_level: String,
+    daemon: Option<String>,
 }
 
 /// What `httpd -t` says of a configuration.
@@ -76,6 +102,7 @@ impl Builder {
             children: 1,
             threads: 8,
             log_level: "notice wsgi:info".to_owned(),
+            daemon: Mode::get().daemon().map(str::to_owned),
         }
     }
 
@@ -163,6 +190,19 @@ impl Builder {
     /// What `LogLevel` says; `notice wsgi:info` is given.
     pub fn log_level(mut self, level: &str) -> Builder {
         self.log_level = level.to_owned();
+        self
+    }
+
+    /// Applications run in a daemon group of this name, `processes=1` and the like being its options. All requests go there
+    /// unless they are configured otherwise.
+    pub fn daemon(mut self, name_and_options: &str) -> Builder {
+        self.daemon = Some(name_and_options.to_owned());
+        self
+    }
+
+    /// Applications run in the children of httpd, whatever the [`Mode`] of the run.
+    pub fn embedded(mut self) -> Builder {
+        self.daemon = None;
         self
     }
 
@@ -274,6 +314,10 @@ impl Builder {
             writeln!(text, "SSLSessionCache none\nSSLEngine on").unwrap();
             writeln!(text, "SSLCertificateFile \"{}\"", certificate.display()).unwrap();
             writeln!(text, "SSLCertificateKeyFile \"{}\"", key.display()).unwrap();
+        }
+        if let Some(daemon) = &self.daemon {
+            let name = daemon.split(' ').next().unwrap();
+            writeln!(text, "WSGIDaemonProcess {daemon}\nWSGIProcessGroup {name}").unwrap();
         }
         text.push_str(&self.config);
         text

@@ -154,8 +154,8 @@ fn shelve_module(shelf: &Path) -> PathBuf {
         for engine in fs::read_dir(&from).unwrap() {
             let engine = engine.unwrap().path();
             let copy = to.join(engine.file_name().unwrap());
+            // With its mode: besides engines there is a program.
             fs::copy(&engine, &copy).unwrap();
-            open_to_everybody(&copy);
         }
     }
     module

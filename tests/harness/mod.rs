@@ -6,6 +6,7 @@
 //! | [`Builder`] | a configuration in the making | `builder.rs` |
 //! | [`Server`] | one private httpd, from its start to the checks after its end | `server.rs` |
 //! | [`Connection`], [`Response`] | a client that sees every byte | `client.rs` |
+//! | [`Load`], [`Tally`] | clients that keep asking, and what came of it | `load.rs` |
 //! | [`Visitor`] | a client with cookies and forms | `visitor.rs` |
 //! | [`Browser`] | a headless Chromium | `browser.rs` |
 //! | [`Venv`] | a Python that has what real applications stand on | `venv.rs` |
@@ -15,6 +16,7 @@ mod browser;
 mod builder;
 mod client;
 mod installation;
+mod load;
 mod server;
 mod venv;
 mod visitor;
@@ -24,6 +26,7 @@ pub use browser::Browser;
 pub use builder::{Builder, Identity, Mpm, free_port};
 pub use client::{Connection, Framing, Response, chunked, request};
 pub use installation::{Installation, open_to_everybody};
+pub use load::{Load, Tally};
 pub use server::{Server, pid_of};
 pub use venv::{Venv, run};
 pub use visitor::{Field, Visitor, quote};

@@ -196,12 +196,36 @@ impl Server {
         panic!("the error log never says {text:?}; it says:\n{log}");
     }
 
-    /// The numbers of its children.
+    /// The numbers of its children, which take the connections of clients.
     pub fn children(&self) -> Vec<i32> {
         if self.description.single_process {
             return vec![self.pid().as_raw()];
         }
-        watch::children(self.pid().as_raw())
+        let mut children = watch::children(self.pid().as_raw());
+        children.retain(|pid| !watch::is_supervisor(*pid));
+        children
+    }
+
+    /// The number of its supervisor.
+    #[track_caller]
+    pub fn supervisor(&self) -> i32 {
+        let find =
+            || watch::children(self.parent()).into_iter().find(|pid| watch::is_supervisor(*pid));
+        wait_for("a supervisor", find)
+    }
+
+    /// The numbers of its workers, those included that are on their way out.
+    pub fn workers(&self) -> Vec<i32> {
+        watch::children(self.supervisor())
+    }
+
+    /// The number of its only worker.
+    #[track_caller]
+    pub fn worker(&self) -> i32 {
+        wait_for("one worker", || match self.workers()[..] {
+            [one] => Some(one),
+            _ => None,
+        })
     }
 
     /// The number of its only child.

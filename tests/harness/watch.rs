@@ -86,6 +86,11 @@ pub fn children(parent: i32) -> Vec<i32> {
     numbers_in_proc().filter(|pid| stat_field(*pid, 1) == Some(parent.to_string())).collect()
 }
 
+/// Whether a process is the one that watches the workers of daemon groups.
+pub fn is_supervisor(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "rustgi")
+}
+
 /// The command line of a process, for a message.
 pub fn command_line(pid: i32) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

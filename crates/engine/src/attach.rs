@@ -82,6 +82,22 @@ pub fn first<R>(
     result
 }
 
+/// Runs `body` on a thread that Python has attached to its main interpreter, and that stays attached.
+pub fn adopted<R>(body: impl FnOnce(&Attached) -> R) -> R {
+    INSIDE.set(true);
+    // SAFETY: what the caller says.
+    let result = body(&unsafe { Attached::assume() });
+    INSIDE.set(false);
+    result
+}
+
+/// Detaches such a thread and runs `body`, which leaves it attached to the main interpreter again ([`last`]).
+pub fn set_free<R>(body: impl FnOnce() -> R) -> R {
+    // SAFETY: the thread is attached. Its state is that of its seat, which attaching finds again.
+    unsafe { ffi::PyEval_SaveThread() };
+    body()
+}
+
 /// Attaches this thread to an interpreter for the last time: it stays attached, or what `body` has made of that.
 pub fn last<R>(interpreter: &'static Interpreter, body: impl FnOnce(&Attached) -> R) -> R {
     let seat = seat(interpreter);

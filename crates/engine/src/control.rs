@@ -111,6 +111,10 @@ fn subscribe_signals<'a>(
     control: This<'a, Control>,
     arguments: &'a [Object<'a>],
 ) -> Py<Object<'a>> {
+    if crate::worker::post().is_some() {
+        let list = &control.interpreter.state().subscriptions.signals;
+        return subscribe(attached, list, "subscribe_signals", arguments);
+    }
     count_arguments(attached, "subscribe_signals", arguments, 1..=1)?;
     let stack_lines = &control.interpreter.state().setup.stack_lines;
     let line = "Callback registration for signals ignored: not a daemon process.".into();

@@ -112,6 +112,12 @@ impl Template {
         let names = &state.names;
         let request_start = attached.float(seconds(head.clocks.request_start))?;
         environ.dict_set(names.request_start.get(attached), &request_start)?;
+        if head.clocks.daemon_start != 0 {
+            let queue_start = attached.float(seconds(head.clocks.queue_start))?;
+            environ.dict_set(names.queue_start.get(attached), &queue_start)?;
+            let daemon_start = attached.float(seconds(head.clocks.daemon_start))?;
+            environ.dict_set(names.daemon_start.get(attached), &daemon_start)?;
+        }
         environ.dict_set(
             names.application_start.get(attached),
             &attached.float(crate::account::now())?,

@@ -116,6 +116,10 @@ pub struct Facts<'h> {
     server_pid: u64,
     /// When it began, in seconds since the epoch.
     pub request_start: f64,
+    /// When it was handed towards this process, in seconds since the epoch; 0 if it was not.
+    pub queue_start: f64,
+    /// When this process took it, likewise.
+    pub daemon_start: f64,
     /// The name of the callable.
     callable: &'h [u8],
     /// When the application was called, in seconds since the epoch.
@@ -135,6 +139,8 @@ impl<'h> Facts<'h> {
             id: head.id.get(),
             server_pid: pid.unwrap_or(0),
             request_start: head.clocks.request_start as f64 / 1e6,
+            queue_start: head.clocks.queue_start as f64 / 1e6,
+            daemon_start: head.clocks.daemon_start as f64 / 1e6,
             callable: head.script.callable.get(),
             application_start: account::now(),
         }
@@ -152,8 +158,8 @@ impl<'h> Facts<'h> {
         payload.int("thread_id", u64::from(thread_id()))?;
         payload.int("server_pid", self.server_pid)?;
         payload.float("request_start", self.request_start)?;
-        payload.float("queue_start", 0.0)?;
-        payload.float("daemon_start", 0.0)?;
+        payload.float("queue_start", self.queue_start)?;
+        payload.float("daemon_start", self.daemon_start)?;
         payload.float("application_start", self.application_start)
     }
 }
@@ -170,7 +176,7 @@ pub fn request_started<'a>(
     let lists = [&interpreter.state().subscriptions.events];
     let payload = publish(attached, interpreter, &lists, "request_started", |payload| {
         facts.put_common(attached, request, payload)?;
-        payload.int("daemon_connects", 0)?;
+        payload.int("daemon_connects", u64::from(facts.queue_start > 0.0))?;
         payload.int("daemon_restarts", 0)?;
         payload.put("application_object", &application)?;
         payload.put("callable_object", &attached.latin1(facts.callable)?)?;
@@ -262,6 +268,21 @@ pub fn request_finished(attached: &Attached, request: &Request, facts: &Facts<'_
         payload.int("status", u64::from(cost.status))?;
         payload.float("gil_wait_time", cost.gil_waits.0)?;
         payload.int("gil_wait_count", cost.gil_waits.1)
+    });
+}
+
+/// `process_signal`, to one interpreter.
+pub fn process_signal(
+    attached: &Attached,
+    interpreter: &'static Interpreter,
+    name: &str,
+    number: i32,
+) {
+    let subscriptions = &interpreter.state().subscriptions;
+    let lists = [&subscriptions.events, &subscriptions.signals];
+    publish(attached, interpreter, &lists, "process_signal", |payload| {
+        payload.put("signame", &attached.text(name)?)?;
+        payload.put("signum", &attached.int(i64::from(number))?)
     });
 }
 

@@ -41,30 +41,15 @@ pub fn started() -> f64 {
 
 impl Process for Host {
     fn start(settings: Settings, surroundings: Box<dyn Surroundings>) -> Option<&'static Host> {
-        if SURROUNDINGS.set(surroundings).is_err() || SETTINGS.set(settings).is_err() {
+        if !begin(settings, surroundings) {
             return None;
         }
-        STARTED.get_or_init(account::now);
-        std::panic::set_hook(Box::new(|panic| {
-            let line = format!("{}: {}: {panic}", Code::Panic, Code::Panic.text());
-            crate::surroundings().note(&Record::new(Level::Error, line.as_bytes()));
-        }));
         let held = startup::SignalsHeld::new();
         let made = attach::first(startup::python, Host::new);
         drop(held);
-        match made {
-            Ok(host) => {
-                let host = HOST.get_or_init(|| host);
-                preload::all(host);
-                Some(host)
-            }
-            Err(reason) => {
-                let code = Code::PythonNotStarted;
-                let line = format!("{code}: {}: {reason}", code.text());
-                crate::surroundings().note(&Record::new(Level::Critical, line.as_bytes()));
-                None
-            }
-        }
+        let host = Host::settle(made)?;
+        preload::all(host);
+        Some(host)
     }
 
     fn started() -> Option<&'static Host> {
@@ -75,11 +60,21 @@ impl Process for Host {
         if !shutdown::begin() {
             return;
         }
-        let subs = self.subs.read().unwrap_or_else(PoisonError::into_inner);
-        let mut subs: Vec<_> = subs.values().copied().flatten().collect();
-        subs.sort_by_key(|interpreter| interpreter.number);
-        shutdown::run(self.main, &subs);
+        shutdown::run(self.main, &self.subs());
     }
+}
+
+/// Takes over what this process is told. `false` if that has been done before.
+fn begin(settings: Settings, surroundings: Box<dyn Surroundings>) -> bool {
+    if SURROUNDINGS.set(surroundings).is_err() || SETTINGS.set(settings).is_err() {
+        return false;
+    }
+    STARTED.get_or_init(account::now);
+    std::panic::set_hook(Box::new(|panic| {
+        let line = format!("{}: {}: {panic}", Code::Panic, Code::Panic.text());
+        crate::surroundings().note(&Record::new(Level::Error, line.as_bytes()));
+    }));
+    true
 }
 
 impl Gateway for Host {
@@ -98,6 +93,36 @@ impl Gateway for Host {
 }
 
 impl Host {
+    /// The host of a process that Python itself has started, on the thread that it started with. The thread is attached,
+    /// and stays so. Loads nothing yet.
+    pub fn adopt(settings: Settings, surroundings: Box<dyn Surroundings>) -> Option<&'static Host> {
+        if !begin(settings, surroundings) {
+            return None;
+        }
+        startup::watch_forks();
+        Host::settle(attach::adopted(Host::new))
+    }
+
+    /// The host, if it could be made; or else the log says why not.
+    fn settle(made: Result<Host, String>) -> Option<&'static Host> {
+        match made {
+            Ok(host) => Some(HOST.get_or_init(|| host)),
+            Err(reason) => {
+                let code = Code::PythonNotStarted;
+                note(Level::Critical, &format!("{code}: {}: {reason}", code.text()));
+                None
+            }
+        }
+    }
+
+    /// The sub-interpreters, in the order in which they were made.
+    pub fn subs(&self) -> Vec<&'static Interpreter> {
+        let subs = self.subs.read().unwrap_or_else(PoisonError::into_inner);
+        let mut subs: Vec<_> = subs.values().copied().flatten().collect();
+        subs.sort_by_key(|interpreter| interpreter.number);
+        subs
+    }
+
     /// Furnishes the main interpreter, which Python has just started with.
     fn new(attached: &crate::py::Attached) -> Result<Host, String> {
         let main = Interpreter::adopt_new(attached, 0, Vec::new());
@@ -165,7 +190,7 @@ impl Host {
     }
 }
 
-/// Writes one line to the log of this process. Called detached.
+/// Writes one line to the log of this process. May be waited for, so an interpreter should not be.
 pub fn note(level: Level, line: &str) {
     surroundings().note(&Record::new(level, line.as_bytes()));
 }

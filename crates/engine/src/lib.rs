@@ -13,6 +13,7 @@
 //! | what those share of a request, and for how long | `request.rs` `lease.rs` `turn.rs` `reading.rs` |
 //! | exceptions that nobody caught | `report.rs` |
 //! | what a request costs, and who is told | `watch.rs` `account.rs` `metrics.rs` `events.rs` |
+//! | a process that Python itself has started, and that serves requests from a socket | `worker/` |
 //! | Python objects as Rust sees them | `py/` |
 //!
 //! Nothing in here knows what carries the requests; see the crate `exchange`. Everything that Python holds belongs to one
@@ -50,6 +51,7 @@ mod startup;
 mod state;
 mod turn;
 mod watch;
+mod worker;
 
 use exchange::abi::Engine;
 use host::{Host, settings, surroundings};

@@ -4,16 +4,32 @@
 use crate::attach;
 use crate::host::Host;
 use crate::py::Attached;
+use crate::report;
 use crate::request::Request;
 use crate::script::Purpose;
 use crate::seat::Seat;
 use crate::settings;
-use exchange::{Bytes, Preload, Script as Wanted};
+use exchange::{Bytes, Code, Preload, Script as Wanted};
 
 /// Loads what the settings say, in their order, on the calling thread.
 pub fn all(host: &Host) {
+    each(host, &settings().preload, Purpose::Preload, || true);
+}
+
+/// Loads these scripts, in their order, on the calling thread, as long as it shall go on. Comes back with those that could
+/// not be, and why in one line.
+pub fn each(
+    host: &Host,
+    wanted: &[Preload],
+    purpose: Purpose,
+    goes_on: impl Fn() -> bool,
+) -> Vec<(Vec<u8>, String)> {
     let mut done: Vec<&Preload> = Vec::new();
-    for preload in &settings().preload {
+    let mut failed = Vec::new();
+    for preload in wanted {
+        if !goes_on() {
+            break;
+        }
         // Named twice for one interpreter, it is loaded once.
         if done.contains(&preload) {
             continue;
@@ -24,13 +40,24 @@ pub fn all(host: &Host) {
         } else {
             host.interpreter_named(&preload.application_group)
         };
-        if let Ok(interpreter) = interpreter {
-            attach::enter(interpreter, |attached, seat| load(attached, seat, preload));
+        let loaded = interpreter.and_then(|interpreter| {
+            attach::enter(interpreter, |attached, seat| load(attached, seat, preload, purpose))
+        });
+        crate::startup::leave_if_forked();
+        if let Err(code) = loaded {
+            let reason = report::take_last().unwrap_or_else(|| code.text().into());
+            failed.push((preload.path.clone(), format!("{code}: {reason}")));
         }
     }
+    failed
 }
 
-fn load(attached: &Attached, seat: &mut Seat, preload: &Preload) {
+fn load(
+    attached: &Attached,
+    seat: &mut Seat,
+    preload: &Preload,
+    purpose: Purpose,
+) -> Result<(), Code> {
     let wanted = Wanted {
         path: Bytes::new(&preload.path),
         resource: Bytes::new(&preload.path),
@@ -41,9 +68,10 @@ fn load(attached: &Attached, seat: &mut Seat, preload: &Preload) {
     // A request that never begins: what is said on its behalf goes to the log of the process.
     let request = Request::new(seat.interpreter);
     match seat.interpreter.scripts.find(attached, &wanted, None) {
-        Ok(script) => {
-            let _reported = script.names(attached, &request, &wanted, Purpose::Preload);
+        Ok(script) => script.names(attached, &request, &wanted, purpose).map(drop),
+        Err(raised) => {
+            raised.forget();
+            Err(Code::PreloadException)
         }
-        Err(raised) => raised.forget(),
     }
 }

@@ -7,6 +7,17 @@ use crate::request::Request;
 use crate::settings;
 use crate::state::Setup;
 use exchange::{Code, Level, Record};
+use std::cell::Cell;
+
+thread_local! {
+    /// The last line of the last traceback that this thread has reported.
+    static LAST: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// What the exception that this thread has reported last was, in one line.
+pub fn take_last() -> Option<String> {
+    LAST.take()
+}
 
 /// Reports an exception of a request to the request's log. SystemExit is reported under `on_exit`: it ends the request,
 /// never the process.
@@ -23,6 +34,7 @@ pub fn request(
     let interpreter = request.interpreter;
     let mut lines = vec![headline(&exception, code, exits, script, interpreter)];
     lines.extend(traceback(attached, &interpreter.state().setup, &exception));
+    LAST.set(lines.last().cloned());
     if let Some(hint) = hint(&exception, interpreter, &lines) {
         lines.push(hint);
     }

@@ -2,10 +2,11 @@
 //! its path, and again when it has changed. A lock for each script and interpreter makes one thread load it while others
 //! wait; requests for what is loaded take no lock at all.
 
-use crate::py::{Attached, Kept, Object, Py, Raised};
+use crate::py::{Attached, Kept, Kind, Object, Py, Raised};
 use crate::request::Request;
 use crate::state::State;
 use crate::turn::Turn;
+use crate::worker::{self, Verdict};
 use crate::{report, settings};
 use exchange::{Code, Level, Script as Wanted};
 use md5::{Digest, Md5};
@@ -104,13 +105,17 @@ pub enum Purpose {
     Question,
     /// To be there before the first request.
     Preload,
+    /// To run, and nothing else: it may end itself with SystemExit.
+    Service,
 }
 
 /// Where a module stands.
 enum Standing<'a> {
     /// It can be used.
     Ready(Object<'a>),
-    /// It is not there, not finished, or out of date.
+    /// It can be used, but its file has changed.
+    Outdated(Object<'a>),
+    /// It is not there, or not finished.
     Wanting,
 }
 
@@ -154,9 +159,25 @@ impl Script {
                 && purpose == Purpose::Request
                 && self.asks_for_reload(attached, state, request, wanted, names)
         };
-        match self.standing(attached, state, wanted) {
-            Standing::Ready(names) if !asks(&names) => Ok(names),
-            _ => self.load(attached, state, request, wanted, loads, purpose),
+        let (names, asked) = match self.standing(attached, state, wanted) {
+            Standing::Ready(names) if !asks(&names) => return Ok(names),
+            Standing::Ready(names) => (names, true),
+            Standing::Outdated(names) => (names, false),
+            Standing::Wanting => {
+                return self.load(attached, state, request, loads, wanted, purpose);
+            }
+        };
+        let modified = || attached.detach(|| modification_time(&self.file.path));
+        match worker::verdict(&self.file.path, asked, modified) {
+            Verdict::Load => self.load(attached, state, request, loads, wanted, purpose),
+            Verdict::AsLoaded => Ok(names),
+            Verdict::Elsewhere => {
+                let path = String::from_utf8_lossy(&self.file.path);
+                let line =
+                    format!("WSGI script '{path}' has changed; it is loaded by new processes.");
+                request.note_line(attached, Level::Info, &line);
+                Err(Code::ScriptChanged)
+            }
         }
     }
 
@@ -191,7 +212,7 @@ impl Script {
         let is_current = !wanted.reloading
             || wanted.modified == loaded
             || attached.detach(|| modification_time(&self.file.path)) == Some(loaded);
-        if is_current { Standing::Ready(names) } else { Standing::Wanting }
+        if is_current { Standing::Ready(names) } else { Standing::Outdated(names) }
     }
 
     /// `reload_required(path)` of the module, if it has one. An exception means no, and is reported.
@@ -224,8 +245,8 @@ impl Script {
         attached: &'a Attached,
         state: &'static State,
         request: &Request,
-        wanted: &Wanted<'_>,
         loads: u64,
+        wanted: &Wanted<'_>,
         purpose: Purpose,
     ) -> Result<Object<'a>, Code> {
         let _turn = self.file.loading.take(attached);
@@ -250,11 +271,19 @@ impl Script {
             }
         };
         forget();
-        let loaded = self
-            .execute(attached, state, modules, purpose)
-            .map_err(|(raised, codes)| self.report(attached, request, raised, codes));
+        let loaded = self.execute(attached, state, modules, purpose).map_err(|(raised, codes)| {
+            if purpose == Purpose::Service && raised.is(Kind::SystemExit) {
+                raised.forget();
+                return Code::PreloadSystemExit;
+            }
+            self.report(attached, request, raised, codes)
+        });
         match &loaded {
-            Ok(_) => drop(self.file.loads.fetch_add(1, Ordering::Release)),
+            Ok(_) => {
+                self.file.loads.fetch_add(1, Ordering::Release);
+                let interpreter = request.interpreter;
+                worker::loaded(&self.file.path, &interpreter.name, interpreter.is_main());
+            }
             Err(_) => forget(),
         }
         loaded
@@ -269,7 +298,7 @@ impl Script {
         purpose: Purpose,
     ) -> Result<Object<'a>, (Raised, (Code, Code))> {
         let (broken, exception, exit) = match purpose {
-            Purpose::Preload => {
+            Purpose::Preload | Purpose::Service => {
                 (Code::PreloadUnreadable, Code::PreloadException, Code::PreloadSystemExit)
             }
             _ => (Code::ScriptUnreadable, Code::ScriptException, Code::ScriptSystemExit),

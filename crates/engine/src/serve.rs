@@ -19,7 +19,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 /// How the part of a request that needs Python ended.
-enum Ending {
+pub enum Ending {
     /// There is nothing more to do.
     Over(Outcome),
     /// The whole answer is in the thread's [`Reply`], and only has to be sent.
@@ -48,6 +48,11 @@ pub fn serve(host: &Host, exchange: &mut dyn Exchange) -> Outcome {
         Err(code) => return Outcome::Unanswered(code.into()),
     };
     let ending = attach::enter(interpreter, |attached, seat| in_python(attached, seat, exchange));
+    finish(ending, exchange)
+}
+
+/// What is left to do of a request when Python is not needed any more.
+pub fn finish(ending: Ending, exchange: &mut dyn Exchange) -> Outcome {
     startup::leave_if_forked();
     match ending {
         Ending::Over(outcome) => outcome,
@@ -76,7 +81,8 @@ fn unsent(error: WriteError) -> Outcome {
     }
 }
 
-fn in_python(attached: &Attached, seat: &mut Seat, exchange: &mut dyn Exchange) -> Ending {
+/// The part of a request that needs Python, in the interpreter that the thread is attached to.
+pub fn in_python(attached: &Attached, seat: &mut Seat, exchange: &mut dyn Exchange) -> Ending {
     let state = seat.interpreter.state();
     let (bundle, mut template) = match prepare(attached, seat, state) {
         Ok(prepared) => prepared,

@@ -119,6 +119,44 @@ def finish():
     return raised
 
 
+def stacks(ident):
+    """Where a thread is, or all threads are, as lines."""
+    lines = []
+    for thread, frame in sys._current_frames().items():
+        if ident is None:
+            lines.append("Thread {0}:".format(thread))
+        if ident is None or thread == ident:
+            text = "".join(traceback.format_stack(frame))
+            lines.extend(line for line in text.splitlines() if line.strip())
+    return lines
+
+
+def settle_in():
+    """Takes away what the command line of a worker has left behind."""
+    sys.argv[:] = ["mod_wsgi"]
+    while "" in sys.path:
+        sys.path.remove("")
+
+
+def use_locale(name):
+    """Uses a locale; whether it is there."""
+    import locale
+
+    os.environ["LC_ALL"] = name
+    try:
+        locale.setlocale(locale.LC_ALL, name)
+    except locale.Error:
+        return False
+    return True
+
+
+def exit_on_sigterm():
+    """SIGTERM ends the script that is running, unless it has its own way."""
+    import signal
+
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())
+
+
 def publish(callbacks, name, payload):
     """Calls each callback with an event; a dict that one returns changes the payload for those after it. Returns what
     they raised."""

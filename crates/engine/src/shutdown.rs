@@ -47,6 +47,15 @@ pub fn run(main: &'static Interpreter, subs: &[&'static Interpreter]) {
 }
 
 fn destroy(main: &'static Interpreter, subs: &[&'static Interpreter]) {
+    if clear(main, subs) {
+        // SAFETY: attached to the main interpreter, on the thread that started Python.
+        unsafe { ffi::Py_FinalizeEx() };
+    }
+}
+
+/// Brings the applications to an end and ends the sub-interpreters. Afterwards this thread is attached to the main one for
+/// good, and Python can be finalised unless this says no.
+pub fn clear(main: &'static Interpreter, subs: &[&'static Interpreter]) -> bool {
     for interpreter in subs.iter().chain([&main]) {
         attach::enter(interpreter, |attached, _| finish(attached, interpreter));
     }
@@ -55,11 +64,8 @@ fn destroy(main: &'static Interpreter, subs: &[&'static Interpreter]) {
         let ended = subs.iter().filter(|sub| end(attached, sub)).count();
         // Python cannot be finalised around an interpreter that is still there, or a thread that is in the middle of
         // something of ours.
-        if ended == subs.len() && !interpreter::left_behind() && !attach::has_guests() {
-            // SAFETY: attached to the main interpreter, on the thread that started Python.
-            unsafe { ffi::Py_FinalizeEx() };
-        }
-    });
+        ended == subs.len() && !interpreter::left_behind() && !attach::has_guests()
+    })
 }
 
 /// Ends the process when the time is over. httpd has joined its threads and closed its listeners by now.

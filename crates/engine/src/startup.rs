@@ -153,7 +153,8 @@ impl Drop for SignalsHeld {
 /// Set in processes that were forked from this one.
 static FORKED: AtomicBool = AtomicBool::new(false);
 
-fn watch_forks() {
+/// Begins to notice when an application forks this process.
+pub fn watch_forks() {
     extern "C" fn in_child() {
         FORKED.store(true, Ordering::Relaxed);
     }

@@ -11,7 +11,7 @@ use crate::module;
 use crate::options::Options;
 use crate::py::{Attached, Kept, Made, Object, Py};
 use crate::restrict::{Restricted, SignalIntercept};
-use crate::settings;
+use crate::{settings, worker};
 use exchange::{COMPATIBLE_WITH, Code, Known};
 use std::ffi::CString;
 use std::sync::OnceLock;
@@ -52,10 +52,12 @@ pub struct State {
 pub struct Names {
     pub application_start: Kept,
     pub close: Kept,
+    pub daemon_start: Kept,
     pub errors: Kept,
     pub fileno: Kept,
     pub input: Kept,
     pub mtime: Kept,
+    pub queue_start: Kept,
     pub reload_required: Kept,
     pub request_rec: Kept,
     pub request_start: Kept,
@@ -82,6 +84,10 @@ pub struct Setup {
     pub publish: Kept,
     pub use_egg_cache: Kept,
     pub finish: Kept,
+    pub stacks: Kept,
+    pub settle_in: Kept,
+    pub use_locale: Kept,
+    pub exit_on_sigterm: Kept,
 }
 
 impl State {
@@ -121,8 +127,20 @@ impl State {
             SignalIntercept::install(attached, wsgi, &state.setup, interpreter)?;
         }
         state.adjust_python(attached)?;
+        if worker::post().is_some() {
+            state.settle_in(attached)?;
+        }
         state.extend_path(attached)?;
+        if let Some(home) = worker::post().and_then(|post| post.options.home.as_ref()) {
+            let path = attached.import(c"sys")?.get(c"path")?;
+            path.call_method(c"insert", [&attached.int(0)?, &attached.path(home)?])?;
+        }
         Ok(state)
+    }
+
+    /// A Python that was started by its own executable looks in the end like one that a server has started.
+    fn settle_in(&self, attached: &Attached) -> Py<()> {
+        self.setup.settle_in.get(attached).call([]).map(drop)
     }
 
     fn fill_base(&self, attached: &Attached) -> Py<()> {
@@ -205,10 +223,12 @@ impl Names {
         Ok(Names {
             application_start: keep(attached, "mod_wsgi.application_start")?,
             close: keep(attached, "close")?,
+            daemon_start: keep(attached, "mod_wsgi.daemon_start")?,
             errors: keep(attached, "wsgi.errors")?,
             fileno: keep(attached, "fileno")?,
             input: keep(attached, "wsgi.input")?,
             mtime: keep(attached, "__mtime__")?,
+            queue_start: keep(attached, "mod_wsgi.queue_start")?,
             reload_required: keep(attached, "reload_required")?,
             request_rec: keep(attached, "apache.request_rec")?,
             request_start: keep(attached, "mod_wsgi.request_start")?,
@@ -252,6 +272,10 @@ impl Setup {
             publish: function("publish")?,
             use_egg_cache: function("use_egg_cache")?,
             finish: function("finish")?,
+            stacks: function("stacks")?,
+            settle_in: function("settle_in")?,
+            use_locale: function("use_locale")?,
+            exit_on_sigterm: function("exit_on_sigterm")?,
         })
     }
 }

@@ -48,6 +48,7 @@ macro_rules! codes {
 }
 
 codes! {
+    34   PeerRefused              Carrier       0   "A process that may not send requests has connected";
     35   SubInterpreterFailed     Carrier       500 "A sub-interpreter could not be created";
     36   PythonNotStarted         Configuration 0   "Python could not be initialised";
     41   PasswordScriptMissing    Configuration 500 "AuthBasicProvider wsgi needs WSGIAuthUserScript";
@@ -68,6 +69,7 @@ codes! {
     58   GroupsScriptMissing      Configuration 403 "Require wsgi-group needs WSGIAuthGroupScript";
     59   UserInNoGroup            Client        403 "The user is not in any group";
     60   UserInOtherGroups        Client        403 "The user is in none of the required groups";
+    79   LocaleUnavailable        Configuration 0   "The locale is not available";
     81   ScriptOutsideJail        Configuration 502 "The script is not below the chroot of its process group";
     84   QueueTimedOut            Carrier       504 "The request has waited longer than queue-timeout";
     86   DispatchUnavailable      Configuration 500 "Python is not available to dispatch a request";
@@ -134,6 +136,22 @@ codes! {
     1013 DaemonModeMissing        Ourselves     503 "Daemon processes are not available in this release";
     1014 DirectiveGone            Configuration 0   "Something in the configuration has no effect any more";
     1015 NameWithNul              Application   500 "A script gave a name with a NUL in it";
+    1016 GenerationRefused        Application   0   "New workers could not take over; those that were there go on";
+    1017 WorkersFailing           Application   503 "No worker of the daemon process group stays alive";
+    1018 WorkerDied               Application   0   "A worker ended unexpectedly";
+    1019 WorkerNotStarted         Configuration 0   "A worker could not be started";
+    1020 WorkerKilled             Application   0   "A worker did not end in time and was killed";
+    1021 ServesNoRequests         Configuration 503 "The daemon process group runs service scripts and serves no requests";
+    1022 SupervisorConfused       Ourselves     0   "The supervisor of workers was told something it does not understand";
+    1023 SocketFailed             Carrier       0   "The socket of a worker could not be made";
+    1024 LimitFailed              Configuration 0   "A limit of a worker could not be set";
+    1025 BoardFull                Configuration 0   "There are more groups or workers than can be";
+    1026 ScriptChanged            Ourselves     503 "The script has changed, and processes with the new one are being started";
+    1027 FrameMalformed           Ourselves     0   "A process has sent what is no request";
+    1028 WorkerMisled             Ourselves     0   "A worker was not told what it is to do";
+    1029 SupervisorGone           Carrier       0   "The supervisor has gone";
+    1030 ThreadUnavailable        Carrier       0   "A thread could not be started";
+    1031 DeadlockDetected         Application   0   "The lock of the main interpreter could not be taken in time";
     1036 SupervisorMissing        Configuration 0   "The processes of WSGIDaemonProcess could not be started";
     1037 SupervisorDied           Ourselves     0   "The program that looks after processes has ended";
     1038 ScriptOfOthers           Configuration 403 "The script does not belong to whom script-user or script-group says";

@@ -4,6 +4,10 @@
 #![expect(unsafe_code, reason = "says that the page may lie in shared memory")]
 
 use crate::shared::Layout;
+use rustix::io::pread;
+use std::io;
+use std::mem::offset_of;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// How many connections a worker has at most.
@@ -113,6 +117,18 @@ impl Page {
     pub fn served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)
     }
+
+    /// [`busy`](Page::busy) and [`served`](Page::served) of a page that is not mapped: whoever sees many workers come and
+    /// go would hold the memory of all their pages.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn counts(page: impl AsFd) -> io::Result<(u32, u64)> {
+        let (mut busy, mut served) = ([0; 4], [0; 8]);
+        pread(&page, &mut busy, offset_of!(Page, busy) as u64)?;
+        pread(&page, &mut served, offset_of!(Page, served) as u64)?;
+        Ok((u32::from_ne_bytes(busy), u64::from_ne_bytes(served)))
+    }
 }
 
 #[cfg(test)]
@@ -145,9 +161,11 @@ mod tests {
 
     #[test]
     fn what_both_offer_and_take_is_counted() {
-        let page = Shared::<Page>::create("page").unwrap().write().unwrap();
+        let shared = Shared::<Page>::create("page").unwrap();
+        let page = shared.write().unwrap();
         page.begin();
         page.begin();
         assert_eq!((page.end(), page.busy(), page.served()), (1, 1, 1));
+        assert_eq!(Page::counts(&shared).unwrap(), (1, 1));
     }
 }

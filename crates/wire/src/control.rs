@@ -221,6 +221,56 @@ pub enum FromWorker {
     },
 }
 
+/// From an operator to the supervisor, over a socket of its own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Ask {
+    /// What runs. Answered by [`Told::Status`].
+    Status,
+    /// Replace the workers of this group, or of all. Answered by [`Told::Reloading`].
+    Reload(Option<Vec<u8>>),
+}
+
+/// From the supervisor to an operator.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Told {
+    /// What runs.
+    Status(Vec<GroupStatus>),
+    /// So many groups are being reloaded.
+    Reloading(u32),
+}
+
+/// What an operator is told of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// The generation that serves.
+    pub generation: u32,
+    /// Why it has no workers and when it may have some: the number of a code, and milliseconds since the epoch.
+    pub trouble: Option<(u16, u64)>,
+    /// When something went wrong the last time, in seconds since the epoch, and what.
+    pub failure: Option<(u64, String)>,
+    /// Its workers.
+    pub workers: Vec<WorkerStatus>,
+}
+
+/// What an operator is told of a worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Its process.
+    pub pid: u32,
+    /// Its generation.
+    pub generation: u32,
+    /// What it does, in a word.
+    pub state: String,
+    /// How many requests it has in hand.
+    pub busy: u32,
+    /// How many it has finished.
+    pub served: u64,
+    /// Its age in seconds.
+    pub age: u64,
+}
+
 /// A message as bytes.
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     postcard::to_stdvec(message).expect("a message of numbers, bytes and lists can be encoded")

@@ -1,0 +1,149 @@
+//! The connections of a worker. Children of the server connect and stay; each connection has a slot of the worker's page,
+//! and at any time one thread at most that has to do with it.
+
+use super::forks;
+use super::journal;
+use super::post::Post;
+use exchange::{Code, Level};
+use link::{Page, Stream};
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::io::Errno;
+use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use wire::Hello;
+
+/// The connections of a worker.
+pub struct Connections {
+    epoll: OwnedFd,
+    /// Readable when no thread shall wait for requests any more.
+    over: OwnedFd,
+    table: Vec<Mutex<Option<Stream>>>,
+    free: Mutex<Vec<u32>>,
+}
+
+/// In place of a slot: it is over.
+const OVER: u64 = u64::MAX;
+
+/// Each event is for one thread, which asks for the next one when it has done with this.
+const ARMED: EventFlags = EventFlags::IN.union(EventFlags::ONESHOT);
+
+impl Connections {
+    /// None yet.
+    pub fn new() -> io::Result<Connections> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let over = eventfd(0, EventfdFlags::CLOEXEC)?;
+        epoll::add(&epoll, &over, EventData::new_u64(OVER), EventFlags::IN)?;
+        forks::withhold(epoll.as_raw_fd());
+        forks::withhold(over.as_raw_fd());
+        Ok(Connections {
+            epoll,
+            over,
+            table: (0..Page::SLOTS).map(|_| Mutex::default()).collect(),
+            free: Mutex::new((0..Page::SLOTS).rev().collect()),
+        })
+    }
+
+    /// Waits until something arrives, and gives the slot of the connection on which it does; with `now`, does not wait.
+    /// `Err` when it is over.
+    pub fn next(&self, now: bool) -> Result<Option<u32>, ()> {
+        const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut space = [MaybeUninit::<Event>::uninit()];
+        loop {
+            match epoll::wait(&self.epoll, &mut space, now.then_some(&AT_ONCE)) {
+                Ok(([event], _)) => {
+                    let data = event.data.u64();
+                    return if data == OVER { Err(()) } else { Ok(Some(data as u32)) };
+                }
+                Ok(_) if now => return Ok(None),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => return Err(()),
+            }
+        }
+    }
+
+    /// The connection of a slot.
+    pub fn at(&self, slot: u32) -> MutexGuard<'_, Option<Stream>> {
+        self.table[slot as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for the next event of a connection.
+    pub fn rearm(&self, slot: u32, stream: &Stream) -> io::Result<()> {
+        Ok(epoll::modify(&self.epoll, stream, EventData::new_u64(slot.into()), ARMED)?)
+    }
+
+    /// Closes a connection whose other side is not interested in its slot any more.
+    pub fn close(&self, slot: u32, connection: &mut Option<Stream>) {
+        if let Some(stream) = connection.take() {
+            self.part_with(slot, &stream);
+            self.lock_free().push(slot);
+        }
+    }
+
+    /// The other side sees the end even if another process has the connection open, too.
+    fn part_with(&self, slot: u32, stream: &Stream) {
+        forks::forget_connection(slot);
+        let _ = epoll::delete(&self.epoll, stream);
+        let _ = shutdown(stream, Shutdown::Both);
+    }
+
+    /// No thread shall wait for requests any more.
+    pub fn end(&self) {
+        let _full = rustix::io::write(&self.over, &1u64.to_ne_bytes());
+    }
+
+    /// Closes all connections. Their slots keep what is in them.
+    pub fn close_all(&self) {
+        for slot in 0..Page::SLOTS {
+            // A thread that still has one will end with the process.
+            if let Ok(mut connection) = self.table[slot as usize].try_lock() {
+                if let Some(stream) = connection.take() {
+                    self.part_with(slot, &stream);
+                }
+            }
+        }
+    }
+
+    fn lock_free(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Accepts whoever waits, and greets them.
+    pub fn accept(&self, post: &Post, listener: BorrowedFd<'_>) {
+        while let Ok(socket) = accept_with(listener, SocketFlags::CLOEXEC) {
+            match link::peer(&socket) {
+                Ok(peer) if post.clients.contains(&peer.user) => {}
+                Ok(peer) => {
+                    let code = Code::PeerRefused;
+                    let line = format!("{code}: {}: {peer:?}.", code.text());
+                    journal::note(Level::Error, &line);
+                    continue;
+                }
+                Err(_) => continue,
+            }
+            // Without a slot it is turned away: the child finds another worker.
+            let Some(slot) = self.lock_free().pop() else { return };
+            if self.welcome(post, slot, Stream::new(socket)).is_err() {
+                let mut connection = self.at(slot);
+                self.close(slot, &mut connection);
+            }
+        }
+    }
+
+    fn welcome(&self, post: &Post, slot: u32, stream: Stream) -> io::Result<()> {
+        let time = post.options.socket_timeout;
+        stream.set_timeout((time > 0).then(|| Duration::from_secs(time.into())))?;
+        forks::withhold_connection(slot, &stream.as_fd());
+        let mut place = self.at(slot);
+        let stream = place.insert(stream);
+        let mut hello = Vec::new();
+        Hello { worker: post.number, slot }.append_to(&mut hello);
+        stream.write(&[&hello], Some(post.page_memory.as_fd()))?;
+        epoll::add(&self.epoll, &*stream, EventData::new_u64(slot.into()), ARMED)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! A desk: what is known from outside of one request thread. The thread writes, the one that steers reads.
+
+use super::prober;
+use crate::interpreter::Interpreter;
+use crate::py::Attached;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Instant;
+
+static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Milliseconds since this was first asked, and never 0.
+pub fn now() -> u64 {
+    BEGUN.elapsed().as_millis() as u64 + 1
+}
+
+/// A request thread, as others see it.
+#[derive(Debug, Default)]
+pub struct Desk {
+    /// Since when it has had its request; 0 if it has none.
+    since: AtomicU64,
+    /// When that request was interrupted; 0 if it was not.
+    interrupted: AtomicU64,
+    /// Which of its requests it is.
+    serial: AtomicU64,
+    inside: Mutex<Inside>,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    thread: Option<Thread>,
+    injected: bool,
+}
+
+/// A thread in an interpreter.
+#[derive(Clone, Copy)]
+pub struct Thread {
+    /// Where it is.
+    pub interpreter: &'static Interpreter,
+    /// What Python calls it.
+    pub ident: u64,
+}
+
+impl std::fmt::Debug for Thread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "thread {}", self.ident)
+    }
+}
+
+/// A request at a desk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sitting {
+    /// Since when.
+    pub since: u64,
+    /// When it was interrupted.
+    pub interrupted: Option<u64>,
+    /// Which of the desk's requests it is.
+    pub serial: u64,
+}
+
+impl Desk {
+    /// A request begins.
+    pub fn begin(&self) {
+        self.interrupted.store(0, Ordering::Relaxed);
+        self.serial.fetch_add(1, Ordering::Relaxed);
+        self.since.store(now(), Ordering::Release);
+    }
+
+    /// The request has ended.
+    pub fn end(&self) {
+        self.since.store(0, Ordering::Release);
+    }
+
+    /// The request that is there now.
+    pub fn sitting(&self) -> Option<Sitting> {
+        let since = self.since.load(Ordering::Acquire);
+        let interrupted = self.interrupted.load(Ordering::Relaxed);
+        let serial = self.serial.load(Ordering::Relaxed);
+        let interrupted = (interrupted != 0).then_some(interrupted);
+        (since != 0).then_some(Sitting { since, interrupted, serial })
+    }
+
+    /// The request is being interrupted.
+    pub fn note_interrupted(&self) {
+        self.interrupted.store(now(), Ordering::Relaxed);
+    }
+
+    /// The thread is in an interpreter while `body` runs. What was thrown into it too late is taken back.
+    pub fn inside<R>(
+        &self,
+        attached: &Attached,
+        interpreter: &'static Interpreter,
+        body: impl FnOnce() -> R,
+    ) -> R {
+        struct Out<'d>(&'d Desk, &'d Attached);
+        impl Drop for Out<'_> {
+            fn drop(&mut self) {
+                let Out(desk, attached) = self;
+                let mut inside = desk.inside.lock().unwrap_or_else(PoisonError::into_inner);
+                inside.thread = None;
+                if std::mem::take(&mut inside.injected) {
+                    prober::take_back(attached);
+                }
+            }
+        }
+        let thread = Thread { interpreter, ident: prober::ident() };
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner).thread = Some(thread);
+        let _out = Out(self, attached);
+        body()
+    }
+
+    /// Where the thread is, if it is in an interpreter.
+    pub fn thread(&self) -> Option<Thread> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner).thread
+    }
+
+    /// Throws something into the thread with `body`, if it is still in the interpreter with that request. Called attached.
+    pub fn throw_into(&self, serial: u64, body: impl FnOnce(Thread)) {
+        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.serial.load(Ordering::Relaxed) != serial {
+            return;
+        }
+        if let Some(thread) = inside.thread {
+            inside.injected = true;
+            body(thread);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! A worker from its first message to its end, on the thread that Python has started with.
+#![expect(unsafe_code, reason = "ends the process at once where Python cannot end it")]
+
+use super::journal::{self, Journal};
+use super::post::{self, Post};
+use super::steering::Steering;
+use super::{forks, prober, service, signals, threads};
+use crate::host::Host;
+use crate::script::Purpose;
+use crate::{attach, events, preload, shutdown};
+use exchange::{Code, InterpreterOptions, Level, Preload, Settings};
+use link::{Channel, Shared};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use wire::control::{self, FromWorker, ToWorker};
+
+/// What the first message brought.
+struct Begin {
+    post: &'static Post,
+    settings: Settings,
+    channel: Channel,
+    listener: Option<OwnedFd>,
+    scripts: Vec<control::Script>,
+}
+
+/// Lives until it is over; the exit code. Called attached, and attached afterwards.
+pub fn live() -> i32 {
+    let begin = match hear() {
+        Ok(begin) => begin,
+        Err(error) => {
+            let code = Code::WorkerMisled;
+            journal::note(Level::Critical, &format!("{code}: {}: {error}.", code.text()));
+            return 1;
+        }
+    };
+    forks::watch();
+    let Begin { post, settings, channel, listener, scripts } = begin;
+    match Host::adopt(settings, Box::new(Journal)) {
+        Some(host) => attach::set_free(|| lead(post, host, channel, listener, &scripts)),
+        None => 1,
+    }
+}
+
+/// Ends the process now, running nothing of Python's.
+pub fn leave_at_once(code: i32) -> ! {
+    // SAFETY: ends the process at once.
+    unsafe { libc::_exit(code) }
+}
+
+/// Takes the channel that the process was started with as its standard input, and hears the first message.
+fn hear() -> io::Result<Begin> {
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let null = std::fs::File::open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    forks::withhold(socket.as_raw_fd());
+    let reports = Channel::new(rustix::io::fcntl_dupfd_cloexec(&socket, 3)?);
+    let mut channel = Channel::new(socket);
+    let (message, descriptors) = channel.receive()?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    let message = control::decode(&message).map_err(io::Error::other)?;
+    let ToWorker::Begin { number, options, group: _, log_level, clients, scripts } = message else {
+        return Err(io::Error::other("it was not told to begin"));
+    };
+    journal::set_level(log_level);
+    let mut descriptors = descriptors.into_iter();
+    let listener = if options.threads > 0 { descriptors.next() } else { None };
+    if let Some(listener) = &listener {
+        forks::withhold(listener.as_raw_fd());
+    }
+    let page = descriptors.next().ok_or_else(|| io::Error::other("it has no page"))?;
+    let pairs = options.settings.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()));
+    let mut settings = Settings::from_pairs(pairs).map_err(io::Error::other)?;
+    if options.threads == 0 {
+        unrestrict(&mut settings);
+    }
+    let post = Post::new(number, options, clients, Shared::adopt(page)?, reports)?;
+    Ok(Begin { post: post::take(post), settings, channel, listener, scripts })
+}
+
+/// A process that runs scripts handles its signals itself.
+fn unrestrict(settings: &mut Settings) {
+    let lift = |options: &mut InterpreterOptions| options.restrict_signal = None;
+    settings.restrict_signal = false;
+    settings.options.iter_mut().for_each(lift);
+}
+
+/// Leads the process from here to its end.
+fn lead(
+    post: &'static Post,
+    host: &'static Host,
+    channel: Channel,
+    listener: Option<OwnedFd>,
+    scripts: &[control::Script],
+) -> i32 {
+    let serves = post.options.threads > 0;
+    let install = if serves { signals::install } else { signals::install_for_scripts };
+    install(post.bell());
+    if let Err(error) = Steering::start(post, host, channel, listener) {
+        return give_up(host, &error);
+    }
+    use_locale(post, host);
+    if !serves {
+        post.say(&FromWorker::Ready { failed: Vec::new() });
+        service::run(post, host);
+        return end(post, host);
+    }
+    let failed = load(post, host, scripts);
+    // A script may have put its own in their place, which could not run while this thread waits.
+    install(post.bell());
+    if post.course.has_ended() {
+        return end(post, host);
+    }
+    let threads = match threads::start(post, host) {
+        Ok(threads) => threads,
+        Err(error) => return give_up(host, &error),
+    };
+    post.course.serve();
+    post.ring();
+    post.say(&FromWorker::Ready { failed });
+    post.course.wait();
+    stopping(post, host);
+    for thread in threads {
+        // It has caught its panics, if there were any.
+        let _ = thread.join();
+    }
+    post.connections.close_all();
+    end(post, host)
+}
+
+fn give_up(host: &'static Host, error: &io::Error) -> i32 {
+    let code = Code::ThreadUnavailable;
+    journal::note(Level::Critical, &format!("{code}: {}: {error}.", code.text()));
+    attach::last(host.main(), |_| 1)
+}
+
+/// `locale=`
+fn use_locale(post: &Post, host: &'static Host) {
+    let Some(locale) = &post.options.locale else { return };
+    let used = attach::enter(host.main(), |attached, seat| {
+        let setup = &seat.interpreter.state().setup;
+        let name = attached.path(locale)?;
+        setup.use_locale.get(attached).call([&name])?.is_true()
+    });
+    if !used.is_ok_and(|used| used) {
+        let code = Code::LocaleUnavailable;
+        let name = String::from_utf8_lossy(locale);
+        journal::note(Level::Warning, &format!("{code}: {}: '{name}'.", code.text()));
+    }
+}
+
+/// Loads what the configuration says, and what the workers before have loaded. Comes back with what failed.
+fn load(post: &Post, host: &'static Host, scripts: &[control::Script]) -> Vec<(Vec<u8>, String)> {
+    let wanted = scripts.iter().map(|script| Preload {
+        path: script.path.clone(),
+        application_group: script.group.clone(),
+        main: script.main,
+    });
+    let all: Vec<Preload> = crate::settings().preload.iter().cloned().chain(wanted).collect();
+    for script in &all {
+        let group = if script.main { Vec::new() } else { script.application_group.clone() };
+        post.expect_script(control::Script { path: script.path.clone(), group, main: script.main });
+    }
+    preload::each(host, &all, Purpose::Preload, || !post.course.has_ended())
+}
+
+/// Tells the applications that the process ends, while requests may still be running.
+fn stopping(post: &Post, host: &'static Host) {
+    let reason = post.course.reason();
+    for interpreter in host.subs().into_iter().chain([host.main()]) {
+        attach::enter(interpreter, |attached, _| {
+            if post.course.is_overdue() {
+                let mut lines = vec![format!("Threads of the {}:", interpreter.describe())];
+                lines.extend(prober::stack(attached, interpreter, None));
+                attached.detach(|| lines.iter().for_each(|line| journal::note(Level::Info, line)));
+            }
+            events::process_stopping(attached, interpreter, reason);
+        });
+    }
+}
+
+/// Ends the applications and the sub-interpreters. Python ends the main one when this has come back.
+fn end(post: &Post, host: &'static Host) -> i32 {
+    post.course.end();
+    if !crate::settings().destroy_interpreters {
+        leave_at_once(0);
+    }
+    if !shutdown::clear(host.main(), &host.subs()) {
+        leave_at_once(0);
+    }
+    0
+}

@@ -1,0 +1,187 @@
+//! The post of a worker: what it was told, and what its threads share. Made when the first message has come, there until
+//! the process ends.
+
+use super::connections::Connections;
+use super::course::Course;
+use super::desk::Desk;
+use super::scripts::Changes;
+use link::{Channel, Page, Shared};
+use rustix::event::{EventfdFlags, eventfd};
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use wire::control::{self, FromWorker};
+
+/// What the threads of a worker share.
+pub struct Post {
+    /// Its number.
+    pub number: u32,
+    /// What it was told of its group.
+    pub options: control::Worker,
+    /// Who may send requests.
+    pub clients: Vec<u32>,
+    /// How far it has come.
+    pub course: Course,
+    /// Its page.
+    pub page: &'static Page,
+    /// The memory of its page, for those who connect.
+    pub page_memory: Shared<Page>,
+    /// Where requests come from.
+    pub connections: Connections,
+    /// Its request threads.
+    pub desks: Vec<Desk>,
+    /// Scripts that have changed.
+    pub changes: Changes,
+    /// When something was last done that counts as use; 0 for never. In milliseconds as [`super::desk::now`] counts.
+    pub used: AtomicU64,
+    /// After how many requests it wants to be replaced.
+    maximum_requests: Option<u64>,
+    reports: Mutex<Channel>,
+    scripts: Mutex<HashSet<control::Script>>,
+    wants_out: AtomicBool,
+    bell: OwnedFd,
+}
+
+static POST: OnceLock<Post> = OnceLock::new();
+
+/// The post, if this process is a worker.
+pub fn post() -> Option<&'static Post> {
+    POST.get()
+}
+
+/// Takes the post.
+pub fn take(post: Post) -> &'static Post {
+    POST.get_or_init(|| post)
+}
+
+/// A worker has loaded a script; tells the supervisor unless it had asked for that. Nothing in another process.
+pub fn loaded(path: &[u8], group: &[u8], main: bool) {
+    if let Some(post) = post() {
+        let script = control::Script { path: path.to_vec(), group: group.to_vec(), main };
+        if post.lock_scripts().insert(script.clone()) {
+            post.say(&FromWorker::Loaded(script));
+        }
+    }
+}
+
+impl Post {
+    /// Makes it. `reports` is a second descriptor of the channel.
+    pub fn new(
+        number: u32,
+        options: control::Worker,
+        clients: Vec<u32>,
+        page_memory: Shared<Page>,
+        reports: Channel,
+    ) -> io::Result<Post> {
+        let page = page_memory.write()?;
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        super::forks::withhold(reports.as_fd().as_raw_fd());
+        super::forks::withhold(bell.as_raw_fd());
+        Ok(Post {
+            number,
+            clients,
+            course: Course::default(),
+            page,
+            page_memory,
+            connections: Connections::new()?,
+            desks: (0..options.threads).map(|_| Desk::default()).collect(),
+            changes: Changes::default(),
+            used: AtomicU64::new(0),
+            maximum_requests: maximum(&options, number),
+            options,
+            reports: Mutex::new(reports),
+            scripts: Mutex::default(),
+            wants_out: AtomicBool::new(false),
+            bell,
+        })
+    }
+
+    /// Says something to the supervisor. If it is not there any more the thread that steers finds out.
+    pub fn say(&self, message: &FromWorker) {
+        let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        let _gone = reports.send(&control::encode(message), &[]);
+    }
+
+    /// A script has changed.
+    pub fn say_changed(&self, path: &[u8]) {
+        self.say(&FromWorker::Changed(path.to_vec()));
+    }
+
+    /// The supervisor knows of this script.
+    pub fn expect_script(&self, script: control::Script) {
+        self.lock_scripts().insert(script);
+    }
+
+    fn lock_scripts(&self) -> std::sync::MutexGuard<'_, HashSet<control::Script>> {
+        self.scripts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It wants another worker in its place; says so once.
+    pub fn want_out(&self, reason: &str) {
+        self.course.give_reason(reason);
+        if !self.wants_out.swap(true, Ordering::AcqRel) {
+            self.say(&FromWorker::Replace { reason: reason.to_owned() });
+        }
+    }
+
+    /// A request has ended.
+    pub fn count(&self) {
+        let served = self.page.end();
+        if self.maximum_requests == Some(served) {
+            self.want_out("maximum_requests");
+        }
+        if self.course.is_draining() {
+            self.ring();
+        }
+    }
+
+    /// Something was done that counts as use.
+    pub fn touch(&self) {
+        if self.options.inactivity_timeout > 0 {
+            self.used.store(super::desk::now(), Ordering::Relaxed);
+        }
+    }
+
+    /// Wakes the thread that steers.
+    pub fn ring(&self) {
+        let _full = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    /// What wakes the thread that steers.
+    pub fn bell(&self) -> &OwnedFd {
+        &self.bell
+    }
+}
+
+/// `maximum-requests`. Where several processes serve the same requests they shall not all go at once, so each has a number
+/// of its own, up to a tenth away.
+fn maximum(options: &control::Worker, number: u32) -> Option<u64> {
+    let maximum = options.maximum_requests;
+    let several = options.settings.iter().any(|(name, value)| {
+        name == "maximum-processes"
+            && std::str::from_utf8(value).is_ok_and(|n| n != "1" && n != "0")
+    });
+    let tenth = if several { maximum / 10 } else { 0 };
+    let spread = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    (maximum > 0).then(|| maximum - tenth + spread % (2 * tenth + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_processes_do_not_reach_their_maximum_together() {
+        let options = |processes: &str| control::Worker {
+            maximum_requests: 1000,
+            settings: vec![("maximum-processes".into(), processes.into())],
+            ..control::Worker::default()
+        };
+        assert_eq!(maximum(&options("1"), 7), Some(1000));
+        let all: HashSet<_> = (0..20).map(|number| maximum(&options("3"), number)).collect();
+        assert!(all.len() > 10 && all.iter().all(|n| n.is_some_and(|n| (900..=1100).contains(&n))));
+        assert_eq!(maximum(&control::Worker::default(), 7), None);
+    }
+}

@@ -1,0 +1,26 @@
+//! A process that serves no requests (`threads=0`): it runs its scripts on its main thread and ends when they have.
+
+use super::post::Post;
+use super::signals;
+use crate::host::Host;
+use crate::script::Purpose;
+use crate::{attach, preload};
+use exchange::Code;
+
+/// Runs the scripts of the configuration.
+pub fn run(post: &Post, host: &'static Host) {
+    attach::enter(host.main(), |attached, seat| {
+        let setup = &seat.interpreter.state().setup;
+        let handled = setup.exit_on_sigterm.get(attached).call([]);
+        if let Err(raised) = handled {
+            crate::report::process(attached, setup, raised, Code::StartException, "SIGTERM");
+        }
+    });
+    let goes_on = || !post.course.has_ended();
+    preload::each(host, &crate::settings().preload, Purpose::Service, goes_on);
+}
+
+/// Has the script that is running ended.
+pub fn end() {
+    signals::terminate();
+}

@@ -1,0 +1,221 @@
+//! The request threads of a worker: each waits for a request, takes it, serves it, and waits for the next.
+
+use super::body::{Body, read_exactly};
+use super::carrier::{Buffers, SocketExchange};
+use super::desk::Desk;
+use super::journal;
+use super::post::Post;
+use crate::host::Host;
+use crate::{attach, serve};
+use exchange::{Code, Exchange, Failure, Level, Outcome, Variable};
+use link::{Offer, Stream};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::{Builder, JoinHandle};
+use std::time::{SystemTime, UNIX_EPOCH};
+use wire::{End, Frame, HEADER, Kind, Malformed, Request};
+
+/// Starts the threads. Fewer than there should be are better than none; none is an error.
+pub fn start(post: &'static Post, host: &'static Host) -> io::Result<Vec<JoinHandle<()>>> {
+    let mut started = Vec::new();
+    for desk in &post.desks {
+        let mut builder = Builder::new().name("wsgi".into());
+        if post.options.stack_size > 0 {
+            builder = builder.stack_size(post.options.stack_size as usize);
+        }
+        match builder.spawn(move || Clerk::new(post, host, desk).work()) {
+            Ok(thread) => started.push(thread),
+            Err(error) => {
+                let code = Code::ThreadUnavailable;
+                journal::note(Level::Error, &format!("{code}: {}: {error}.", code.text()));
+                if started.is_empty() {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(started)
+}
+
+/// Who sits at a desk.
+struct Clerk {
+    post: &'static Post,
+    host: &'static Host,
+    desk: &'static Desk,
+    /// The frame of a request. As long as the memory that it has.
+    frame: Vec<u8>,
+    buffers: Buffers,
+    /// The memory of the variables of a request.
+    variables: Vec<Variable<'static>>,
+}
+
+/// A frame of more is exceptional; its memory is given back.
+const USUAL: usize = 96 * 1024;
+
+impl Clerk {
+    fn new(post: &'static Post, host: &'static Host, desk: &'static Desk) -> Clerk {
+        let frame = vec![0; USUAL];
+        Clerk { post, host, desk, frame, buffers: Buffers::default(), variables: Vec::new() }
+    }
+
+    fn work(mut self) {
+        let connections = &self.post.connections;
+        while let Ok(next) = connections.next(false) {
+            let Some(slot) = next else { continue };
+            let mut connection = connections.at(slot);
+            let Some(stream) = &*connection else { continue };
+            let stays = self.attend(slot, stream).unwrap_or(false);
+            if !stays || connections.rearm(slot, stream).is_err() {
+                connections.close(slot, &mut connection);
+            }
+        }
+    }
+
+    /// Deals with what has arrived on a connection. `false` or an error if the connection is of no use any more.
+    fn attend(&mut self, slot: u32, stream: &Stream) -> io::Result<bool> {
+        let mut file = None;
+        let Some(length) = self.receive(stream, &mut file)? else { return Ok(true) };
+        let variables = std::mem::take(&mut self.variables);
+        let mut variables = emptied(variables);
+        let stays = match Request::decode(&self.frame[HEADER..HEADER + length], &mut variables) {
+            Ok(request) => Case { post: self.post, host: self.host, desk: self.desk }.handle(
+                slot,
+                stream,
+                &request,
+                file,
+                &mut self.buffers,
+            ),
+            Err(error) => Err(malformed(error)),
+        };
+        self.variables = emptied(variables);
+        self.buffers.shrink();
+        if self.frame.len() > USUAL {
+            self.frame = vec![0; USUAL];
+        }
+        stays
+    }
+
+    /// Reads the frame of a request; the length of its payload. `None` if nothing has arrived.
+    fn receive(
+        &mut self,
+        stream: &Stream,
+        file: &mut Option<OwnedFd>,
+    ) -> io::Result<Option<usize>> {
+        let mut have = match stream.try_read(&mut self.frame, file) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if have < HEADER {
+            read_exactly(stream, &mut self.frame[have..HEADER])?;
+            have = HEADER;
+        }
+        let head = self.frame.first_chunk::<HEADER>().copied().unwrap_or_default();
+        let frame = Frame::decode(head).map_err(malformed)?;
+        let whole = HEADER + frame.length;
+        if frame.kind != Kind::Request || have > whole {
+            return Err(malformed(Malformed("it is not a request, or more than one")));
+        }
+        if self.frame.len() < whole {
+            self.frame.resize(whole, 0);
+        }
+        read_exactly(stream, &mut self.frame[have..whole])?;
+        Ok(Some(frame.length))
+    }
+}
+
+/// The memory of variables, without any.
+fn emptied<'a>(variables: Vec<Variable<'_>>) -> Vec<Variable<'a>> {
+    let mut variables = variables;
+    variables.clear();
+    variables.into_iter().map(|_| Variable::other(b"", b"")).collect()
+}
+
+/// Says in the log that a child does not keep to what was agreed on. Its connection is closed.
+fn malformed(error: Malformed) -> io::Error {
+    let code = Code::FrameMalformed;
+    journal::note(Level::Error, &format!("{code}: {}: {error}.", code.text()));
+    io::Error::other(error)
+}
+
+/// Who serves a request.
+struct Case {
+    post: &'static Post,
+    host: &'static Host,
+    desk: &'static Desk,
+}
+
+impl Case {
+    /// Takes a request if it can still be had, and serves it. `false` if the connection is of no use any more.
+    fn handle(
+        self,
+        slot: u32,
+        stream: &Stream,
+        request: &Request<'_>,
+        file: Option<OwnedFd>,
+        buffers: &mut Buffers,
+    ) -> io::Result<bool> {
+        let body = Body::new(request.carried, request.broken, file)
+            .ok_or_else(|| malformed(Malformed("a body has no file")))?;
+        if !self.post.page.take(slot, Offer::from_serial(request.serial)) {
+            return Ok(true);
+        }
+        let now = microseconds();
+        let mut request = *request;
+        request.head.clocks.daemon_start = now;
+        request.head.script.reloading &= !request.as_loaded;
+        let mut exchange = SocketExchange::new(self.post, stream, &request, body, buffers);
+        if self.post.course.is_draining() {
+            return Ok(exchange.end(End::Leaving));
+        }
+        if is_late(&request, now) {
+            return Ok(exchange.end(End::Late));
+        }
+        self.post.page.begin();
+        self.desk.begin();
+        if !request.ignored {
+            self.post.touch();
+        }
+        let end = self.serve(&mut exchange);
+        let stays = exchange.end(end);
+        if !request.ignored {
+            self.post.touch();
+        }
+        self.desk.end();
+        self.post.count();
+        Ok(stays)
+    }
+
+    fn serve(&self, exchange: &mut SocketExchange<'_>) -> End {
+        let served = catch_unwind(AssertUnwindSafe(|| self.in_python(exchange)));
+        match served.unwrap_or(Outcome::Unanswered(Failure::from(Code::Panic))) {
+            Outcome::Unanswered(Failure { code: Code::ScriptChanged }) => End::Reloading,
+            outcome => End::Served(outcome),
+        }
+    }
+
+    fn in_python(&self, exchange: &mut dyn Exchange) -> Outcome {
+        let interpreter = match self.host.interpreter(exchange) {
+            Ok(interpreter) => interpreter,
+            Err(code) => return Outcome::Unanswered(code.into()),
+        };
+        let ending = attach::enter(interpreter, |attached, seat| {
+            self.desk.inside(attached, interpreter, || serve::in_python(attached, seat, exchange))
+        });
+        serve::finish(ending, exchange)
+    }
+}
+
+/// Whether a request has waited longer than it may.
+fn is_late(request: &Request<'_>, now: i64) -> bool {
+    let limit = i64::from(request.queue_timeout) * 1_000_000;
+    limit > 0 && now.saturating_sub(request.head.clocks.request_start) > limit
+}
+
+fn microseconds() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,38 @@
+//! The words of the command line.
+
+use crate::{ctl, supervise};
+use clap::{Parser, Subcommand};
+use std::error::Error;
+use std::path::PathBuf;
+
+/// Runs Python WSGI applications for Apache httpd.
+#[derive(Parser)]
+#[command(name = "rustgi", version)]
+pub struct Line {
+    #[command(subcommand)]
+    word: Word,
+}
+
+#[derive(Subcommand)]
+enum Word {
+    /// Run the workers of daemon process groups. The server starts this itself.
+    Supervise,
+    /// Ask a running server about its daemon process groups.
+    Ctl {
+        /// The socket of the supervisor; found by itself if there is one only.
+        #[arg(long)]
+        socket: Option<PathBuf>,
+        #[command(subcommand)]
+        ask: ctl::Word,
+    },
+}
+
+impl Line {
+    /// Does what the line says.
+    pub fn run(self) -> Result<(), Box<dyn Error>> {
+        match self.word {
+            Word::Supervise => Ok(supervise::run()?),
+            Word::Ctl { socket, ask } => ctl::run(socket, ask),
+        }
+    }
+}

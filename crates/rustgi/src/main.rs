@@ -1,0 +1,24 @@
+//! `rustgi`: what httpd starts to run workers, and what an operator says to it.
+//!
+//! | what | file |
+//! |---|---|
+//! | the words of the command line | `cli.rs` |
+//! | `rustgi supervise`: starts workers, replaces them, ends them | `supervise/` |
+//! | `rustgi ctl`: asks a supervisor | `ctl.rs` |
+
+mod cli;
+mod ctl;
+mod supervise;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::Line::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rustgi: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

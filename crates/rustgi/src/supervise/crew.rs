@@ -1,0 +1,358 @@
+//! A crew: the workers of one group as a machine of states. It is told what happened and when, and says what is to be done;
+//! it starts nothing itself and knows no clock, so every case can be shown in a test. It is made when a group is first
+//! wanted and ends when the group is no longer wanted and its last worker has gone.
+//!
+//! Workers are of a *generation*: all that were started after the same change of the configuration or of a script. One
+//! generation serves; another one may be under way. It takes over when all of its workers are ready, or is given up when one
+//! of them cannot load what the serving one has loaded.
+
+mod action;
+#[cfg(test)]
+mod tests;
+mod turn;
+
+pub use action::{Action, Refusal, Stamp, Time, Wish, reason};
+
+use exchange::Code;
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::time::Duration;
+use wire::control::{Group, Script};
+
+/// The delay after the first death that tells of trouble; it doubles with each.
+const FIRST_DELAY: Time = Duration::from_millis(100);
+/// The longest delay.
+const LONGEST_DELAY: Time = Duration::from_secs(20);
+/// A worker that was ready for so long has started well. Service scripts begin no more often.
+const SETTLED: Time = Duration::from_secs(1);
+/// A worker ends by itself when its time is over; it is killed so much later.
+const MARGIN: Time = Duration::from_secs(1);
+/// The end of everything is bounded even if `shutdown-timeout` is not.
+const LONGEST_END: Time = Duration::from_secs(60);
+/// Children of the server that know a group which is no longer wanted have finished after this.
+const FAREWELL: Time = Duration::from_secs(2);
+/// A new generation loads no more scripts than this before it is ready.
+const SCRIPTS: usize = 64;
+
+/// `startup-timeout` in `link::Cause::TIMERS`.
+const STARTUP: u8 = 0;
+/// `shutdown-timeout` in `link::Cause::TIMERS`.
+const SHUTDOWN: u8 = 3;
+
+/// Where a worker is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It has been started.
+    Starting,
+    /// It has loaded what it was to load.
+    Ready(Time),
+    /// It finishes.
+    Leaving,
+}
+
+#[derive(Debug)]
+struct Member {
+    number: u32,
+    generation: u32,
+    group: Rc<Group>,
+    phase: Phase,
+    started: Time,
+    /// When it is killed, and which timer that is.
+    deadline: Option<(Time, u8)>,
+    /// When it is old enough.
+    restart: Option<Time>,
+    /// Another one is to take its place, for this reason.
+    retiring: Option<String>,
+}
+
+impl Member {
+    fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready(_))
+    }
+}
+
+/// A generation under way.
+#[derive(Debug)]
+struct Upcoming {
+    generation: u32,
+    wish: Wish,
+    group: Rc<Group>,
+    /// Scripts as they were when it was begun.
+    stamps: Vec<(Vec<u8>, Option<Stamp>)>,
+    failed: HashSet<Vec<u8>>,
+}
+
+type Look = Box<dyn Fn(&[u8]) -> Option<Stamp>>;
+
+/// The workers of one group.
+pub struct Crew {
+    numbers: Rc<Cell<u32>>,
+    look: Look,
+    /// What the serving generation was started with.
+    group: Rc<Group>,
+    generation: u32,
+    /// The last generation that was begun.
+    last: u32,
+    members: Vec<Member>,
+    upcoming: Option<Upcoming>,
+    /// What was asked for while a generation was under way.
+    wanted: Option<Wish>,
+    /// What has been loaded, in order.
+    scripts: Vec<Script>,
+    /// What the serving generation could not load.
+    failed: HashSet<Vec<u8>>,
+    failures: u32,
+    retry: Option<Time>,
+    trouble: Option<(u16, Option<Time>)>,
+    farewell: Option<Time>,
+    /// Nobody is started any more,
+    stopping: bool,
+    /// and never will be.
+    is_final: bool,
+    actions: Vec<Action>,
+}
+
+impl Crew {
+    /// A crew whose first workers are started at once. `numbers` holds the number of the next worker, `generation` is that
+    /// which was last given in the group's place, `look` says when a script was last changed.
+    pub fn new(
+        now: Time,
+        group: Rc<Group>,
+        generation: u32,
+        numbers: Rc<Cell<u32>>,
+        look: impl Fn(&[u8]) -> Option<Stamp> + 'static,
+    ) -> Crew {
+        let mut crew = Crew {
+            numbers,
+            look: Box::new(look),
+            group,
+            generation,
+            last: generation,
+            members: Vec::new(),
+            upcoming: None,
+            wanted: None,
+            scripts: Vec::new(),
+            failed: HashSet::new(),
+            failures: 0,
+            retry: None,
+            trouble: None,
+            farewell: None,
+            stopping: false,
+            is_final: false,
+            actions: Vec::new(),
+        };
+        crew.take_over_at_once();
+        crew.settle(now);
+        crew
+    }
+
+    /// What is to be done now, in this order.
+    pub fn actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// The generation that serves.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Nobody is left.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// It is over, once nobody is left.
+    pub fn is_ending(&self) -> bool {
+        self.stopping
+    }
+
+    /// Where a worker is in its life, and why another one is to take its place.
+    pub fn look_up(&self, number: u32) -> Option<(Phase, Option<&str>)> {
+        self.member(number).map(|member| (member.phase, member.retiring.as_deref()))
+    }
+
+    /// This group is wanted from now on.
+    pub fn configure(&mut self, now: Time, group: Rc<Group>) {
+        if !self.is_final {
+            (self.farewell, self.stopping) = (None, false);
+        }
+        let reason = reason::GRACEFUL.to_owned();
+        self.request(now, Wish { group: Some(group), changed: Vec::new(), reason });
+        self.settle(now);
+    }
+
+    /// All workers are to be replaced.
+    pub fn reload(&mut self, now: Time, reason: &str) {
+        self.request(now, Wish { reason: reason.to_owned(), ..Wish::default() });
+        self.settle(now);
+    }
+
+    /// The group is no longer wanted.
+    pub fn retire(&mut self, now: Time) {
+        self.farewell.get_or_insert(now + FAREWELL);
+    }
+
+    /// All workers are to end.
+    pub fn stop(&mut self, now: Time) {
+        (self.stopping, self.is_final) = (true, true);
+        (self.upcoming, self.wanted, self.retry) = (None, None, None);
+        for number in self.numbers_of(|_| true) {
+            self.dismiss(now, number, reason::SHUTDOWN);
+        }
+    }
+
+    /// A worker has found that a script has changed.
+    pub fn changed(&mut self, now: Time, number: u32, path: Vec<u8>) {
+        if !self.is_of(number, self.generation) {
+            return;
+        }
+        if let Some(upcoming) = &mut self.upcoming {
+            let before = upcoming.stamps.iter().find(|(known, _)| *known == path);
+            if before.is_some_and(|(_, stamp)| *stamp == (self.look)(&path)) {
+                upcoming.wish.add_changed(path);
+                return;
+            }
+        }
+        let reason = reason::SCRIPT.to_owned();
+        self.request(now, Wish { group: None, changed: vec![path], reason });
+        self.settle(now);
+    }
+
+    /// A worker has loaded a script.
+    pub fn loaded(&mut self, script: Script) {
+        if !self.scripts.contains(&script) {
+            self.scripts.push(script);
+        }
+    }
+
+    /// A worker is ready, but could not load these.
+    pub fn ready(&mut self, now: Time, number: u32, failed: Vec<(Vec<u8>, String)>) {
+        let (current, upcoming) = (self.generation, self.upcoming.as_ref().map(|u| u.generation));
+        let Some(member) = self.members.iter_mut().find(|member| member.number == number) else {
+            return;
+        };
+        if member.phase != Phase::Starting || member.group.worker.threads == 0 {
+            return;
+        }
+        member.phase = Phase::Ready(now);
+        member.deadline = None;
+        member.restart = turn::restart_time(now, member);
+        if Some(member.generation) == upcoming {
+            self.one_of_upcoming_is_ready(now, failed);
+        } else if member.generation == current {
+            self.one_of_current_is_ready(now, number, failed);
+        }
+        self.settle(now);
+    }
+
+    /// A worker wants to be replaced, and serves until then.
+    pub fn replace(&mut self, now: Time, number: u32, reason: String) {
+        if let Some(member) = self.member_mut(number) {
+            if member.is_ready() {
+                member.retiring.get_or_insert(reason);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// A worker ends, and takes no more requests.
+    pub fn leaving(&mut self, now: Time, number: u32, reason: String) {
+        let is_upcoming = self.upcoming.as_ref().is_some_and(|u| self.is_of(number, u.generation));
+        let Some(member) = self.member_mut(number) else { return };
+        if member.phase == Phase::Leaving {
+            return;
+        }
+        member.phase = Phase::Leaving;
+        member.deadline = turn::end(now, Duration::ZERO, member.group.shutdown_timeout);
+        member.retiring = Some(reason);
+        self.actions.push(Action::Leaving { number });
+        if is_upcoming {
+            self.give_up(now, Refusal::Gone(number));
+        }
+        self.settle(now);
+    }
+
+    /// A worker is no more. `is_well` says that it ended by itself and without a failure.
+    pub fn died(&mut self, now: Time, number: u32, is_well: bool) {
+        let Some(at) = self.members.iter().position(|member| member.number == number) else {
+            return;
+        };
+        let member = self.members.remove(at);
+        if self.stopping {
+            return;
+        }
+        if Some(member.generation) == self.upcoming.as_ref().map(|u| u.generation) {
+            self.give_up(now, Refusal::Gone(number));
+        } else if member.generation == self.generation {
+            self.count_death(now, &member, is_well);
+        }
+        self.settle(now);
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Time) {
+        for member in &mut self.members {
+            if let Some((_, timer)) = member.deadline.filter(|(at, _)| *at <= now) {
+                member.deadline = None;
+                self.actions.push(Action::Kill { number: member.number, timer });
+            }
+            if member.restart.is_some_and(|at| at <= now) && member.is_ready() {
+                member.restart = None;
+                member.retiring.get_or_insert_with(|| reason::INTERVAL.to_owned());
+            }
+        }
+        if self.farewell.is_some_and(|at| at <= now) && !self.stopping {
+            self.farewell = None;
+            self.stopping = true;
+            (self.upcoming, self.wanted) = (None, None);
+            for number in self.numbers_of(|member| member.phase != Phase::Leaving) {
+                self.dismiss(now, number, reason::GRACEFUL);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// When [`tick`](Crew::tick) is to be called at the latest.
+    pub fn next(&self) -> Option<Time> {
+        let deadlines = self.members.iter().filter_map(|member| member.deadline.map(|(at, _)| at));
+        let restarts = self.members.iter().filter(|member| member.is_ready());
+        let restarts = restarts.filter_map(|member| member.restart);
+        let is_held = self.upcoming.is_some() || self.farewell.is_some() || self.stopping;
+        let retry = self.retry.filter(|_| !is_held);
+        deadlines.chain(restarts).chain(retry).chain(self.farewell).min()
+    }
+
+    fn member(&self, number: u32) -> Option<&Member> {
+        self.members.iter().find(|member| member.number == number)
+    }
+
+    fn member_mut(&mut self, number: u32) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.number == number)
+    }
+
+    fn is_of(&self, number: u32, generation: u32) -> bool {
+        self.member(number).is_some_and(|member| member.generation == generation)
+    }
+
+    fn numbers_of(&self, which: impl Fn(&Member) -> bool) -> Vec<u32> {
+        self.members.iter().filter(|member| which(member)).map(|member| member.number).collect()
+    }
+
+    /// Somebody of the serving generation is there to serve, or will be.
+    fn has(&self, which: impl Fn(&Member) -> bool) -> bool {
+        self.members.iter().any(|member| member.generation == self.generation && which(member))
+    }
+
+    fn serves(&self) -> bool {
+        self.has(Member::is_ready)
+    }
+
+    fn starts(&self) -> bool {
+        self.has(|member| member.phase == Phase::Starting)
+    }
+
+    fn is_service(&self) -> bool {
+        self.group.worker.threads == 0
+    }
+}

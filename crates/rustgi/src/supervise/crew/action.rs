@@ -1,0 +1,128 @@
+//! What a crew says and is told: actions, wishes, reasons. Plain values without a life of their own.
+
+use std::rc::Rc;
+use std::time::Duration;
+use wire::control::{Group, Script};
+
+/// A time: how long after the supervisor began.
+pub type Time = Duration;
+
+/// Tells two states of a file from each other.
+pub type Stamp = (i64, i64, u64, u64);
+
+/// `shutdown_reason` of the event, as far as the supervisor gives it.
+pub mod reason {
+    /// The server ends.
+    pub const SHUTDOWN: &str = "shutdown_signal";
+    /// The server has read its configuration again, or an operator wants new workers.
+    pub const GRACEFUL: &str = "graceful_signal";
+    /// SIGUSR1.
+    pub const EVICTION: &str = "eviction_signal";
+    /// A script has changed.
+    pub const SCRIPT: &str = "script_reload";
+    /// It is old enough.
+    pub const INTERVAL: &str = "restart_interval";
+}
+
+/// A new generation that somebody wants.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// What it is started with, if that is not what the serving one was started with.
+    pub group: Option<Rc<Group>>,
+    /// The scripts that have changed.
+    pub changed: Vec<Vec<u8>>,
+    /// Why.
+    pub reason: String,
+}
+
+impl Wish {
+    /// Both of them at once.
+    pub fn merge(&mut self, other: Wish) {
+        self.group = other.group.or(self.group.take());
+        other.changed.into_iter().for_each(|path| self.add_changed(path));
+        self.reason = other.reason;
+    }
+
+    /// This script has changed as well.
+    pub fn add_changed(&mut self, path: Vec<u8>) {
+        if !self.changed.contains(&path) {
+            self.changed.push(path);
+        }
+    }
+}
+
+/// Why a generation cannot take over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// One of its workers has ended.
+    Gone(u32),
+    /// Scripts cannot be loaded: their paths, and what went wrong.
+    Scripts(Vec<(Vec<u8>, String)>),
+    /// The group cannot run.
+    Unusable(u16, String),
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Start a worker.
+    Start {
+        /// Its number.
+        number: u32,
+        /// Its generation.
+        generation: u32,
+        /// What it is started with.
+        group: Rc<Group>,
+        /// What it loads before it is ready.
+        scripts: Vec<Script>,
+    },
+    /// This worker takes requests from now on.
+    Serve {
+        /// Its number.
+        number: u32,
+    },
+    /// The workers of this generation are the ones that serve.
+    Switch {
+        /// The generation.
+        generation: u32,
+    },
+    /// Tell a worker to leave.
+    Dismiss {
+        /// Its number.
+        number: u32,
+        /// Why.
+        reason: String,
+        /// How long it may go on with what it has.
+        patience: Time,
+        /// It cannot hear what is said: let a signal say it.
+        by_signal: bool,
+    },
+    /// This worker leaves by itself.
+    Leaving {
+        /// Its number.
+        number: u32,
+    },
+    /// Tell a worker to serve a script as it has loaded it.
+    Keep {
+        /// Its number.
+        number: u32,
+        /// The script.
+        path: Vec<u8>,
+    },
+    /// End a worker by force: its time is over.
+    Kill {
+        /// Its number.
+        number: u32,
+        /// Which time: the index in `link::Cause::TIMERS`.
+        timer: u8,
+    },
+    /// A generation was given up.
+    Refuse {
+        /// The generation.
+        generation: u32,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// There are no workers for this reason until then, or there is no such trouble any more.
+    Trouble(Option<(u16, Option<Time>)>),
+}

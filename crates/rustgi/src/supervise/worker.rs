@@ -1,0 +1,212 @@
+//! A worker as the supervisor holds it: its process, its channel, its page and its place on the board. It is made when
+//! the process is started and ends when that has been reaped.
+
+use super::crew::Time;
+use super::death;
+use super::group::Surroundings;
+use super::log::Log;
+use super::spawn::{self, Spawned};
+use exchange::Code;
+use link::{Board, Channel, Page, Shared};
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+use rustix::net::sockopt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+use wire::control::{FromWorker, Group, Script, ToWorker, decode, encode};
+
+/// For how long a worker may not read what it is told, until it is taken for lost.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// For how long the process of a channel that has ended may still be there.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A worker.
+pub struct Worker {
+    /// The group as it was when the worker was started.
+    pub group: Rc<Group>,
+    /// Its place on the board.
+    pub place: u32,
+    /// When it was started.
+    pub started: Time,
+    /// Which time was over when it was killed.
+    pub killed: Option<u8>,
+    /// When it is given up, as its channel has ended.
+    pub lost: Option<Time>,
+    pid: Pid,
+    channel: Option<Channel>,
+    page: OwnedFd,
+    memory_kills: u64,
+}
+
+/// What a worker is started with.
+pub struct Beginning {
+    /// Its number.
+    pub number: u32,
+    /// Its generation.
+    pub generation: u32,
+    /// Its group.
+    pub group: Rc<Group>,
+    /// What it loads first.
+    pub scripts: Vec<Script>,
+}
+
+/// Why there is no worker.
+pub struct NotStarted(pub Code, pub String);
+
+impl Worker {
+    /// Starts a worker. `place` is that of its group on the board.
+    pub fn start(
+        now: Time,
+        beginning: Beginning,
+        place: u32,
+        around: &Surroundings,
+        log: &Log,
+    ) -> Result<Worker, NotStarted> {
+        let of_group = around.board.group(place).expect("a group has a place on the board");
+        let added = around.board.add(of_group, beginning.number, beginning.generation);
+        let text = "there is no place for another worker on the board";
+        let (at, entry) = added.ok_or(NotStarted(Code::BoardFull, text.to_owned()))?;
+        let number = beginning.number;
+        match Worker::launch(now, beginning, at, around, log) {
+            Ok(worker) => {
+                entry.set_pid(worker.pid());
+                Ok(worker)
+            }
+            Err(failure) => {
+                around.board.remove(of_group, at);
+                if let Some(sockets) = &around.sockets {
+                    sockets.forget(number);
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    fn launch(
+        now: Time,
+        beginning: Beginning,
+        place: u32,
+        around: &Surroundings,
+        log: &Log,
+    ) -> Result<Worker, NotStarted> {
+        let other = |error: io::Error| NotStarted(Code::WorkerNotStarted, error.to_string());
+        let group = beginning.group;
+        let sockets = around.sockets.as_ref();
+        let text = "there is no directory for sockets";
+        let sockets = sockets.ok_or(NotStarted(Code::SocketFailed, text.to_owned()))?;
+        let socket = (group.worker.threads > 0).then(|| sockets.listen(beginning.number, &group));
+        let socket = socket.transpose().map_err(|error| {
+            NotStarted(Code::SocketFailed, format!("{}: {error}", sockets.prefix().display()))
+        })?;
+        let page: OwnedFd = Shared::<Page>::create("rustgi-page").map_err(other)?.into();
+        let (channel, theirs) = Channel::pair().map_err(other)?;
+        sockopt::set_socket_timeout(&channel, sockopt::Timeout::Send, Some(PATIENCE))
+            .map_err(|error| other(error.into()))?;
+        let log_file = log.as_fd().try_clone_to_owned().map_err(other)?;
+        let memory_kills = death::memory_kills();
+        let Spawned { child, warnings } =
+            spawn::spawn(&group, theirs.into(), &log_file, around.mask);
+        for warning in warnings {
+            let name = super::log::show(&group.name);
+            let text = format!("process group '{name}': {warning}");
+            log.fail(exchange::Level::Warning, Code::LimitFailed, text);
+        }
+        let child = child.map_err(|text| NotStarted(Code::WorkerNotStarted, text))?;
+        let pid = Pid::from_raw(child.id().try_into().unwrap_or(i32::MAX));
+        let begin = begin(&group, beginning.number, beginning.scripts, around.client_user);
+        let worker = Worker {
+            group,
+            place,
+            started: now,
+            killed: None,
+            lost: None,
+            pid,
+            channel: Some(channel),
+            page,
+            memory_kills,
+        };
+        // Whoever does not hear it has died already, which will be noticed.
+        let descriptors = socket.iter().map(AsFd::as_fd).chain([worker.page.as_fd()]);
+        worker.tell(&begin, &descriptors.collect::<Vec<_>>());
+        Ok(worker)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw().unsigned_abs()
+    }
+
+    /// Its channel, to be watched.
+    pub fn channel(&self) -> Option<&Channel> {
+        self.channel.as_ref()
+    }
+
+    /// Says something to it. One that does not listen is killed.
+    pub fn tell(&self, message: &ToWorker, descriptors: &[BorrowedFd<'_>]) {
+        let Some(channel) = &self.channel else { return };
+        match channel.send(&encode(message), descriptors) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.signal(Signal::SIGKILL),
+            // Its end is noticed otherwise.
+            _ => {}
+        }
+    }
+
+    /// What it has said meanwhile.
+    pub fn hear(&mut self, now: Time) -> Vec<FromWorker> {
+        let mut heard = Vec::new();
+        while let Some(channel) = &mut self.channel {
+            let message = match channel.try_receive() {
+                Ok(Some((message, _))) => decode(&message).map_err(io::Error::other),
+                Ok(None) => break,
+                Err(error) => Err(error),
+            };
+            match message {
+                Ok(message) => heard.push(message),
+                Err(_) => {
+                    self.channel = None;
+                    self.lost = Some(now + GRACE);
+                }
+            }
+        }
+        heard
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, which: Signal) {
+        // It is our child and has not been reaped, so the number is its own.
+        let _ = signal::kill(self.pid, which);
+    }
+
+    /// How many requests it has in hand, and how many it has finished.
+    pub fn counts(&self) -> (u32, u64) {
+        Page::counts(&self.page).unwrap_or_default()
+    }
+
+    /// Whether the kernel killed it because memory had run out.
+    pub fn ran_out_of_memory(&self) -> bool {
+        let has_killed = death::memory_kills() > self.memory_kills;
+        has_killed && death::kernel_names(self.pid()).unwrap_or(true)
+    }
+
+    /// Takes it off the board.
+    pub fn clear(board: &Board, group: u32, place: u32) {
+        if let Some(group) = board.group(group) {
+            board.remove(group, place);
+        }
+    }
+}
+
+fn begin(group: &Group, number: u32, scripts: Vec<Script>, client_user: u32) -> ToWorker {
+    let mut clients = vec![client_user, nix::unistd::geteuid().as_raw()];
+    clients.dedup();
+    ToWorker::Begin {
+        number,
+        options: group.worker.clone(),
+        group: group.name.clone(),
+        log_level: group.log_level,
+        clients,
+        scripts,
+    }
+}

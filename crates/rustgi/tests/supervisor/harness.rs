@@ -1,0 +1,242 @@
+//! A supervisor of its own for each test, in a directory of its own.
+
+use link::{Board, Cause, Channel, Shared, State};
+use std::fs::{self, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use wire::control::{Desired, FromSupervisor, Group, ToSupervisor, Worker, decode, encode};
+
+/// What a worker does that is ready at once.
+pub const READY: &str = "ready";
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A supervisor, seen by who started it.
+pub struct Supervised {
+    pub board: &'static Board,
+    pub directory: TempDir,
+    pub process: Child,
+    channel: Option<Channel>,
+    desired: Desired,
+}
+
+/// A group of stand-ins.
+pub fn group(name: &str, processes: u32) -> Group {
+    Group {
+        name: name.into(),
+        log_level: 6,
+        program: b"/usr/bin/python3".to_vec(),
+        engine: b"engine".to_vec(),
+        processes,
+        listen_backlog: 8,
+        graceful_timeout: 5,
+        shutdown_timeout: 1,
+        worker: Worker { threads: 1, ..Worker::default() },
+        ..Group::default()
+    }
+}
+
+/// Waits until there is something.
+#[track_caller]
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what}: in vain");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether there is such a process, dead ones left aside.
+pub fn lives(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    status.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+}
+
+impl Supervised {
+    /// A supervisor that has been told to run this group, whose workers behave so.
+    pub fn of(group: Group, behaviour: &str) -> Supervised {
+        let mut supervised = Supervised::new(behaviour);
+        supervised.run(vec![group]);
+        supervised
+    }
+
+    /// A supervisor that has been told nothing.
+    pub fn new(behaviour: &str) -> Supervised {
+        let directory = tempfile::tempdir().unwrap();
+        // Workers may be other users.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        fs::set_permissions(directory.path(), open).unwrap();
+        let shared = Shared::<Board>::create("board").unwrap();
+        let board = shared.read().unwrap();
+        let (channel, theirs) = Channel::pair().unwrap();
+        let log = directory.path().join("error_log");
+        let log = File::options().create(true).append(true).open(log).unwrap();
+        let process = Command::new(env!("CARGO_BIN_EXE_rustgi"))
+            .arg("supervise")
+            .stdin(OwnedFd::from(theirs))
+            .stdout(OwnedFd::from(shared))
+            .stderr(log)
+            .env("USER", "somebody")
+            .spawn()
+            .unwrap();
+        let (channel, desired) = (Some(channel), Desired::default());
+        let supervised = Supervised { board, directory, process, channel, desired };
+        supervised.behave(behaviour);
+        supervised
+    }
+
+    /// How workers behave that are started from now on.
+    pub fn behave(&self, behaviour: &str) {
+        let path = self.directory.path().join("behaviour");
+        fs::write(path.with_extension("new"), behaviour).unwrap();
+        fs::rename(path.with_extension("new"), path).unwrap();
+    }
+
+    /// Tells it what to run, and waits until it knows.
+    pub fn run(&mut self, groups: Vec<Group>) -> Vec<u32> {
+        let place = self.directory.path();
+        let script = place.join("stand_in.py");
+        fs::write(&script, include_str!("stand_in.py")).unwrap();
+        let path = |path: &std::path::Path| path.to_str().unwrap().as_bytes().to_vec();
+        let groups = groups
+            .into_iter()
+            .map(|group| Group { arguments: vec![path(&script), path(place)], ..group });
+        self.desired = Desired {
+            generation: self.desired.generation + 1,
+            client_user: 33,
+            prefix: path(&place.join("wsgi")),
+            groups: groups.collect(),
+        };
+        let log = File::options().append(true).open(place.join("error_log")).unwrap();
+        let mut descriptors = vec![log];
+        for group in self.desired.groups.iter().filter(|group| group.has_log) {
+            let name = String::from_utf8(group.name.clone()).unwrap();
+            let file = File::options().create(true).append(true).open(place.join(name)).unwrap();
+            descriptors.push(file);
+        }
+        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        let channel = self.channel.as_mut().unwrap();
+        channel.send(&encode(&ToSupervisor::Run(self.desired.clone())), &descriptors).unwrap();
+        let (answer, _) = channel.receive().unwrap().expect("the supervisor answers");
+        let FromSupervisor::Taken(places) = decode(&answer).unwrap();
+        places
+    }
+
+    /// The same once more, as at a graceful restart.
+    pub fn run_again(&mut self) {
+        self.run(self.desired.groups.clone());
+    }
+
+    /// Says that the server ends.
+    pub fn stop(&mut self) {
+        self.channel.as_ref().unwrap().send(&encode(&ToSupervisor::Stop), &[]).unwrap();
+    }
+
+    /// Ends as a server does that was killed.
+    pub fn hang_up(&mut self) {
+        self.channel = None;
+    }
+
+    /// Waits until the supervisor has gone.
+    #[track_caller]
+    pub fn await_end(&mut self) -> Duration {
+        let start = Instant::now();
+        let process = &mut self.process;
+        let status = until("the supervisor ends", || process.try_wait().unwrap());
+        assert!(status.success(), "{status}: {}", self.log());
+        start.elapsed()
+    }
+
+    /// The group in the first place.
+    pub fn group(&self) -> &'static link::Group {
+        self.board.group(0).unwrap()
+    }
+
+    /// The workers of that group in this state: their places, numbers and processes.
+    pub fn workers(&self, state: State) -> Vec<(u32, u32, u32)> {
+        let workers = self.board.workers(self.group());
+        let workers = workers.filter(|(_, worker)| worker.state() == state);
+        workers.map(|(place, worker)| (place, worker.number(), worker.pid())).collect()
+    }
+
+    /// The processes that are ready, once they are so many.
+    #[track_caller]
+    pub fn ready(&self, count: usize) -> Vec<u32> {
+        let what = format!("{count} are ready");
+        let found = || {
+            let ready: Vec<u32> =
+                self.workers(State::Ready).into_iter().map(|(_, _, pid)| pid).collect();
+            (ready.len() == count).then_some(ready)
+        };
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if let Some(ready) = found() {
+                return ready;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        panic!("{what}: in vain\n{}", self.log())
+    }
+
+    /// How a process ended, once it has.
+    #[track_caller]
+    pub fn cause(&self, pid: u32) -> Cause {
+        until("a cause", || {
+            let workers = self.board.workers(self.group());
+            let mut ended = workers.filter(|(_, worker)| worker.state() == State::Ended);
+            ended.find(|(_, worker)| worker.pid() == pid).and_then(|(_, worker)| worker.cause())
+        })
+    }
+
+    /// Tells a worker what to do.
+    #[track_caller]
+    pub fn order(&self, pid: u32, what: &str) {
+        let path = self.directory.path().join(format!("{pid}.sock"));
+        UnixDatagram::unbound().unwrap().send_to(what.as_bytes(), path).unwrap();
+    }
+
+    /// What a worker has been told.
+    pub fn heard(&self, pid: u32) -> String {
+        let path = self.directory.path().join(format!("{pid}.heard"));
+        fs::read_to_string(path).unwrap_or_default()
+    }
+
+    /// The error log so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("error_log")).unwrap()
+    }
+
+    /// Waits until the log has it.
+    #[track_caller]
+    pub fn await_log(&self, text: &str) {
+        let end = Instant::now() + PATIENCE;
+        while !self.log().contains(text) {
+            assert!(Instant::now() < end, "{text:?} is not in the log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The directory of its sockets.
+    pub fn sockets(&self) -> PathBuf {
+        link::directory(&self.directory.path().join("wsgi"), self.process.id())
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        self.channel = None;
+        let end = Instant::now() + PATIENCE;
+        while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

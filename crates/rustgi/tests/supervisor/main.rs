@@ -1,0 +1,7 @@
+//! The supervisor with a real tree of processes. What stands where the server's parent would is the test; the workers are
+//! stand-ins, which speak as workers do.
+
+mod endings;
+mod generations;
+mod harness;
+mod surroundings;

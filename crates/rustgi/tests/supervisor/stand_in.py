@@ -1,0 +1,93 @@
+"""A worker that serves nobody: it speaks with the supervisor as a worker does, and does what a test tells it.
+
+Arguments: a directory, then what the supervisor adds. In the directory, `behaviour` says what it does at first; a datagram to
+`PID.sock` says what it does later; `PID.heard` receives a line for each message that it is told.
+"""
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+
+place = sys.argv[1]
+pid = os.getpid()
+channel = socket.socket(fileno=os.dup(0))
+
+
+def number(value):
+    digits = []
+    while value > 0x7F:
+        digits.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes(digits + [value])
+
+
+def text(value):
+    value = os.fsencode(value)
+    return number(len(value)) + value
+
+
+def say(message):
+    channel.sendall(struct.pack('<II', len(message), 0) + message)
+
+
+def exactly(count):
+    data = b''
+    while len(data) < count:
+        more, descriptors, _, _ = socket.recv_fds(channel, count - len(data), 4)
+        if not more:
+            sys.exit(0)
+        received.extend(descriptors)
+        data += more
+    return data
+
+
+def hear():
+    length, count = struct.unpack('<II', exactly(8))
+    exactly((count + 127) // 128)
+    message = exactly(length)
+    with open(f'{place}/{pid}.heard', 'ab') as file:
+        file.write(repr((message[0], count, message)).encode() + b'\n')
+    return message
+
+
+def order(words):
+    verb, *rest = words
+    if verb == 'ready':
+        say(b'\0' + number(len(rest)) + b''.join(text(path) + text('SyntaxError') for path in rest))
+    elif verb == 'loaded':
+        say(b'\1' + text(rest[0]) + text('') + b'\1')
+    elif verb == 'changed':
+        say(b'\2' + text(rest[0]))
+    elif verb == 'replace':
+        say(b'\3' + text(rest[0]))
+    elif verb == 'leaving':
+        say(b'\4' + text(rest[0]))
+    elif verb == 'exit':
+        os._exit(int(rest[0]))
+    elif verb == 'signal':
+        os.kill(pid, int(rest[0]))
+    elif verb == 'sleep':
+        time.sleep(float(rest[0]))
+    elif verb == 'deaf':
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            time.sleep(1)
+    elif verb == 'touch':
+        open(f'{place}/{pid}.{rest[0]}', 'w').close()
+
+
+received = []
+orders = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+orders.bind(f'{place}/{pid}.sock')
+hear()
+for line in open(f'{place}/behaviour').read().splitlines():
+    order(line.split())
+while True:
+    import select
+    ready, _, _ = select.select([channel, orders], [], [])
+    if orders in ready:
+        order(orders.recv(4096).decode().split())
+    if channel in ready and hear()[0] == 1:
+        sys.exit(0)

@@ -1,0 +1,147 @@
+//! Slow clients of daemon processes hold no thread of the application, and files go to the client without passing through
+//! anybody's memory.
+
+use crate::harness::{Builder, Connection, Load, Server, request, wait_for};
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const APPLICATION: &str = "
+import os, time
+BLOCK = b'x' * 65536
+
+def application(environ, start_response):
+    what = environ['PATH_INFO']
+    if what == '/upload':
+        size = len(environ['wsgi.input'].read())
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return [b'%d end' % size]
+    if what == '/large':
+        start_response('200 OK', [('Content-Type', 'text/plain'), ('Content-Length', str(8 << 20))])
+        return (BLOCK for _ in range((8 << 20) // len(BLOCK)))
+    if what == '/file':
+        start_response('200 OK', [('Content-Type', 'text/plain'), ('Content-Length', str(4 << 20))])
+        return environ['wsgi.file_wrapper'](open('@root@/big', 'rb'))
+    if what == '/stream':
+        def pieces():
+            for number in range(3):
+                yield b'piece %d ' % number
+                time.sleep(0.4)
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return pieces()
+    time.sleep(0.002)
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [b'end']
+";
+
+fn builder() -> Builder {
+    Server::builder_of(APPLICATION)
+        .daemon("site threads=4")
+        .children(2, 80)
+        .file("big", vec![b'f'; 4 << 20])
+        .config("RequestReadTimeout header=0 body=0")
+        .load(&["reqtimeout"])
+}
+
+/// How long a fast client's requests take at the 95th percent, alone and beside `others`.
+fn beside<T>(server: &Server, others: impl FnOnce() -> T) -> (Duration, Duration) {
+    let load = Load::of(server).clients(1).expect("end");
+    let alone = load.run(Duration::from_secs(2));
+    let held = others();
+    let crowded = load.run(Duration::from_secs(2));
+    drop(held);
+    assert!(alone.failed.is_empty() && crowded.failed.is_empty());
+    (alone.percentile(95), crowded.percentile(95))
+}
+
+#[track_caller]
+fn stays_fast((alone, crowded): (Duration, Duration)) {
+    println!("a fast client: {alone:?} alone, {crowded:?} beside 64 slow ones (95 %)");
+    // A loaded machine has its own delays; a thread that is held would cost seconds.
+    assert!(crowded < alone * 2 + Duration::from_millis(20), "{crowded:?} instead of {alone:?}");
+}
+
+#[test]
+fn sixty_four_slow_uploads_leave_all_threads_to_others() {
+    let server = builder().start();
+    stays_fast(beside(&server, || {
+        let begin = |_| {
+            let mut connection = server.connect();
+            connection.send(request("POST", "/upload", &[("Content-Length", "1000000")], b""));
+            connection.send(vec![b'u'; 1000]);
+            connection
+        };
+        (0..64).map(begin).collect::<Vec<Connection>>()
+    }));
+}
+
+#[test]
+fn sixty_four_slow_readers_leave_all_threads_to_others() {
+    let server = builder().start();
+    stays_fast(beside(&server, || {
+        let begin = |_| {
+            let mut connection = server.connect();
+            connection.send(request("GET", "/large", &[], b""));
+            connection.receive_head("GET");
+            connection
+        };
+        let connections: Vec<Connection> = (0..64).map(begin).collect();
+        // All that they will take for now is under way.
+        std::thread::sleep(Duration::from_secs(1));
+        connections
+    }));
+}
+
+#[test]
+fn a_slow_reader_gets_everything_in_the_end() {
+    let server = builder().start();
+    let mut connection = server.connect();
+    connection.send(request("GET", "/large", &[("Connection", "close")], b""));
+    assert_eq!(connection.receive_head("GET").status, 200);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(connection.rest().len(), 8 << 20);
+}
+
+#[test]
+fn what_an_application_yields_reaches_the_client_before_it_yields_more() {
+    let server = builder().start();
+    let mut connection = server.connect();
+    connection.send(request("GET", "/stream", &[("Connection", "close")], b""));
+    connection.receive_head("GET");
+    let begun = std::time::Instant::now();
+    let mut first = connection.bytes(1);
+    while !String::from_utf8_lossy(&first).contains("piece 0") {
+        first.extend(connection.bytes(1));
+    }
+    assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
+    assert!(String::from_utf8_lossy(&connection.rest()).contains("piece 2"));
+}
+
+#[test]
+fn a_file_goes_from_the_application_to_the_client_by_sendfile() {
+    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
+        eprintln!("skipped: strace is not installed");
+        return;
+    }
+    let server =
+        builder().config("EnableSendfile On\nWSGIEnableSendfile On").children(1, 8).start();
+    assert_eq!(server.get("/file").body.len(), 4 << 20);
+    let told = server.root().join("logs/strace");
+    let mut strace = Command::new("strace")
+        .args(["-f", "-q", "-e", "trace=sendfile", "-o"])
+        .arg(&told)
+        .args(["-p", &server.child().to_string()])
+        .spawn()
+        .unwrap();
+    wait_for("strace", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", server.child())).unwrap();
+        (!status.contains("TracerPid:\t0\n")).then_some(())
+    });
+    let answer = server.get("/file");
+    assert!(answer.complete && answer.body.iter().all(|&byte| byte == b'f'));
+    nix::sys::signal::kill(crate::harness::pid_of(&strace), nix::sys::signal::Signal::SIGINT)
+        .unwrap();
+    strace.wait().unwrap();
+    let told = fs::read_to_string(told).unwrap();
+    assert!(told.contains("sendfile("), "{told}");
+}
