@@ -23,6 +23,7 @@ const ALLOWED: &[&str] = &[
     "ap_runtime_dir_relative",
     "ap_state_query",
     "ap_coredumpdir_configured",
+    "ap_unixd_mpm_get_retained_data",
     "ap_get_module_config",
     "ap_set_module_config",
     "ap_add_version_component",

@@ -335,4 +335,18 @@ impl Client for HttpdExchange<'_, '_> {
     fn wait(&self, other: Option<BorrowedFd<'_>>, time: Duration) -> Waited {
         self.request().wait_for_client(other, time)
     }
+
+    fn holds(&self) -> bool {
+        self.request().holds_output()
+    }
+
+    fn push(&mut self) -> Result<(), WriteError> {
+        self.check()?;
+        let pushed = self.request().push_output();
+        self.passed(pushed, Push::Hold)
+    }
+
+    fn buffers(&self) -> bool {
+        self.request().filters_content()
+    }
 }

@@ -6,7 +6,7 @@ use super::body::Gathered;
 use super::connection::{Connection, Lost};
 use super::remote::{Chosen, Group, Remote};
 use crate::httpd::process::wait_readable;
-use exchange::{Code, Exchange, Outcome};
+use exchange::{Code, Exchange, Outcome, WriteError};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -36,6 +36,18 @@ pub struct Particulars<'r> {
 pub trait Client: Exchange {
     /// Waits until the client takes bytes, or `other` has some to be read, if it is to be waited for.
     fn wait(&self, other: Option<BorrowedFd<'_>>, time: Duration) -> Waited;
+
+    /// Whether bytes that it was given are held in front of its socket, which has no room.
+    fn holds(&self) -> bool;
+
+    /// Moves on what is held, as far as there is room.
+    ///
+    /// # Errors
+    /// The client is gone.
+    fn push(&mut self) -> Result<(), WriteError>;
+
+    /// Whether bytes may be kept on their way until a flush.
+    fn buffers(&self) -> bool;
 }
 
 /// What a wait has brought.
@@ -75,6 +87,8 @@ pub struct Relay<'r, C: Client> {
     backlog: Backlog,
     /// The client has not taken anything for a while, with its backlog full.
     is_slow: bool,
+    /// What is held in front of the client's socket shall not stay there.
+    owes_flush: bool,
     instead: Option<Instead>,
     retry_after: Option<u64>,
 }
@@ -111,6 +125,7 @@ impl<'r, C: Client> Relay<'r, C> {
             has_started: false,
             backlog: Backlog::default(),
             is_slow: false,
+            owes_flush: false,
             instead: None,
             retry_after: None,
         }

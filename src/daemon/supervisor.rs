@@ -4,7 +4,7 @@
 
 use super::desired;
 use crate::config::store;
-use crate::httpd::parent::{self, Kept, Phase};
+use crate::httpd::parent::{self, Fate, Kept, Phase};
 use crate::httpd::{Pool, ServerRec, log, process};
 use exchange::{Code, Level};
 use link::{Board, Channel, Shared};
@@ -49,8 +49,12 @@ pub fn configure(main: ServerRec<'_>) {
 /// Has a supervisor that ends be followed by another.
 fn watch(main: ServerRec<'_>) {
     if let Some(kept) = Kept::find(main) {
-        parent::watch(main, kept.supervisor, || {
-            ServerRec::with_main(replace);
+        parent::watch(main, kept.supervisor, |fate| {
+            ServerRec::with_main(|main| match fate {
+                Fate::Ended => replace(main),
+                // Children of httpd that wait for workers would keep it waiting.
+                Fate::ToEnd => stop(main),
+            });
         });
     }
 }
@@ -81,8 +85,8 @@ fn end() {
             daemons.iter().map(of).max().unwrap_or(otherwise)
         };
         let patience = Duration::from_secs(longest("shutdown-timeout", 5) + 2);
+        stop(main);
         let Some(mut channel) = kept.channel() else { return };
-        let _ = channel.send(&control::encode(&ToSupervisor::Stop), &[]);
         // The end of the channel is the end of the supervisor.
         let until = Instant::now() + patience;
         while channel.try_receive().is_ok() {
@@ -90,6 +94,13 @@ fn end() {
             process::wait_readable(channel.as_fd(), left);
         }
     });
+}
+
+/// Tells the supervisor to end, which may have been told before.
+fn stop(main: ServerRec<'_>) {
+    if let Some(channel) = Kept::find(main).and_then(Kept::channel) {
+        let _ = channel.send(&control::encode(&ToSupervisor::Stop), &[]);
+    }
 }
 
 fn remaining(until: Instant) -> Option<Duration> {

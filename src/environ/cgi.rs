@@ -106,7 +106,7 @@ fn method<'r>(call: &Call<'r>) -> &'r [u8] {
 }
 
 /// The second word of the request line, as it came, unless `CGIVar` wants the path as it is now.
-pub(super) fn request_uri(request: Request<'_>) -> &[u8] {
+pub fn request_uri(request: Request<'_>) -> &[u8] {
     match request.cgi_rule(c"REQUEST_URI") {
         Some(b"current-uri") => request.uri().unwrap_or_default(),
         _ => second_word(request.the_request().unwrap_or_default()),

@@ -7,9 +7,9 @@
 
 use super::{Request, ffi};
 use crate::daemon::Waited;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::ffi::CStr;
-use std::os::fd::BorrowedFd;
+use exchange::WriteError;
+use std::ffi::{CStr, c_int};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 impl<'r> Request<'r> {
@@ -32,18 +32,46 @@ impl<'r> Request<'r> {
     /// Waits until the client's socket has room, or `other` has something to be read.
     pub fn wait_for_client(self, other: Option<BorrowedFd<'_>>, time: Duration) -> Waited {
         let client = self.client_descriptor();
-        let mut watched: Vec<PollFd<'_>> = Vec::with_capacity(2);
-        watched.extend(client.map(|client| PollFd::new(client, PollFlags::POLLOUT)));
-        watched.extend(other.map(|other| PollFd::new(other, PollFlags::POLLIN)));
+        let watch = |file: Option<BorrowedFd<'_>>, events| {
+            // A number that is none is passed over.
+            let number = file.map_or(-1, |file| file.as_raw_fd());
+            libc::pollfd { fd: number, events, revents: 0 }
+        };
+        let mut watched = [watch(client, libc::POLLOUT), watch(other, libc::POLLIN)];
         // Nobody knows of a shared connection when it has room, so nothing is gained by waiting.
         let time = if client.is_some() { time } else { Duration::ZERO };
-        let time = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
-        while poll(&mut watched, time) == Err(nix::errno::Errno::EINTR) {}
-        let is_ready = |at: usize| watched.get(at).and_then(PollFd::any).unwrap_or(false);
-        Waited {
-            takes: client.map(|_| is_ready(0)),
-            readable: other.is_some() && is_ready(usize::from(client.is_some())),
-        }
+        let time = c_int::try_from(time.as_millis()).unwrap_or(c_int::MAX);
+        // SAFETY: two descriptors, which are open while they are borrowed.
+        while unsafe { libc::poll(watched.as_mut_ptr(), 2, time) } < 0
+            && std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted
+        {}
+        Waited { takes: client.map(|_| watched[0].revents != 0), readable: watched[1].revents != 0 }
+    }
+
+    /// Whether something is held in front of the client's socket.
+    pub fn holds_output(self) -> bool {
+        // SAFETY: the connection lives.
+        unsafe { (*self.rec().connection).data_in_output_filters != 0 }
+    }
+
+    /// Moves it on as far as there is room, as the MPM does when a request has been answered.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub fn push_output(self) -> Result<(), WriteError> {
+        // SAFETY: the connection lives, and with it the chain of its filters, which ends with NULL and is not empty.
+        let last = unsafe {
+            let mut filter = (*self.rec().connection).output_filters;
+            while !(*filter).next.is_null() {
+                filter = (*filter).next;
+            }
+            filter
+        };
+        // SAFETY: every filter has a record; that of the last one of a connection is core's, an output filter.
+        let function = unsafe { (*(*last).frec).filter_func.out_func };
+        // SAFETY: core's filter takes no brigade for "what is left".
+        let status = function.map_or(0, |function| unsafe { function(last, std::ptr::null_mut()) });
+        if status != 0 || self.is_aborted() { Err(WriteError::Gone) } else { Ok(()) }
     }
 
     /// For how long the client is waited for from now on. How long it was before; `None` if it cannot be said.

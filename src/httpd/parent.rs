@@ -96,20 +96,29 @@ fn duplicate(number: RawFd) -> std::io::Result<OwnedFd> {
     unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned()
 }
 
-/// A process that the parent is told of when it has ended, until the configuration is read again.
-struct Watched<F> {
-    process: ffi::apr_proc_t,
-    ended: F,
+/// What becomes of a process that is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It has ended.
+    Ended,
+    /// httpd stops without waiting for requests, and has just told its children to end.
+    ToEnd,
 }
 
-/// Has `ended` called when a process that the parent has started ends. It is called at most once, and not after the
-/// configuration's pool has been cleared.
-pub fn watch<F: Fn() + 'static>(server: ServerRec<'_>, pid: u32, ended: F) {
+/// A process that the parent is told of until the configuration is read again.
+struct Watched<F> {
+    process: ffi::apr_proc_t,
+    tell: F,
+}
+
+/// Has `tell` called when something becomes of a process that the parent has started; not after the configuration's pool
+/// has been cleared.
+pub fn watch<F: Fn(Fate) + 'static>(server: ServerRec<'_>, pid: u32, tell: F) {
     // SAFETY: plain data of C, for which zeroes are valid.
     let mut process: ffi::apr_proc_t = unsafe { std::mem::zeroed() };
     process.pid = c_int::try_from(pid).unwrap_or(0);
     let keep = |pool: super::Pool<'_>| {
-        let watched = pool.keep(Watched { process, ended });
+        let watched = pool.keep(Watched { process, tell });
         // SAFETY: kept in the pool, to which the registration belongs as well; APR undoes the registration first, since
         // it was made later.
         unsafe {
@@ -130,13 +139,27 @@ pub fn watch<F: Fn() + 'static>(server: ServerRec<'_>, pid: u32, ended: F) {
 ///
 /// # Safety
 /// Called by APR alone, with what was registered.
-unsafe extern "C" fn maintain<F: Fn() + 'static>(reason: c_int, watched: *mut c_void, _: c_int) {
+unsafe extern "C" fn maintain<F: Fn(Fate) + 'static>(
+    reason: c_int,
+    watched: *mut c_void,
+    _: c_int,
+) {
     super::callback::guarded((), || {
-        if matches!(reason as u32, ffi::APR_OC_REASON_DEATH | ffi::APR_OC_REASON_LOST) {
-            // SAFETY: registered above with a `Watched` of this kind, which lives until the pool is cleared.
-            (unsafe { &(*watched.cast::<Watched<F>>()).ended })();
-        }
+        let fate = match reason as u32 {
+            ffi::APR_OC_REASON_DEATH | ffi::APR_OC_REASON_LOST => Fate::Ended,
+            ffi::APR_OC_REASON_RESTART if stops_at_once() => Fate::ToEnd,
+            _ => return,
+        };
+        // SAFETY: registered above with a `Watched` of this kind, which lives until the pool is cleared.
+        (unsafe { &(*watched.cast::<Watched<F>>()).tell })(fate);
     });
+}
+
+/// Whether httpd stops (and does not start again) without waiting for requests.
+fn stops_at_once() -> bool {
+    // SAFETY: the MPM's record, which lives as long as the process, or NULL.
+    let retained = unsafe { ffi::ap_unixd_mpm_get_retained_data().as_ref() };
+    retained.is_some_and(|retained| retained.shutdown_pending != 0 && retained.is_ungraceful != 0)
 }
 
 callback! {

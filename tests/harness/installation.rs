@@ -117,7 +117,8 @@ fn sweep() {
 
 /// Lets every user read a file, or enter a directory.
 pub fn open_to_everybody(path: &Path) {
-    let mode = if path.is_dir() { 0o755 } else { 0o644 };
+    let is_program = || path.metadata().is_ok_and(|found| found.permissions().mode() & 0o100 != 0);
+    let mode = if path.is_dir() || is_program() { 0o755 } else { 0o644 };
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 

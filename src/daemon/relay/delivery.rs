@@ -3,12 +3,14 @@
 
 use super::answer::Broken;
 use super::{Client, Connection, Relay};
+use crate::daemon::connection::PIECE;
 use exchange::{Code, Outcome, Push, WriteError};
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// As much as a socket that says it has room usually has room for.
-const PIECE: usize = 32 * 1024;
+/// Few enough bytes to be in the socket of a client that has room, whatever is asked for besides.
+const FEW: usize = 8 * 1024;
 /// How long a client whose backlog is full in memory is waited for before the disk is used.
 const MOMENT: Duration = Duration::from_millis(20);
 
@@ -17,21 +19,34 @@ impl<C: Client> Relay<'_, C> {
     pub(super) fn send(
         &mut self,
         connection: &Connection,
-        at: std::ops::Range<usize>,
+        at: Range<usize>,
         push: Push,
     ) -> Result<(), Broken> {
         let bytes = connection.bytes(at);
-        if self.backlog.is_empty() && self.takes(connection) {
-            return Ok(self.client.write(bytes, push)?);
+        if self.backlog.is_empty() && !self.client.holds() && self.takes(connection) {
+            return Ok(self.give(bytes, push)?);
         }
         let limit = self.group.terms.answer_memory;
-        if self.backlog.is_full(limit) && !self.is_slow {
-            self.is_slow = self.client.wait(None, MOMENT).takes == Some(false);
+        while self.backlog.is_full(limit) && !self.is_slow {
+            match self.client.wait(None, MOMENT).takes {
+                Some(true) => self.send_first()?,
+                Some(false) => self.is_slow = true,
+                None => break,
+            }
         }
+        self.owes_flush |= push == Push::Flush;
         self.backlog.add(bytes, limit).map_err(|error| {
             self.fail(Code::AnswerNotKept, &error.to_string());
             Broken::Failed(Code::AnswerNotKept)
         })
+    }
+
+    /// Gives bytes to a client that has room. More than a few go without a flush: what the socket does not take is held
+    /// in front of it then, and nobody waits.
+    fn give(&mut self, bytes: &[u8], push: Push) -> Result<(), WriteError> {
+        let waits = bytes.len() <= FEW || self.client.buffers();
+        self.owes_flush = push == Push::Flush && !waits;
+        self.client.write(bytes, if waits { push } else { Push::Hold })
     }
 
     /// Whether the client takes bytes without waiting. If that cannot be known, it is given some when there is nothing
@@ -44,20 +59,20 @@ impl<C: Client> Relay<'_, C> {
 
     /// As long as something waits for the client and nothing comes from the worker: has the client take of it.
     pub(super) fn pass_time(&mut self, connection: &Connection) -> Result<(), Broken> {
-        while !self.backlog.is_empty() {
+        while !self.backlog.is_empty() || (self.owes_flush && self.client.holds()) {
             let is_at_its_end = self.backlog.is_at_its_end();
-            let listens = !is_at_its_end && !connection.has_unread();
-            let other = listens.then(|| connection.as_fd());
-            let waited = self.client.wait(other, self.client_timeout());
-            let has_more = waited.readable || connection.has_unread();
+            let has_unread = connection.has_unread();
+            let other = (!is_at_its_end && !has_unread).then(|| connection.as_fd());
+            let time = if has_unread { Duration::ZERO } else { self.client_timeout() };
+            let waited = self.client.wait(other, time);
+            let has_more = !is_at_its_end && (waited.readable || has_unread);
             match waited.takes {
                 Some(true) => self.send_first()?,
-                Some(false) if has_more => return Ok(()),
-                Some(false) => return Err(WriteError::Gone.into()),
-                None if has_more && !is_at_its_end => return Ok(()),
-                None => self.send_first()?,
+                None if !has_more => self.send_first()?,
+                Some(false) if !has_more => return Err(WriteError::Gone.into()),
+                _ => {}
             }
-            if has_more && !is_at_its_end {
+            if has_more {
                 return Ok(());
             }
         }
@@ -69,10 +84,16 @@ impl<C: Client> Relay<'_, C> {
         self.group.terms.client_timeout.unwrap_or(self.particulars.timeout)
     }
 
+    /// Sends what has waited longest, as far as nobody has to wait for it.
     fn send_first(&mut self) -> Result<(), Broken> {
+        if self.client.holds() {
+            self.client.push()?;
+            return Ok(());
+        }
         let bytes = self.backlog.first(PIECE)?;
         let count = bytes.len();
-        self.client.write(bytes, Push::Flush)?;
+        let push = if self.client.buffers() { Push::Flush } else { Push::Hold };
+        self.client.write(bytes, push)?;
         self.backlog.take(count);
         Ok(())
     }
@@ -80,7 +101,10 @@ impl<C: Client> Relay<'_, C> {
     /// Sends all that waits, however long the client takes.
     pub(super) fn send_all(&mut self) -> Result<(), Broken> {
         while !self.backlog.is_empty() {
-            self.send_first()?;
+            let bytes = self.backlog.first(PIECE)?;
+            let count = bytes.len();
+            self.client.write(bytes, Push::Flush)?;
+            self.backlog.take(count);
         }
         Ok(())
     }
