@@ -12,6 +12,8 @@ pub const MARK: &str = "RUSTGI_TEST_SERVER";
 /// What no log may hold.
 const CRASHES: &[&str] = &[
     "exit signal",
+    "was ended by SIG",
+    "as memory had run out",
     "Segmentation fault",
     "core dumped",
     "AH00045",

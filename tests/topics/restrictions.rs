@@ -107,15 +107,18 @@ def app(environ, start_response):
     let results = probe(&threaded, install).json();
     assert_eq!(results[0], "function");
     assert!(results[1].as_str().unwrap().starts_with("ValueError: "), "{results}");
-    let prefork = builder().mpm(Mpm::Prefork).config("WSGIRestrictSignal Off").start();
+    let prefork = builder().embedded().mpm(Mpm::Prefork).config("WSGIRestrictSignal Off").start();
     let results = probe(&prefork, install).json();
     assert!(!results[1].as_str().unwrap().contains("Error"), "{results}");
 }
 
 #[test]
 fn in_one_process_the_terminal_stays_connected() {
-    let server =
-        builder().single_process().config("WSGIRestrictStdin On\nWSGIRestrictStdout On").start();
+    let server = builder()
+        .embedded()
+        .single_process()
+        .config("WSGIRestrictStdin On\nWSGIRestrictStdout On")
+        .start();
     let answer = probe(
         &server,
         "
