@@ -9,6 +9,7 @@ mod clients_mercurial;
 mod clients_packages;
 mod clients_webdav;
 mod commands;
+mod costs;
 mod directive_table;
 mod directives;
 mod dispatch;
