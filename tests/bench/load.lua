@@ -1,5 +1,5 @@
--- What wrk sends, as the arguments after "--" say: METHOD, bytes of body, number of headers. At the end, what came of it as
--- a line of JSON.
+-- What wrk sends, as the arguments after "--" say: METHOD, bytes of body, number of headers, and how many applications are
+-- asked in turn. At the end, what came of it as a line of JSON.
 
 function init(args)
     wrk.method = args[1]
@@ -9,6 +9,20 @@ function init(args)
     end
     for number = 1, tonumber(args[3]) do
         wrk.headers["X-Header-" .. number] = "value " .. number
+    end
+    if tonumber(args[4]) > 1 then
+        take_turns(tonumber(args[4]))
+    end
+end
+
+function take_turns(count)
+    local requests, last = {}, 0
+    for number = 1, count do
+        requests[number] = wrk.format(nil, number == count and "/" or "/app" .. number)
+    end
+    function request()
+        last = last % count + 1
+        return requests[last]
     end
 end
 

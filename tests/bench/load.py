@@ -16,7 +16,8 @@ def run(running, case, seconds, cpu=None, clients=None):
 
 def wrk(pinned, running, case, seconds, clients):
     command = [*pinned, tool('wrk'), '-t1', f'-c{clients}', f'-d{seconds}s', '--timeout', '30s', '-s', SOURCE / 'load.lua',
-               f'http://127.0.0.1:{running.port}{case.path}', '--', case.method, str(case.body), str(case.headers)]
+               f'http://127.0.0.1:{running.port}{case.path}', '--', case.method, str(case.body), str(case.headers),
+               str(case.applications)]
     result = json.loads(said(*command).splitlines()[-1])
     result['errors'] += result.pop('refused')
     return result

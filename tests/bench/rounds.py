@@ -51,14 +51,22 @@ class Run:
             running.append(server)
         return running
 
+    def is_ready(self, server, case):
+        """Whether a server answers right; if so, it is warm afterwards."""
+        try:
+            server.await_answer(case)
+        except Missing as why:
+            self.miss(server.contender, case, str(why))
+            return False
+        load.run(server, case, 1)
+        return True
+
     def miss(self, contender, case, why):
         say(f'{case.title}: {contender.name} is missing: {why}')
         self.missing.setdefault(contender.name, {})[case.key] = why
 
     def measure_case(self, case, running):
-        for server in running:
-            server.await_answer(case)
-            load.run(server, case, 1)
+        running = [server for server in running if self.is_ready(server, case)]
         for cores in self.cores:
             records = {server.name: [] for server in running}
             for _, server in itertools.product(range(self.rounds), running):

@@ -1,6 +1,6 @@
-"""A hundred headers come in, a hundred go out."""
+"""95 headers come in, and 95 go out: some clients and servers take no more than 100."""
 
-HEADERS = [('Content-Type', 'text/plain'), ('Content-Length', '12')] + [(f'X-Answer-{n}', f'value {n}') for n in range(98)]
+HEADERS = [('Content-Type', 'text/plain'), ('Content-Length', '12')] + [(f'X-Answer-{n}', f'value {n}') for n in range(93)]
 
 
 def application(environ, start_response):
