@@ -358,7 +358,7 @@ fn configuration_for_the_scripts_file_and_directory_is_merged_once() {
         .load(&["headers"])
         .config(
             "WSGIScriptAlias /file @apps@/e.wsgi\nWSGIScriptAlias /directory @apps@\n\
-             AddHandler wsgi-script .wsgi\n<Directory \"@apps@\">\n    Options ExecCGI\n    Header add X-Directory yes\n</Directory>\n\
+             <Directory \"@apps@\">\n    Header add X-Directory yes\n</Directory>\n\
              <Files e.wsgi>\n    Header add X-File yes\n</Files>",
         )
         .start();
