@@ -1,6 +1,7 @@
 """From the raw results to the figures in a report: medians, and ratios round by round."""
 import statistics
 
+import load
 from contenders import ALL, OURS, OURS_DAEMON
 
 ORDER = [contender.name for contender in ALL]
@@ -22,13 +23,13 @@ class Figures:
     def rounds(self, case, contender, cores, what='rate'):
         """The values of each round; none where a request failed, as what is wrong is not fast."""
         result = self.by_key.get((case, contender, cores))
-        if not result or any(turn['errors'] for turn in result['rounds']):
+        if not result or self.failed(case, contender, cores):
             return []
         return [turn[what] for turn in result['rounds'] if what in turn]
 
     def failed(self, case, contender, cores):
         result = self.by_key.get((case, contender, cores))
-        return bool(result) and any(turn['errors'] for turn in result['rounds'])
+        return bool(result) and not all(load.is_sound(turn) for turn in result['rounds'])
 
     def median(self, case, contender, cores, what='rate'):
         rounds = self.rounds(case, contender, cores, what)

@@ -29,7 +29,7 @@ end
 function done(summary, latency, requests)
     local errors = summary.errors
     io.write(string.format(
-        '\n{"requests": %d, "seconds": %.6f, "bytes": %d, "p50": %d, "p99": %d, "errors": %d, "refused": %d}\n',
+        '\n{"requests": %d, "seconds": %.6f, "bytes": %d, "p50": %d, "p99": %d, "errors": %d, "closed": %d}\n',
         summary.requests, summary.duration / 1e6, summary.bytes, latency:percentile(50), latency:percentile(99),
-        errors.connect + errors.read + errors.write + errors.timeout, errors.status))
+        errors.connect + errors.timeout + errors.status, errors.read + errors.write))
 end

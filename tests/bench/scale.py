@@ -100,7 +100,8 @@ def start_all(stack, series, value):
 
 
 def rate_of(series, value, turns):
-    """The median of the rounds, in the unit of the series; nothing where a request failed."""
+    """The median of the rounds, in the unit of the series; nothing where a request failed. A server that has fewer threads
+    than clients closes connections that rest: that is no failure here."""
     rates = [0 if each['errors'] else each['rate'] for each in turns]
     return statistics.median(rates) * (value / 2**20 if series.unit == 'MiB/s' else 1)
 
