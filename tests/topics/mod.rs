@@ -9,6 +9,7 @@ mod clients_mercurial;
 mod clients_packages;
 mod clients_webdav;
 mod commands;
+mod costs;
 mod daemon_clients;
 mod daemon_deaths;
 mod daemon_generations;

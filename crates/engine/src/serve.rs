@@ -110,7 +110,7 @@ pub fn in_python(attached: &Attached, seat: &mut Seat, exchange: &mut dyn Exchan
 
 /// The objects of the request before and the template of its environ, or new ones. The template holds the streams of the
 /// bundle, so a new one of either is joined to the other.
-fn prepare(attached: &Attached, seat: &mut Seat, state: &State) -> Py<(Bundle, Template)> {
+fn prepare(attached: &Attached, seat: &mut Seat, state: &State) -> Py<(Bundle, Box<Template>)> {
     let joined = seat.template.is_some() && seat.bundle.is_some();
     let mut template = match seat.template.take() {
         Some(template) => template,

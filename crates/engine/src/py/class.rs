@@ -187,6 +187,16 @@ unsafe extern "C" fn traverse<T: Class>(
     }
 }
 
+/// A method of `object`, as looking it up by its name would give it.
+pub fn bound<'a>(object: &Object<'a>, method: &'static ffi::PyMethodDef) -> Py<Object<'a>> {
+    let method = (&raw const *method).cast_mut();
+    // SAFETY: the object is alive and attached, and the definition lives for ever and is not written to.
+    unsafe {
+        let made = ffi::PyCFunction_NewEx(method, object.as_ptr(), null_mut());
+        Object::from_owned(object.attached(), made)
+    }
+}
+
 /// Runs `body` for Python: attached, with panics and exceptions turned into what Python expects.
 pub fn door<R>(failed: R, body: impl FnOnce(&Attached) -> Py<R>) -> R {
     // SAFETY: Python calls us attached, and the value ends with this call.

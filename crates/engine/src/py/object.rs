@@ -301,10 +301,16 @@ impl<'a> Object<'a> {
         // SAFETY: alive and attached.
         let index =
             unsafe { Object::from_owned(self.attached(), ffi::PyNumber_Index(self.as_ptr()))? };
-        // SAFETY: as above.
-        let value = unsafe { ffi::PyLong_AsLongLong(index.as_ptr()) };
+        let mut overflow = 0;
+        // Many times as fast as `PyLong_AsLongLong`, which goes through an array of bytes before Python 3.12.
+        // SAFETY: as above; a place for the flag.
+        let value = unsafe { ffi::PyLong_AsLongLongAndOverflow(index.as_ptr(), &mut overflow) };
         if value == -1 {
             Raised::if_set()?;
+        }
+        if overflow != 0 {
+            let message = "int too large to convert";
+            return Err(super::raise(self.attached(), super::Kind::Overflow, message));
         }
         Ok(value)
     }
