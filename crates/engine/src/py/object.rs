@@ -12,6 +12,7 @@ use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+#[cfg(not(Py_GIL_DISABLED))]
 unsafe extern "C" {
     /// Exported by libpython, not public in pyo3-ffi.
     fn _PyObject_GetDictPtr(object: *mut ffi::PyObject) -> *mut *mut ffi::PyObject;
@@ -180,12 +181,14 @@ impl<'a> Object<'a> {
     }
 
     /// How many counts there are on it.
+    #[cfg(not(Py_GIL_DISABLED))]
     pub fn count(&self) -> isize {
         // SAFETY: the object is alive and the thread attached.
         unsafe { ffi::Py_REFCNT(self.as_ptr()) }
     }
 
     /// Whether it has no attributes of its own and no weak references to it.
+    #[cfg(not(Py_GIL_DISABLED))]
     pub fn is_bare(&self) -> bool {
         // SAFETY: a live object of a type that is ready: its dict, if instances have one, stands where the first line
         // says; the list of weak references, if there may be any, where the type says.
