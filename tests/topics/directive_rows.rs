@@ -275,7 +275,7 @@ rows! {
         place: Global,
         accepts: FLAGS,
         refuses: FLAG,
-        shown_by: &["old_directives::a_server_with_them_serves"],
+        shown_by: &["old_directives::a_directive_without_effect_is_deprecated_in_one_line_at_level_info"],
     }
     WSGIPassAuthorization {
         place: FileInfo,

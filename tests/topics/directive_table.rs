@@ -254,6 +254,7 @@ const NOT_OF_ROWS: &[&str] = &[
     "the beginning of a path",
     "a path only when httpd is started by root; chroot cannot be used when not root",
     "has no effect; it is",
+    "is deprecated and does",
     "is of an older mod_wsgi and has no effect",
     "is of an older mod_wsgi and has no effect; see",
 ];

@@ -63,7 +63,7 @@ fn gain(shared: &str, apart: &str) -> f64 {
     }
     let gain = best[1] / best[0];
     eprintln!(
-        "{}: {:.1} requests a second with `{shared}`, {:.1} with `{apart}`: {gain:.2} times",
+        "Python {}: {:.1} requests a second with a shared lock, {:.1} with {apart:?}: {gain:.2} times",
         Installation::get().python_says("sys.version.split()[0]"),
         best[0],
         best[1],
