@@ -191,7 +191,7 @@ rows! {
         place: Global,
         accepts: FLAGS,
         refuses: FLAG,
-        shown_by: &["free_threading::the_lock_is_there_unless_the_directive_takes_it_away", "parallel::two_groups_without_a_lock_compute_in_parallel"],
+        shown_by: &["free_threading::the_lock_is_there_unless_the_directive_takes_it_away", "parallel::groups_without_a_lock_compute_in_parallel_and_so_does_each"],
     }
     WSGISwitchInterval {
         place: Global,
