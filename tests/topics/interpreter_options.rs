@@ -86,7 +86,7 @@ fn a_section_is_for_its_interpreters_and_the_more_specific_one_wins() {
 </WSGIInterpreterOptions>",
         )
         .start();
-    let restricted = "[type(stream).__name__ == 'Restricted' for stream in (sys.stdin, sys.stdout)] + [type(signal.signal).__name__ == 'SignalIntercept']";
+    let restricted = "[type(stream).__name__ == 'Restricted' for stream in (sys.stdin, sys.stdout)] + [type(__import__('_signal').signal).__name__ == 'SignalIntercept']";
     assert_eq!(
         values(&server, restricted),
         [

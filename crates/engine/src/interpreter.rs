@@ -7,6 +7,7 @@ use crate::py::{Attached, Kept, Object, Py, Raised};
 use crate::request::Request;
 use crate::script::Scripts;
 use crate::seat::Seat;
+use crate::shutdown;
 use crate::state::State;
 use pyo3_ffi as ffi;
 #[cfg(Py_3_12)]
@@ -195,8 +196,20 @@ impl Interpreter {
         }
     }
 
+    /// Ends it, unless threads of the application are still in it: Python cannot end it around them. The thread is attached
+    /// to it, and afterwards to nothing ([`shutdown::back_to`](crate::shutdown::back_to)), if it could be ended.
+    pub fn end(&self, attached: &Attached) -> bool {
+        if self.has_foreign_threads(attached) {
+            return false;
+        }
+        self.clear_seats(attached);
+        // SAFETY: attached to it with the only thread state it has left.
+        unsafe { ffi::Py_EndInterpreter(ffi::PyThreadState_Get()) };
+        true
+    }
+
     /// Deletes the thread states of the server's other threads, which will not come back.
-    pub fn clear_seats(&self, _: &Attached) {
+    fn clear_seats(&self, _: &Attached) {
         let seats = std::mem::take(&mut *self.seats.lock().unwrap_or_else(PoisonError::into_inner));
         // SAFETY: attached, to this interpreter.
         let current = SeatState(unsafe { ffi::PyThreadState_Get() });
@@ -250,7 +263,7 @@ pub fn left_behind() -> bool {
 }
 
 /// Makes a sub-interpreter for the application group `name` and furnishes it. The caller is attached to the main
-/// interpreter, and afterwards to the new one if that came about.
+/// interpreter, and afterwards to the new one if that came about and could not be ended again.
 ///
 /// # Errors
 /// What went wrong, as text; an exception has been reported.
@@ -261,6 +274,8 @@ pub fn make(
     own_gil: bool,
     report: impl FnOnce(&Attached, Raised),
 ) -> Result<&'static Interpreter, &'static str> {
+    // SAFETY: attached to the main interpreter.
+    let main_state = unsafe { ffi::PyThreadState_Get() };
     new_interpreter(own_gil)?;
     attach::bind_current();
     // SAFETY: attached to the new interpreter, until the caller detaches.
@@ -270,7 +285,11 @@ pub fn make(
         Ok(()) => Ok(interpreter),
         Err(raised) => {
             report(&attached, raised);
-            LEFT_BEHIND.store(true, Ordering::Relaxed);
+            if interpreter.end(&attached) {
+                shutdown::back_to(main_state, true);
+            } else {
+                LEFT_BEHIND.store(true, Ordering::Relaxed);
+            }
             Err("it could not be set up")
         }
     }
