@@ -60,7 +60,8 @@ fn configuration() -> String {
 fn manual() -> String {
     let mut text = format!(
         "# Directives\n\nMade from the tables in `src/config`, and compared with them by a test. To make it anew:\n\
-         `{MADE}`\n\n\
+         `{MADE}`. What each accepts, what is said of each argument that cannot be, and the tests that show it:\n\
+         [`directive-tests.md`](directive-tests.md).\n\n\
          | directive | takes | default | where |\n|---|---|---|---|\n",
     );
     let (gone, here): (Vec<_>, Vec<_>) =
