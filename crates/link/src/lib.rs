@@ -1,0 +1,23 @@
+//! What the processes of one server share with each other.
+//!
+//! | what | file |
+//! |---|---|
+//! | memory that several processes map, and that nobody can cut short | `shared.rs` |
+//! | the [`Board`]: groups and workers as the supervisor knows them, and as everybody may read them | `board.rs` |
+//! | the [`Page`] of a worker: which requests it has taken | `page.rs` |
+//! | sockets: bytes and descriptors, who is at the other end | `stream.rs` |
+//! | a [`Channel`]: whole messages | `channel.rs` |
+//!
+//! Names nobody: neither Apache nor Python.
+
+mod board;
+mod channel;
+mod page;
+mod shared;
+mod stream;
+
+pub use board::{Board, Cause, Group, State, Worker};
+pub use channel::Channel;
+pub use page::{Offer, Page};
+pub use shared::Shared;
+pub use stream::{Credentials, Stream, connect, directory, listen, path, peer};

@@ -1,0 +1,89 @@
+//! Memory that several processes map. It is a `memfd` whose size is sealed, so that no process can take it away from under
+//! another; its content is atomics, so that no process can make another's reads unsound. It is mapped for the rest of the
+//! process's life.
+#![expect(unsafe_code, reason = "maps memory that other processes map as well")]
+
+use rustix::fs::{
+    MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create,
+};
+use rustix::mm::{MapFlags, ProtFlags, mmap};
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// What may lie in shared memory.
+///
+/// # Safety
+/// All bytes zero is a value, every value of every byte is one, and everything in it is an atomic.
+pub unsafe trait Layout: Sync + 'static {}
+
+/// Memory of the layout `T`, to be mapped.
+pub struct Shared<T: Layout>(OwnedFd, PhantomData<T>);
+
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+
+impl<T: Layout> Shared<T> {
+    /// New memory, all zero. The descriptor is closed on exec.
+    ///
+    /// # Errors
+    /// The system has none.
+    pub fn create(name: &str) -> io::Result<Shared<T>> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let file = memfd_create(name, flags)?;
+        ftruncate(&file, size_of::<T>() as u64)?;
+        fcntl_add_seals(&file, SEALS)?;
+        Ok(Shared(file, PhantomData))
+    }
+
+    /// Memory that another process has made.
+    ///
+    /// # Errors
+    /// It is not of this size, or could be cut.
+    pub fn adopt(file: OwnedFd) -> io::Result<Shared<T>> {
+        let is_sealed = fcntl_get_seals(&file)?.contains(SEALS);
+        if !is_sealed || fstat(&file)?.st_size as u64 != size_of::<T>() as u64 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "shared memory of another kind",
+            ));
+        }
+        Ok(Shared(file, PhantomData))
+    }
+
+    /// Maps it to be read only.
+    ///
+    /// # Errors
+    /// There is no address space.
+    pub fn read(&self) -> io::Result<&'static T> {
+        self.map(ProtFlags::READ)
+    }
+
+    /// Maps it to be read and written.
+    ///
+    /// # Errors
+    /// There is no address space.
+    pub fn write(&self) -> io::Result<&'static T> {
+        self.map(ProtFlags::READ | ProtFlags::WRITE)
+    }
+
+    fn map(&self, protection: ProtFlags) -> io::Result<&'static T> {
+        let null = std::ptr::null_mut();
+        // SAFETY: a new mapping, at an address that the system chooses.
+        let address =
+            unsafe { mmap(null, size_of::<T>(), protection, MapFlags::SHARED, &self.0, 0)? };
+        // SAFETY: the file is as long as `T` and cannot be cut; `T` is a `Layout`; nothing unmaps it.
+        Ok(unsafe { &*address.cast::<T>() })
+    }
+}
+
+impl<T: Layout> AsFd for Shared<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl<T: Layout> From<Shared<T>> for OwnedFd {
+    fn from(shared: Shared<T>) -> OwnedFd {
+        shared.0
+    }
+}

@@ -1,0 +1,255 @@
+//! Sockets between processes of one machine: bytes, and descriptors beside them.
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, recvmsg,
+    sendmsg, socket_with, sockopt,
+};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A connection.
+#[derive(Debug)]
+pub struct Stream(OwnedFd);
+
+/// Who is at the other end: for whoever connected, the process that made the socket listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// Its process.
+    pub pid: u32,
+    /// Its user.
+    pub user: u32,
+}
+
+/// Where the directory of a supervisor's sockets is, and in it the one of a worker: `<prefix>.<supervisor>/<number>.sock`.
+pub fn path(prefix: &Path, supervisor: u32, number: u32) -> PathBuf {
+    directory(prefix, supervisor).join(format!("{number}.sock"))
+}
+
+/// The directory of a supervisor's sockets.
+pub fn directory(prefix: &Path, supervisor: u32) -> PathBuf {
+    let mut name = prefix.as_os_str().to_owned();
+    name.push(format!(".{supervisor}"));
+    name.into()
+}
+
+/// A socket at `path` that accepts connections, up to `backlog` of which may wait. It does not block; what it accepts
+/// inherits its options.
+///
+/// # Errors
+/// Those of the system. A path of more than 107 bytes is too long for one.
+pub fn listen(path: &Path, backlog: u32) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::net::listen(&socket, i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket)
+}
+
+/// Connects to the socket at `path`. Waits up to `patience` while its queue is full.
+///
+/// # Errors
+/// Nobody listens there (`ConnectionRefused`, `NotFound`), or not in time (`WouldBlock`).
+pub fn connect(path: &Path, patience: Duration) -> io::Result<Stream> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // The time to wait for room in the queue is that of sending (unix(7)); 0 would be for ever.
+    let patience = patience.max(Duration::from_millis(1));
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(patience))?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(Stream(socket))
+}
+
+/// Who is at the other end of a connection.
+///
+/// # Errors
+/// Those of the system.
+pub fn peer(socket: impl AsFd) -> io::Result<Credentials> {
+    let found = sockopt::socket_peercred(socket)?;
+    let pid = u32::try_from(found.pid.as_raw_nonzero().get()).unwrap_or(0);
+    Ok(Credentials { pid, user: found.uid.as_raw() })
+}
+
+impl Stream {
+    /// A connection that was accepted.
+    pub fn new(socket: OwnedFd) -> Stream {
+        Stream(socket)
+    }
+
+    /// For how long a read or a write may wait. `None`: for ever.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn set_timeout(&self, time: Option<Duration>) -> io::Result<()> {
+        let time = time.map(|time| time.max(Duration::from_millis(1)));
+        sockopt::set_socket_timeout(&self.0, sockopt::Timeout::Recv, time)?;
+        sockopt::set_socket_timeout(&self.0, sockopt::Timeout::Send, time)?;
+        Ok(())
+    }
+
+    /// Reads what there is, or waits for something. 0 is the end. A descriptor that comes along is put into `descriptor`;
+    /// one that comes when there is none to be expected is closed.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the time is over.
+    pub fn read(&self, into: &mut [u8], descriptor: &mut Option<OwnedFd>) -> io::Result<usize> {
+        self.receive(into, descriptor, RecvFlags::CMSG_CLOEXEC)
+    }
+
+    /// As [`read`](Stream::read), without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is nothing.
+    pub fn try_read(&self, into: &mut [u8], descriptor: &mut Option<OwnedFd>) -> io::Result<usize> {
+        self.receive(into, descriptor, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)
+    }
+
+    fn receive(
+        &self,
+        into: &mut [u8],
+        descriptor: &mut Option<OwnedFd>,
+        flags: RecvFlags,
+    ) -> io::Result<usize> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut beside = RecvAncillaryBuffer::new(&mut space);
+        let received = loop {
+            match recvmsg(&self.0, &mut [IoSliceMut::new(into)], &mut beside, flags) {
+                Err(Errno::INTR) => {}
+                other => break other?,
+            }
+        };
+        for message in beside.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                for received in descriptors {
+                    *descriptor = Some(received);
+                }
+            }
+        }
+        Ok(received.bytes)
+    }
+
+    /// Writes all of the parts, and waits until they are in the socket. A descriptor goes with the first byte.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the time is over, `BrokenPipe` or `ConnectionReset` when nobody is at the other end. Some of it may
+    /// have been written.
+    pub fn write(&self, parts: &[&[u8]], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let mut slices: [IoSlice<'_>; 3] = std::array::from_fn(|_| IoSlice::new(&[]));
+        assert!(parts.len() <= slices.len(), "a frame has a header and a payload");
+        for (slice, part) in slices.iter_mut().zip(parts) {
+            *slice = IoSlice::new(part);
+        }
+        let mut left = &mut slices[..parts.len()];
+        let mut descriptor = descriptor;
+        while left.iter().any(|slice| !slice.is_empty()) {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut beside = SendAncillaryBuffer::new(&mut space);
+            let one = descriptor.map(|descriptor| [descriptor]);
+            if let Some(one) = &one {
+                beside.push(SendAncillaryMessage::ScmRights(one));
+            }
+            match sendmsg(&self.0, left, &mut beside, SendFlags::NOSIGNAL) {
+                Ok(count) => {
+                    descriptor = None;
+                    IoSlice::advance_slices(&mut left, count);
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<Stream> for OwnedFd {
+    fn from(stream: Stream) -> OwnedFd {
+        stream.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::io::Read;
+    use std::os::unix::net::UnixListener;
+
+    fn pair() -> (tempfile::TempDir, Stream, Stream) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let listener = UnixListener::from(listen(&path, 8).unwrap());
+        let client = connect(&path, Duration::from_secs(1)).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        server.set_nonblocking(false).unwrap();
+        (directory, client, Stream::new(server.into()))
+    }
+
+    #[test]
+    fn bytes_and_a_descriptor_arrive_together() {
+        let (_directory, client, server) = pair();
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, b"content").unwrap();
+        client.write(&[b"he", b"", b"llo"], Some(file.as_fd())).unwrap();
+        let (mut buffer, mut descriptor) = ([0; 16], None);
+        assert_eq!(server.read(&mut buffer, &mut descriptor).unwrap(), 5);
+        assert_eq!(&buffer[..5], b"hello");
+        let mut text = String::new();
+        let mut received = File::from(descriptor.unwrap());
+        std::io::Seek::rewind(&mut received).unwrap();
+        received.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "content");
+    }
+
+    #[test]
+    fn both_ends_know_each_other_and_notice_the_end() {
+        let (_directory, client, server) = pair();
+        let me = Credentials { pid: std::process::id(), user: rustix::process::getuid().as_raw() };
+        assert_eq!(peer(&client).unwrap(), me);
+        assert_eq!(peer(&server).unwrap(), me);
+        drop(server);
+        assert_eq!(client.read(&mut [0; 4], &mut None).unwrap(), 0);
+        assert_eq!(client.write(&[b"x"], None).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn nothing_is_waited_for_longer_than_said() {
+        let (_directory, client, _server) = pair();
+        client.set_timeout(Some(Duration::from_millis(20))).unwrap();
+        let wait = client.read(&mut [0; 4], &mut None).unwrap_err();
+        assert_eq!(wait.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(
+            client.try_read(&mut [0; 4], &mut None).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+        let large = vec![0; 8 << 20];
+        let full = client.write(&[&large], None).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn nobody_listens_where_nobody_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let nowhere = connect(&directory.path().join("s"), Duration::ZERO).unwrap_err();
+        assert_eq!(nowhere.kind(), io::ErrorKind::NotFound);
+        let path = directory.path().join("t");
+        drop(listen(&path, 1).unwrap());
+        let gone = connect(&path, Duration::ZERO).unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn sockets_of_one_supervisor_lie_together() {
+        let path = path(Path::new("/run/wsgi"), 12, 3);
+        assert_eq!(path, Path::new("/run/wsgi.12/3.sock"));
+    }
+}

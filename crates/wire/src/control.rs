@@ -1,0 +1,255 @@
+//! The messages that steer workers: what the server's parent wants to run, what the supervisor tells a worker, and what
+//! a worker reports. Each is one packet of a `link::Channel`; descriptors go beside it, in the order that the message
+//! says.
+
+use crate::Malformed;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// One setting: a name and a value. See `exchange::Settings::to_pairs`.
+pub type Pair = (String, Vec<u8>);
+
+/// From the server's parent to the supervisor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToSupervisor {
+    /// What shall run from now on. Answered by [`FromSupervisor::Taken`].
+    Run(Desired),
+    /// End all workers in order, and then yourself. The end of the channel says the same.
+    Stop,
+}
+
+/// From the supervisor to the server's parent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum FromSupervisor {
+    /// The place of each group on the board, in the order of [`Desired::groups`].
+    Taken(Vec<u32>),
+}
+
+/// What shall run.
+///
+/// Descriptors: the error log of the main server, then the log of each group that says [`Group::has_log`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Desired {
+    /// How often the server has read its configuration.
+    pub generation: u32,
+    /// The user that the children of the server run as, who alone (besides root) may send requests.
+    pub client_user: u32,
+    /// What the paths of sockets begin with; directories are made as needed.
+    pub prefix: Vec<u8>,
+    /// The groups.
+    pub groups: Vec<Group>,
+}
+
+/// A group of workers: what `WSGIDaemonProcess` means when everything is known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// Its error log is not that of the main server.
+    pub has_log: bool,
+    /// Records of this level (syslog's numbers) and below are written to its log.
+    pub log_level: u8,
+    /// The Python executable.
+    pub program: Vec<u8>,
+    /// The file of the engine for it.
+    pub engine: Vec<u8>,
+    /// What stands before the script among the arguments of Python (`-B`, `-W…`, `-X…`).
+    pub arguments: Vec<Vec<u8>>,
+    /// Changes to the environment that the server has: a value, or nothing to remove the variable.
+    pub environment: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// Why its workers cannot run: a code and what is to be said besides. Then it has none.
+    pub unusable: Option<(u16, String)>,
+    /// How many workers.
+    pub processes: u32,
+    /// Whom they run as; `None` for whom the supervisor runs as.
+    pub identity: Option<Identity>,
+    /// `home`: the working directory.
+    pub home: Option<Vec<u8>>,
+    /// `chroot`
+    pub chroot: Option<Vec<u8>>,
+    /// `umask`
+    pub umask: Option<u32>,
+    /// `display-name`
+    pub display_name: Option<Vec<u8>>,
+    /// `cpu-priority`
+    pub cpu_priority: i32,
+    /// `cpu-time-limit` in seconds of CPU; 0 for none.
+    pub cpu_time_limit: u64,
+    /// `memory-limit` in bytes; 0 for none.
+    pub memory_limit: u64,
+    /// `virtual-memory-limit` in bytes; 0 for none.
+    pub virtual_memory_limit: u64,
+    /// Workers may leave core files (`CoreDumpDirectory`).
+    pub dumpable: bool,
+    /// `listen-backlog`
+    pub listen_backlog: u32,
+    /// The owner of its sockets; `None` for whom the supervisor runs as.
+    pub socket_user: Option<u32>,
+    /// `send-buffer-size` in bytes; 0 for the system's.
+    pub send_buffer: u32,
+    /// `receive-buffer-size` in bytes; 0 for the system's.
+    pub receive_buffer: u32,
+    /// `restart-interval` in seconds; 0 for never.
+    pub restart_interval: u32,
+    /// `graceful-timeout` in seconds: how long a worker that has been replaced may go on with what it has.
+    pub graceful_timeout: u32,
+    /// `eviction-timeout` in seconds: the same after SIGUSR1; 0 for `graceful_timeout`.
+    pub eviction_timeout: u32,
+    /// `shutdown-timeout` in seconds: how long the end of a worker may take; 0 for any time.
+    pub shutdown_timeout: u32,
+    /// `startup-timeout` in seconds: how long a worker may take to load what it is to load; 0 for any time.
+    pub startup_timeout: u32,
+    /// What concerns the worker alone.
+    pub worker: Worker,
+}
+
+/// Whom workers run as.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The user.
+    pub user: u32,
+    /// The group.
+    pub group: u32,
+    /// All other groups.
+    pub groups: Vec<u32>,
+    /// The user's name: `USER` and `LOGNAME`.
+    pub name: Vec<u8>,
+    /// The user's home directory: `HOME`.
+    pub home: Vec<u8>,
+    /// The user is not the one that the server's children run as, and works in the home directory unless told otherwise.
+    pub is_other: bool,
+}
+
+/// What a worker is told of its group. Times are in seconds, 0 for none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Worker {
+    /// `exchange::Settings` as pairs.
+    pub settings: Vec<Pair>,
+    /// `threads`; with 0 the worker runs its scripts and ends.
+    pub threads: u32,
+    /// `stack-size` in bytes; 0 for the system's.
+    pub stack_size: u64,
+    /// `locale`
+    pub locale: Option<Vec<u8>>,
+    /// `socket-timeout`
+    pub socket_timeout: u32,
+    /// `maximum-requests`
+    pub maximum_requests: u64,
+    /// `inactivity-timeout`
+    pub inactivity_timeout: u32,
+    /// `deadlock-timeout`
+    pub deadlock_timeout: u32,
+    /// `request-timeout`
+    pub request_timeout: u32,
+    /// `interrupt-timeout`
+    pub interrupt_timeout: u32,
+    /// `shutdown-timeout`
+    pub shutdown_timeout: u32,
+}
+
+/// A script that a worker has loaded, or is to load.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Script {
+    /// Its file.
+    pub path: Vec<u8>,
+    /// The application group.
+    pub group: Vec<u8>,
+    /// That is the main interpreter.
+    pub main: bool,
+}
+
+/// From the supervisor to a worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// The first message. Descriptors: the socket to accept requests on (not with `threads` 0), the worker's page.
+    Begin {
+        /// Its number: the serial on the board.
+        number: u32,
+        /// What it is told of its group.
+        options: Worker,
+        /// Name of its group, for the log.
+        group: Vec<u8>,
+        /// Records of this level and below are written.
+        log_level: u8,
+        /// Only these users may send requests.
+        clients: Vec<u32>,
+        /// What the workers it replaces have loaded, to be loaded before it is ready.
+        scripts: Vec<Script>,
+    },
+    /// Another worker has taken its place: finish what is there and leave. Whoever is left after so many milliseconds is cut
+    /// off.
+    Leave {
+        /// Why: `shutdown_reason` of the event.
+        reason: String,
+        /// Milliseconds; `None` for any time.
+        patience: Option<u64>,
+    },
+    /// The group could not be started with the script as it is: serve what has been loaded until it changes again.
+    Keep(Vec<u8>),
+    /// The log has been opened anew; its descriptor comes along and takes the place of standard error and output.
+    Log {
+        /// Records of this level and below are written from now on.
+        log_level: u8,
+    },
+}
+
+/// From a worker to the supervisor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// It is ready for requests, but these scripts of those it was to load could not be.
+    Ready {
+        /// Their paths, and what went wrong in one line.
+        failed: Vec<(Vec<u8>, String)>,
+    },
+    /// It has loaded a script that it was not told to load.
+    Loaded(Script),
+    /// A script has changed, this one.
+    Changed(Vec<u8>),
+    /// It wants to be replaced, and serves until then: `shutdown_reason` of the event.
+    Replace {
+        /// Why.
+        reason: String,
+    },
+    /// It ends, and takes no more requests.
+    Leaving {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A message as bytes.
+pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
+    postcard::to_stdvec(message).expect("a message of numbers, bytes and lists can be encoded")
+}
+
+/// A message from bytes.
+///
+/// # Errors
+/// It is none: the other side is of another version.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
+    postcard::from_bytes(bytes).map_err(|_| Malformed("a message is of another version"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_come_back() {
+        let group = Group {
+            name: b"g\xff".to_vec(),
+            identity: Some(Identity { user: 33, ..Identity::default() }),
+            worker: Worker { threads: 15, ..Worker::default() },
+            ..Group::default()
+        };
+        let desired = Desired { groups: vec![group], ..Desired::default() };
+        let bytes = encode(&ToSupervisor::Run(desired.clone()));
+        match decode(&bytes) {
+            Ok(ToSupervisor::Run(back)) => assert_eq!(back, desired),
+            other => panic!("{other:?}"),
+        }
+        for cut in 0..bytes.len() {
+            assert!(decode::<ToSupervisor>(&bytes[..cut]).is_err(), "{cut}");
+        }
+    }
+}
