@@ -326,6 +326,8 @@ impl Builder {
         }
         text.push_str(COMMON);
         writeln!(text, "LogLevel {}", self.log_level).unwrap();
+        // So that the whole suite can be run in another mode, as without the lock of a free-threaded Python.
+        writeln!(text, "{}", std::env::var("RUSTGI_CONFIG").unwrap_or_default()).unwrap();
         if self.tls {
             let (certificate, key) = httpd.certificate();
             writeln!(text, "SSLSessionCache none\nSSLEngine on").unwrap();

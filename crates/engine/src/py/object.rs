@@ -179,10 +179,24 @@ impl<'a> Object<'a> {
         self.as_ptr() == unsafe { ffi::Py_None() }
     }
 
-    /// How many counts there are on it.
+    /// How many counts there are on it; for an object that this thread has made, and of which nobody else could get hold
+    /// without counting.
+    #[cfg(not(Py_GIL_DISABLED))]
     pub fn count(&self) -> isize {
         // SAFETY: the object is alive and the thread attached.
         unsafe { ffi::Py_REFCNT(self.as_ptr()) }
+    }
+
+    /// As above. Other threads count on their own side, so what they hold shows there, or that they ever did.
+    #[cfg(Py_GIL_DISABLED)]
+    pub fn count(&self) -> isize {
+        use std::sync::atomic::Ordering::{Acquire, Relaxed};
+        // SAFETY: the object is alive and the thread attached; both fields are atomic.
+        let (own, others) = unsafe {
+            let object = &*self.as_ptr();
+            (object.ob_ref_local.load(Relaxed), object.ob_ref_shared.load(Acquire))
+        };
+        if others == 0 { own as isize } else { isize::MAX }
     }
 
     /// Whether it has no attributes of its own and no weak references to it.
