@@ -146,7 +146,8 @@ unsafe extern "C" fn maintain<F: Fn(Fate) + 'static>(
 ) {
     super::callback::guarded((), || {
         let fate = match reason as u32 {
-            ffi::APR_OC_REASON_DEATH | ffi::APR_OC_REASON_LOST => Fate::Ended,
+            // Nobody is to follow whoever was told to end.
+            ffi::APR_OC_REASON_DEATH | ffi::APR_OC_REASON_LOST if !stops_at_once() => Fate::Ended,
             ffi::APR_OC_REASON_RESTART if stops_at_once() => Fate::ToEnd,
             _ => return,
         };
