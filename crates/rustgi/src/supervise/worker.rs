@@ -181,7 +181,9 @@ impl Worker {
             match message {
                 Ok(message) => heard.push(message),
                 Err(error) => {
-                    self.is_confused = error.kind() != io::ErrorKind::UnexpectedEof;
+                    // One that has ended without reading what it was told has reset the connection.
+                    let confused = [io::ErrorKind::InvalidData, io::ErrorKind::Other];
+                    self.is_confused = confused.contains(&error.kind());
                     self.channel = None;
                     self.lost = Some(now + GRACE);
                 }
