@@ -23,9 +23,12 @@ pub struct Kept {
     pub supervisor: u32,
     /// Ours.
     pub parent: u32,
+    /// When the supervisor was started, in seconds of a clock that only goes forward.
+    pub since: i64,
 }
 
-const KEY: &CStr = c"mod_rustgi-daemons";
+/// Another version of this module may find what this one has kept, so the name changes with the structure.
+const KEY: &CStr = c"mod_rustgi-daemons-2";
 
 /// How far httpd is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +94,14 @@ impl Kept {
     }
 }
 
+/// Seconds of a clock that only goes forward, whichever version of this module asks.
+pub fn seconds() -> i64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a place for the answer.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    now.tv_sec
+}
+
 fn duplicate(number: RawFd) -> std::io::Result<OwnedFd> {
     // SAFETY: kept by this process or its parent, and open.
     unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned()
@@ -146,7 +157,13 @@ unsafe extern "C" fn maintain<F: Fn(Fate) + 'static>(
 ) {
     super::callback::guarded((), || {
         let fate = match reason as u32 {
-            ffi::APR_OC_REASON_DEATH | ffi::APR_OC_REASON_LOST => Fate::Ended,
+            ffi::APR_OC_REASON_DEATH | ffi::APR_OC_REASON_LOST => {
+                // APR has forgotten the process but not the registration, and looks at the process of every one of
+                // them when another child of httpd ends.
+                // SAFETY: what was registered, and is still so; APR expects this here.
+                unsafe { ffi::apr_proc_other_child_unregister(watched) };
+                Fate::Ended
+            }
             ffi::APR_OC_REASON_RESTART if stops_at_once() => Fate::ToEnd,
             _ => return,
         };
@@ -156,7 +173,7 @@ unsafe extern "C" fn maintain<F: Fn(Fate) + 'static>(
 }
 
 /// Whether httpd stops (and does not start again) without waiting for requests.
-fn stops_at_once() -> bool {
+pub fn stops_at_once() -> bool {
     // SAFETY: the MPM's record, which lives as long as the process, or NULL.
     let retained = unsafe { ffi::ap_unixd_mpm_get_retained_data().as_ref() };
     retained.is_some_and(|retained| retained.shutdown_pending != 0 && retained.is_ungraceful != 0)
