@@ -6,15 +6,16 @@ PORT    ?= 8000
 APP     ?= examples/hello/app.wsgi
 JOBS    ?= 4
 DESTDIR ?=
+SHORT   ?=
 
 export PYTHON APXS DESTDIR
 # For cargo: the Python that the engine is built for.
 export PYO3_PYTHON = $(PYTHON)
 
-.PHONY: help module install uninstall serve test check clean
+.PHONY: help module install uninstall serve test check bench bench-scale clean
 
 help: ## say what there is
-	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## /make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 module: ## build the httpd module, and the engine for PYTHON
 	@tools/prerequisites.sh build
@@ -40,6 +41,14 @@ check: ## the quick part: format, clippy, unit tests, separations
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --workspace --exclude rustgi-tests
 	cargo test -p rustgi-tests --test architecture
+
+bench: module ## compare with mod_wsgi and others, for an hour (SHORT=1: for two minutes); tests/bench/README.md
+	RUSTGI_MODULE="$$(tools/build.sh --where)/mod_rustgi.so" \
+	  $(PYTHON) tests/bench $(if $(SHORT),--short,--document docs/benchmarks.md)
+
+bench-scale: module ## how rate and memory change with threads, processes, clients, sizes and applications
+	RUSTGI_MODULE="$$(tools/build.sh --where)/mod_rustgi.so" \
+	  $(PYTHON) tests/bench --scale --document docs/benchmarks.md
 
 clean: ## remove what was built
 	cargo clean

@@ -29,7 +29,7 @@ const ALLOWED: &[&str] = &[
     "ap_add_version_component",
     "ap_exists_config_define",
     // hooks
-    "ap_hook_(check_config|post_config|child_init|monitor|generate_log_id|translate_name|check_access|handler)",
+    "ap_hook_(check_config|post_config|child_init|monitor|generate_log_id|translate_name|map_to_storage|check_access|handler)",
     // the request and where it comes from
     "request_rec",
     "conn_rec",
@@ -47,6 +47,7 @@ const ALLOWED: &[&str] = &[
     "ap_get_server_port",
     "ap_escape_html2",
     "ap_find_path_info",
+    "ap_(directory|file)_walk",
     "ap_construct_url",
     "ap_run_generate_log_id",
     // the server

@@ -145,7 +145,7 @@ impl<'r> Call<'r> {
 
     /// Writes a record to the request's log, with the script in front.
     pub fn note(&self, record: &Record<'_>) {
-        let prefix = [b"[script ", self.resource(), b"] "].concat();
+        let prefix = [b"[script ", &*log::shortened(self.resource()), b"] "].concat();
         log::note_for_request(self.request, record, &prefix);
     }
 }

@@ -9,7 +9,7 @@
 //! | | the configuration is read; what was written becomes what is meant | [`config`] |
 //! | | the configured Python and its engine are found | [`python`] |
 //! | | a child loads and starts the engine, and ends it when it ends itself | [`child`], [`engine`] |
-//! | 1 | a URL becomes a script (`WSGIScriptAlias`) | [`mapping`] |
+//! | 1 | a URL becomes a script (`WSGIScriptAlias`), and httpd looks at its file | [`mapping`] |
 //! | 2 | scripts say who may come in (`WSGIAccessScript`, `AuthBasicProvider wsgi`, `Require wsgi-group`) | [`access`], [`inquiry`] |
 //! | 3 | the request is accepted or refused, step by step, and handed on | [`handler`] |
 //! | | a script says where it is to be served (`WSGIDispatchScript`) | [`dispatch`], [`inquiry`] |

@@ -1,10 +1,14 @@
 //! The step from a URL to a script: `WSGIScriptAlias` and `WSGIScriptAliasMatch`, in the hook `translate_name`, after
 //! mod_alias. It only maps; access control, `SetHandler` and the rest of httpd's phases come after it.
+//!
+//! httpd then looks for the file, in the hook `map_to_storage`. It would try the whole path first, of which the script is
+//! only the beginning, and after that each directory on the way, with a system call for every one of them. But an alias
+//! knows where its script ends, so that httpd need only look there ([`locate`]).
 
 use crate::config::store;
 use crate::handler::{self, Status};
 use crate::httpd::Request;
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int};
 
 /// The note by which httpd's modules know a handler that an alias forced.
 pub const FORCED_TYPE: &CStr = c"alias-forced-type";
@@ -49,4 +53,40 @@ pub fn translate(request: Request<'_>) -> Status {
         }
     }
     Status::Done
+}
+
+/// The longest name of a file that httpd takes (`APR_PATH_MAX`).
+const LONGEST: usize = 4096;
+
+/// Leads httpd to the script that an alias names, and gives what it made of it. Where that is not a regular file (a
+/// directory of scripts), and where httpd would change what follows it in the path, httpd finds its way by itself.
+pub fn locate(request: Request<'_>) -> Option<c_int> {
+    let number = store::remembered_alias(request)?;
+    let script = store::of_server(request.server()).aliases.get(number)?.script()?;
+    let file = request.filename().filter(|file| file.count_bytes() < LONGEST)?;
+    let path_info = file.to_bytes_with_nul().strip_prefix(script.to_bytes())?;
+    if !has_plain_segments(path_info) {
+        return None;
+    }
+    request.walk_to(script, CStr::from_bytes_with_nul(path_info).ok()?)
+}
+
+/// Whether these are segments that httpd leaves as they are: none is empty, `.` or `..`.
+fn has_plain_segments(path: &[u8]) -> bool {
+    path.starts_with(b"/") && !path.windows(2).any(|pair| matches!(pair, b"//" | b"/."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_plain_segments;
+
+    #[test]
+    fn a_path_that_httpd_would_change_has_no_plain_segments() {
+        for plain in ["/", "/a", "/a/", "/a/b.c", "/a./b"] {
+            assert!(has_plain_segments(plain.as_bytes()), "{plain}");
+        }
+        for other in ["", "a", "//", "/a//b", "/a//", "/.", "/a/../b", "/a/./b"] {
+            assert!(!has_plain_segments(other.as_bytes()), "{other}");
+        }
+    }
 }

@@ -74,6 +74,8 @@ callback! {
                 ffi::APR_HOOK_LAST as c_int,
             );
             ffi::ap_hook_translate_name(Some(translate_name), list(&AFTER.0), list(&BEFORE.0), MIDDLE);
+            // After everybody who knows better than the file system; core comes last.
+            ffi::ap_hook_map_to_storage(Some(map_to_storage), any, any, ffi::APR_HOOK_LAST as c_int);
             ffi::ap_hook_check_access(
                 Some(check_access),
                 list(&AFTER_TLS.0),
@@ -232,6 +234,13 @@ callback! {
     fn translate_name(request: *mut request_rec) -> c_int, else INTERNAL_ERROR; {
         // SAFETY: httpd passes the request of this hook.
         unsafe { Request::with(request, mapping::translate) }.code()
+    }
+}
+
+callback! {
+    fn map_to_storage(request: *mut request_rec) -> c_int, else INTERNAL_ERROR; {
+        // SAFETY: httpd passes the request of this hook.
+        unsafe { Request::with(request, mapping::locate) }.unwrap_or(ffi::DECLINED)
     }
 }
 

@@ -44,6 +44,10 @@ fn sources(places: &[&str], extensions: &[&str]) -> Vec<Source> {
 
 fn collect(path: &Path, extensions: &[&str], found: &mut Vec<Source>) {
     let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+    // In a second working tree it is a file.
+    if name == ".git" {
+        return;
+    }
     if path.is_dir() {
         // What was built, fetched or is git's own.
         if ["target", "__pycache__"].iter().any(|skipped| path.ends_with(skipped))

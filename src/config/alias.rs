@@ -69,6 +69,14 @@ impl<'p> Alias<'p> {
         }
     }
 
+    /// The one file that it leads to, unless that depends on the URL.
+    pub fn script(&self) -> Option<&'p CStr> {
+        match self.pattern {
+            Pattern::Prefix(_) => Some(self.target),
+            Pattern::Match(_) => None,
+        }
+    }
+
     /// Reads the arguments of the directive.
     ///
     /// # Errors

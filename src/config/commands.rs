@@ -2,7 +2,7 @@
 //! behind it.
 #![expect(unsafe_code, reason = "configuration crosses httpd as untyped pointers")]
 
-use super::directives::{Directive, Effect, Line, Place, takes};
+use super::directives::{Directive, Effect, Line, Place, on_or_off, takes};
 use super::plan::Section;
 use super::store::plan;
 use super::table::DIRECTIVES;
@@ -113,6 +113,9 @@ impl<'p> Call<'p> {
                 Ok(())
             }
             Effect::Word(read) | Effect::Line(read) => self.read_line(read, text, warnings),
+            Effect::Deprecated => {
+                on_or_off(text).map(drop).map_err(|expected| takes(expected, text))
+            }
             Effect::Section => Err("is a section".to_owned()),
             Effect::Gone => {
                 let help = directive.help.to_str().unwrap_or_default();
@@ -207,14 +210,25 @@ fn refusal(pool: Pool<'_>, directive: &Directive, wrong: &str) -> *const c_char 
 
 /// Tells the operator of something in the configuration that was passed over.
 fn warn(parms: &cmd_parms, directive: &Directive, what: &str) {
+    let line = format!("{} {what}{}", directive.title(), place(parms));
+    log::note_code(Level::Warning, Code::DirectiveGone, &line);
+}
+
+/// Tells the operator of a directive that nobody needs any more.
+fn note_deprecated(parms: &cmd_parms, directive: &Directive) {
+    let help = directive.help.to_str().unwrap_or_default();
+    let line = format!("{} is deprecated and does {help}{}.", directive.title(), place(parms));
+    log::note_for_process(Level::Info, line.as_bytes());
+}
+
+/// Where a directive stands, for a message.
+fn place(parms: &cmd_parms) -> String {
     // SAFETY: a directive of httpd's tree, or NULL.
-    let place = unsafe { parms.directive.as_ref() }.map_or_else(String::new, |here| {
+    unsafe { parms.directive.as_ref() }.map_or_else(String::new, |here| {
         // SAFETY: the name of a file, which every directive has.
         let file = unsafe { CStr::from_ptr(here.filename) }.to_string_lossy();
         format!(" (line {} of {file})", here.line_num)
-    });
-    let line = format!("{} {what}{place}", directive.title());
-    log::note_code(Level::Warning, Code::DirectiveGone, &line);
+    })
 }
 
 callback! {
@@ -246,6 +260,10 @@ callback! {
         for what in warnings {
             // SAFETY: httpd's record of the directive.
             warn(unsafe { &*parms }, directive, &what);
+        }
+        if matches!(directive.effect, Effect::Deprecated) && refused.is_null() {
+            // SAFETY: as above.
+            note_deprecated(unsafe { &*parms }, directive);
         }
         refused
     }
@@ -295,9 +313,11 @@ const fn command(directive: &'static Directive) -> ffi::command_rec {
         Effect::Alias(_) | Effect::Line(_) | Effect::Gone => {
             (ffi::cmd_func { raw_args: Some(read) }, ffi::RAW_ARGS)
         }
-        Effect::Written(_) | Effect::Process(_) | Effect::Interpreters(_) | Effect::Word(_) => {
-            (ffi::cmd_func { take1: Some(read) }, ffi::TAKE1)
-        }
+        Effect::Written(_)
+        | Effect::Process(_)
+        | Effect::Interpreters(_)
+        | Effect::Word(_)
+        | Effect::Deprecated => (ffi::cmd_func { take1: Some(read) }, ffi::TAKE1),
     };
     let place = match directive.place {
         Place::Global | Place::Server => ffi::RSRC_CONF,

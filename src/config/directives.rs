@@ -65,6 +65,8 @@ pub enum Effect {
     Line(for<'a, 'p> fn(&mut Line<'a, 'p>) -> Result<(), String>),
     /// It is `<WSGIInterpreterOptions>`.
     Section,
+    /// It is a flag without effect; the log says so at level info.
+    Deprecated,
     /// It belongs to an older mod_wsgi, and has no effect.
     Gone,
 }

@@ -169,7 +169,7 @@ pub const DIRECTIVES: &[Directive] = &[
         c"whether paths that differ in case lead to different scripts",
         process_flag!(case_insensitive unless true)),
     directive(c"WSGIVerboseDebugging", Global, FLAG, "Off",
-        c"nothing: LogLevel says what is logged", Effect::Word(values::ignored_flag)),
+        c"nothing: LogLevel says what is logged", Effect::Deprecated),
 
     directive(c"WSGIPassAuthorization", FileInfo, FLAG, "Off",
         c"whether applications see the Authorization header", flag!(Written, pass_authorization)),

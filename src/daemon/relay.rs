@@ -225,7 +225,7 @@ impl<'r, C: Client> Relay<'r, C> {
     }
 
     /// A connection to a worker: an idle one, or a new one once the worker has accepted it.
-    fn connection(&mut self, chosen: &Chosen) -> Result<Box<Connection>, Turn> {
+    fn connection(&mut self, chosen: &Chosen) -> Result<Connection, Turn> {
         if let Some(connection) = chosen.idle() {
             return Ok(connection);
         }
@@ -276,7 +276,7 @@ impl<'r, C: Client> Relay<'r, C> {
         Ok(())
     }
 
-    fn offer(&mut self, chosen: &Chosen, mut connection: Box<Connection>) -> Turn {
+    fn offer(&mut self, chosen: &Chosen, mut connection: Connection) -> Turn {
         let file = self.body.as_ref().and_then(Gathered::file);
         let mut request = Request {
             serial: 0,

@@ -68,7 +68,7 @@ pub struct Worker {
     page: OnceLock<Arc<Mapped<Page>>>,
     /// Requests of this child that it has been given.
     in_flight: AtomicU32,
-    idle: Mutex<Vec<Box<Connection>>>,
+    idle: Mutex<Vec<Connection>>,
 }
 
 /// A worker that a request is being given to. Counts as one of its requests as long as it lives.
@@ -186,7 +186,7 @@ impl Remote {
         chosen: &Chosen,
         patience: Duration,
         writing: Option<Duration>,
-    ) -> std::io::Result<Box<Connection>> {
+    ) -> std::io::Result<Connection> {
         let supervisor = self.board.supervisor();
         let path = link::path(&self.prefix, supervisor, chosen.0.number);
         let stream = link::connect(&path, patience)?;
@@ -194,7 +194,7 @@ impl Remote {
         if link::peer(&stream)?.pid != supervisor {
             return Err(std::io::ErrorKind::PermissionDenied.into());
         }
-        Ok(Box::new(Connection::new(stream, writing)?))
+        Connection::new(stream, writing)
     }
 
     fn is_there(&self, worker: &Worker) -> bool {
@@ -235,12 +235,12 @@ impl Worker {
     }
 
     /// The connection that was used last and is idle.
-    pub fn idle(&self) -> Option<Box<Connection>> {
+    pub fn idle(&self) -> Option<Connection> {
         locked(&self.idle).pop()
     }
 
     /// Keeps a connection for a later request.
-    pub fn keep(&self, mut connection: Box<Connection>) {
+    pub fn keep(&self, mut connection: Connection) {
         if let Some(page) = connection.page() {
             self.page.get_or_init(|| Arc::clone(page));
         }

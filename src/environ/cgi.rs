@@ -137,9 +137,9 @@ pub(super) fn server_name(request: Request<'_>) -> &[u8] {
     if is_plain { name } else { request.escape_html(name) }
 }
 
-/// A number as text of the pool.
+/// A number in decimal, in the pool.
 pub(super) fn decimal(pool: Pool<'_>, number: u16) -> &[u8] {
-    pool.text(crate::group::decimal(number, &mut [0; 5])).to_bytes()
+    pool.bytes(crate::group::decimal(number, &mut [0; 5]))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 use super::{Request, ffi};
 use exchange::{Code, Level, Record, Scoreboard, Slot, Surroundings};
+use std::borrow::Cow;
 use std::ffi::{CString, c_int};
 
 /// httpd formats a record in `MAX_STRING_LEN` (8192) bytes, with what its `ErrorLogFormat` puts before and after.
@@ -56,6 +57,18 @@ pub fn line(code: Code, particulars: &[u8]) -> Vec<u8> {
         line.extend_from_slice(particulars);
     }
     line
+}
+
+/// A path for a log line. One that is longer than any file's shows its beginning and its end.
+pub fn shortened(path: &[u8]) -> Cow<'_, [u8]> {
+    const LONGEST: usize = libc::PATH_MAX as usize;
+    const SHOWN: usize = 200;
+    if path.len() < LONGEST {
+        return Cow::Borrowed(path);
+    }
+    let (begin, end) = (&path[..SHOWN], &path[path.len() - SHOWN..]);
+    let left_out = format!("...({} bytes)...", path.len() - 2 * SHOWN);
+    Cow::Owned([begin, left_out.as_bytes(), end].concat())
 }
 
 /// Writes a record to the log of a request.

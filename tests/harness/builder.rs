@@ -61,7 +61,8 @@ pub struct Builder {
     pub(super) tls: bool,
     pub(super) expected_in_log: Vec<String>,
     pub(super) files_may_stay_open: bool,
-    module: PathBuf,
+    pub(super) under: Vec<String>,
+    module: Option<PathBuf>,
     pub(super) environment: Vec<(String, String)>,
     loaded: Vec<String>,
     config: String,
@@ -94,7 +95,8 @@ impl Builder {
             tls: false,
             expected_in_log: Vec::new(),
             files_may_stay_open: false,
-            module: Installation::get().module.clone(),
+            under: Vec::new(),
+            module: Some(Installation::get().module.clone()),
             environment: Vec::new(),
             loaded: Vec::new(),
             config: String::new(),
@@ -227,8 +229,21 @@ impl Builder {
     /// Loads a copy of the module that has no engine beside it.
     pub fn without_engine(mut self) -> Builder {
         let alone = self.root().join("run/mod_rustgi.so");
-        fs::copy(&self.module, &alone).unwrap();
-        self.module = alone;
+        fs::copy(&Installation::get().module, &alone).unwrap();
+        self.module = Some(alone);
+        self
+    }
+
+    /// Loads everything but the module.
+    pub fn without_module(mut self) -> Builder {
+        self.module = None;
+        self
+    }
+
+    /// Runs httpd by way of another program, with these arguments in front.
+    pub fn under(mut self, command: &[&str]) -> Builder {
+        let root = self.root().to_str().unwrap().to_owned();
+        self.under = command.iter().map(|word| word.replace("@root@", &root)).collect();
         self
     }
 
@@ -301,7 +316,9 @@ impl Builder {
         for name in names.into_iter().chain(self.loaded.iter().map(String::as_str)) {
             text.push_str(&httpd.load_line(name));
         }
-        writeln!(text, "LoadModule wsgi_module \"{}\"", self.module.display()).unwrap();
+        if let Some(module) = &self.module {
+            writeln!(text, "LoadModule wsgi_module \"{}\"", module.display()).unwrap();
+        }
         text.push_str(&self.processes());
         if nix::unistd::geteuid().is_root() && self.identity == Identity::Whoever {
             let (user, group) = ordinary_user();
@@ -309,6 +326,8 @@ impl Builder {
         }
         text.push_str(COMMON);
         writeln!(text, "LogLevel {}", self.log_level).unwrap();
+        // So that the whole suite can be run in another mode, as without the lock of a free-threaded Python.
+        writeln!(text, "{}", std::env::var("RUSTGI_CONFIG").unwrap_or_default()).unwrap();
         if self.tls {
             let (certificate, key) = httpd.certificate();
             writeln!(text, "SSLSessionCache none\nSSLEngine on").unwrap();

@@ -90,6 +90,22 @@ impl Installation {
         (certificate, key)
     }
 
+    /// A module whose handler, `floor`, answers with twelve fixed bytes: what httpd itself costs.
+    pub fn floor(&self) -> PathBuf {
+        static MADE: OnceLock<()> = OnceLock::new();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/floor.c");
+        MADE.get_or_init(|| {
+            fs::copy(source, self.shelf.path().join("floor.c")).unwrap();
+            let made = apxs_command()
+                .args(["-c", "-Wc,-O2", "floor.c"])
+                .current_dir(self.shelf.path())
+                .output()
+                .expect("apxs runs (Debian: apache2-dev)");
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        });
+        self.shelf.path().join(".libs/floor.so")
+    }
+
     /// What a Python expression is in the Python under test, without any httpd.
     pub fn python_says(&self, expression: &str) -> String {
         let said = Command::new(&self.python)
@@ -122,13 +138,14 @@ pub fn open_to_everybody(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
+fn apxs_command() -> Command {
+    Command::new(std::env::var_os("APXS").unwrap_or_else(|| "apxs".into()))
+}
+
 fn apxs(variable: &str) -> String {
-    let asked = Command::new(std::env::var_os("APXS").unwrap_or_else(|| "apxs".into()))
-        .args(["-q", variable])
-        .output()
-        .expect(
-            "apxs runs (Debian: apache2-dev); RUSTGI_HTTPD and RUSTGI_HTTPD_MODULES do without it",
-        );
+    let asked = apxs_command().args(["-q", variable]).output().expect(
+        "apxs runs (Debian: apache2-dev); RUSTGI_HTTPD and RUSTGI_HTTPD_MODULES do without it",
+    );
     String::from_utf8(asked.stdout).unwrap().trim().to_owned()
 }
 

@@ -211,3 +211,57 @@ def application(environ, start_response):
         assert_eq!(server.get("/").text(), "from a process\n");
     }
 }
+
+#[test]
+fn an_interpreter_that_could_not_be_made_is_made_when_that_has_become_possible() {
+    // Runs in every interpreter before anything of ours does.
+    let sabotage = "
+import builtins, os
+if os.path.exists('@root@/run/broken'):
+    del builtins.compile
+";
+    let builder = Server::builder().app(
+        "app.wsgi",
+        "
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [environ['mod_wsgi.application_group'].encode()]
+",
+    );
+    let library = builder.root().join("library");
+    let server = builder
+        .file("library/sitecustomize.py", sabotage)
+        .environment("PYTHONPATH", library.to_str().unwrap())
+        .config(
+            "WSGIScriptAlias /other @apps@/app.wsgi application-group=other
+WSGIScriptAlias /third @apps@/app.wsgi application-group=third
+WSGIScriptAlias / @apps@/app.wsgi",
+        )
+        .start();
+    assert_eq!(server.get("/").text(), "localhost|");
+    let broken = server.root().join("run/broken");
+    std::fs::write(&broken, "").unwrap();
+    crate::harness::open_to_everybody(&broken);
+    assert_eq!(server.get("/other").status, 500);
+    server.await_log("AttributeError");
+    server.await_log("WSGI0035");
+    assert_eq!(server.get("/").text(), "localhost|", "the others go on");
+    std::fs::remove_file(&broken).unwrap();
+    assert_eq!(server.get("/third").text(), "third", "and new ones can be made");
+    let again = crate::harness::wait_for("another try", || {
+        Some(server.get("/other")).filter(|answer| answer.status == 200)
+    });
+    assert_eq!(again.text(), "other");
+    assert_eq!(server.error_log().matches("Create interpreter 'other'").count(), 2);
+}
+
+#[test]
+fn a_path_that_is_longer_than_any_file_s_is_a_404_and_one_line_of_bearable_length() {
+    let server =
+        Server::builder_of("").config("WSGIScriptAliasMatch ^/long/(.*) @apps@/$1").start();
+    let path = format!("/long/{}/end", "segment/".repeat(700));
+    assert_eq!(server.get(&path).status, 404);
+    let line = server.await_log("WSGI0135");
+    assert!(line.len() < 1000, "{} bytes: {line}", line.len());
+    assert!(line.contains("segment/end"), "{line}");
+}

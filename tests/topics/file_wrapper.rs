@@ -149,7 +149,7 @@ def app(environ, start_response):
     assert_eq!(connection.receive_head("POST").framing, Framing::Length(size));
     assert_eq!(connection.count_rest(), size);
     // httpd may have a piece of the file mapped for a moment longer.
-    wait_for("it is not held in memory", || (server.resident() < before + 16_384).then_some(()));
+    wait_for("it is not held in memory", || (server.resident() < before + 65_536).then_some(()));
 }
 
 #[test]

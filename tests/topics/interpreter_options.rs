@@ -1,5 +1,6 @@
 //! What the configuration says of Python and its interpreters, and `<WSGIInterpreterOptions>`.
 
+use super::free_threading::is_free_threaded;
 use super::{probe, with_notes};
 use crate::harness::{Builder, Installation, Server};
 
@@ -85,7 +86,7 @@ fn a_section_is_for_its_interpreters_and_the_more_specific_one_wins() {
 </WSGIInterpreterOptions>",
         )
         .start();
-    let restricted = "[type(stream).__name__ == 'Restricted' for stream in (sys.stdin, sys.stdout)] + [type(signal.signal).__name__ == 'SignalIntercept']";
+    let restricted = "[type(stream).__name__ == 'Restricted' for stream in (sys.stdin, sys.stdout)] + [type(__import__('_signal').signal).__name__ == 'SignalIntercept']";
     assert_eq!(
         values(&server, restricted),
         [
@@ -126,9 +127,10 @@ fn paths_add_up_with_the_most_specific_one_in_front() {
 
 #[test]
 fn the_switch_interval_is_that_of_the_process_or_of_a_lock_of_its_own() {
-    let server = builder().config("WSGISwitchInterval 0.25").start();
+    let server = builder().config("WSGIFreeThreading Off\nWSGISwitchInterval 0.25").start();
     assert_eq!(values(&server, "sys.getswitchinterval()")[1], 0.25);
     let server = builder()
+        .config("WSGIFreeThreading Off")
         .config("<WSGIInterpreterOptions application-group=a>\nWSGISwitchInterval 0.25\n</WSGIInterpreterOptions>")
         .start();
     assert_ne!(values(&server, "sys.getswitchinterval()")[1], 0.25);
@@ -138,16 +140,14 @@ fn the_switch_interval_is_that_of_the_process_or_of_a_lock_of_its_own() {
 #[test]
 fn what_this_python_cannot_do_is_a_warning() {
     let is_new = Installation::get().python_says("sys.version_info >= (3, 12)") == "True";
-    let server = builder().config("WSGIPerInterpreterGIL On").start();
+    let server = builder().config("WSGIFreeThreading Off\nWSGIPerInterpreterGIL On").start();
     values(&server, "1");
     if is_new {
         server.await_log("with own GIL");
     } else {
         server.await_log("WSGI0198");
     }
-    let is_free =
-        Installation::get().python_says("sysconfig.get_config_var('Py_GIL_DISABLED') or 0") == "1";
-    if !is_free {
+    if !is_free_threaded() {
         builder().config("WSGIFreeThreading On").start().await_log("WSGI0200");
     }
 }

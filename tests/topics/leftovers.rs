@@ -84,3 +84,29 @@ def application(environ, start_response):
     assert_eq!((second.status, second.text()), (200, "refused"));
     assert_eq!(second.header("X-First"), None);
 }
+
+#[test]
+fn file_wrappers_around_file_wrappers_end_however_many_there_are() {
+    let server = in_a_row(
+        "
+import io
+def application(environ, start_response):
+    wrap = environ['wsgi.file_wrapper']
+    class Own(wrap):
+        pass
+    ended = []
+    class File(io.BytesIO):
+        def __del__(self):
+            ended.append(True)
+    for kinds in ([wrap], [Own], [wrap, Own, lambda inner: wrap([inner])]):
+        wrapped = File()
+        for turn in range(300000):
+            wrapped = kinds[turn % len(kinds)](wrapped)
+        del wrapped
+    start_response('200 OK', [])
+    return [str(len(ended)).encode()]
+",
+    );
+    assert_eq!(server.get("/").text(), "3");
+    assert_eq!(server.get("/").text(), "3");
+}

@@ -2,6 +2,7 @@
 
 use super::ENVIRON;
 use crate::harness::{Builder, Response, Server};
+use std::os::unix::fs::symlink;
 
 /// A server in the making with the application that answers with its environ, not mounted anywhere yet.
 pub fn builder() -> Builder {
@@ -315,4 +316,55 @@ fn configuration_inside_ifmodule_of_mod_wsgi_counts() {
         )
         .start();
     expect(&server, &[("/name", Ok(("/name", ""))), ("/symbol", Ok(("/symbol", "")))]);
+}
+
+#[test]
+fn a_script_behind_a_symbolic_link_is_served_only_where_links_may_be_followed() {
+    let builder = builder().config(
+        "WSGIScriptAlias /linked @root@/linked.wsgi\n\
+         WSGIScriptAlias /refused @root@/run/linked.wsgi\n\
+         <Directory \"@root@/run\">\n    Options -FollowSymLinks\n</Directory>",
+    );
+    for link in ["linked.wsgi", "run/linked.wsgi"] {
+        symlink(builder.root().join("apps/e.wsgi"), builder.root().join(link)).unwrap();
+    }
+    let server = builder.start();
+    expect(
+        &server,
+        &[
+            ("/linked", Ok(("/linked", ""))),
+            ("/linked/a", Ok(("/linked", "/a"))),
+            ("/refused", Err(403)),
+            ("/refused/a", Err(403)),
+        ],
+    );
+}
+
+#[test]
+fn htaccess_beside_the_script_holds_whatever_follows_the_script_in_the_path() {
+    let server = builder()
+        .file("apps/.htaccess", "SetEnv FROM_HTACCESS here\n")
+        .load(&["env"])
+        .config("WSGIScriptAlias /file @apps@/e.wsgi\n<Directory \"@apps@\">\n    AllowOverride All\n</Directory>")
+        .start();
+    for path in ["/file", "/file/", "/file/a/b", "/file/.hidden"] {
+        assert_eq!(server.get(path).json()["FROM_HTACCESS"], "here", "{path}");
+    }
+}
+
+#[test]
+fn configuration_for_the_scripts_file_and_directory_is_merged_once() {
+    let server = builder()
+        .load(&["headers"])
+        .config(
+            "WSGIScriptAlias /file @apps@/e.wsgi\nWSGIScriptAlias /directory @apps@\n\
+             <Directory \"@apps@\">\n    Header add X-Directory yes\n</Directory>\n\
+             <Files e.wsgi>\n    Header add X-File yes\n</Files>",
+        )
+        .start();
+    for path in ["/file", "/file/a", "/directory/e.wsgi", "/directory/e.wsgi/a"] {
+        let answer = server.get(path);
+        assert_eq!(answer.all("X-Directory"), ["yes"], "{path}");
+        assert_eq!(answer.all("X-File"), ["yes"], "{path}");
+    }
 }

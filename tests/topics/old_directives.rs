@@ -25,6 +25,24 @@ fn a_directive_that_is_gone_is_accepted_with_one_warning() {
 }
 
 #[test]
+fn a_directive_without_effect_is_deprecated_in_one_line_at_level_info() {
+    for flag in ["On", "Off"] {
+        let checked = Server::builder().config(&format!("WSGIVerboseDebugging {flag}")).check();
+        assert!(checked.accepted, "{}", checked.said);
+        let lines: Vec<&str> =
+            checked.said.lines().filter(|line| line.contains("WSGIVerboseDebugging")).collect();
+        assert_eq!(lines.len(), 1, "{}", checked.said);
+        assert!(
+            lines[0].contains("[wsgi:info]") && lines[0].contains("deprecated"),
+            "{}",
+            lines[0]
+        );
+    }
+    let quiet = Server::builder().log_level("warn").config("WSGIVerboseDebugging On").check();
+    assert!(quiet.accepted && !quiet.said.contains("WSGIVerboseDebugging"), "{}", quiet.said);
+}
+
+#[test]
 fn an_option_that_is_gone_is_accepted_with_one_warning_and_the_rest_counts() {
     for (option, instead) in [
         ("blocked-timeout=60", "request-timeout"),

@@ -47,12 +47,12 @@ def app(environ, start_response):
 fn signal_handlers_are_not_installed_and_the_attempt_is_told() {
     let server = builder().start();
     let answer = probe(&server, "
-import signal
+import _signal, signal
 def handler(*arguments): print('the handler ran')
 def app(environ, start_response):
     before = signal.getsignal(signal.SIGUSR2)
     result = signal.signal(signal.SIGUSR2, handler)
-    results = [type(signal.signal).__name__, signal.getsignal(signal.SIGUSR2) == before, result == before]
+    results = [type(_signal.signal).__name__, signal.getsignal(signal.SIGUSR2) == before, result == before]
     results += [attempt(signal.signal, signum=10, handler=handler), attempt(signal.signal, 'x', handler), attempt(signal.signal, 10)]
     return say(start_response, results)
 ");
@@ -99,13 +99,13 @@ def app(environ, start_response):
 #[test]
 fn with_the_restriction_off_python_decides_itself() {
     let install = "
-import signal
+import _signal, signal
 def app(environ, start_response):
-    return say(start_response, [type(signal.signal).__name__, attempt(signal.signal, signal.SIGUSR2, signal.SIG_IGN)])
+    return say(start_response, [type(_signal.signal).__name__, attempt(signal.signal, signal.SIGUSR2, signal.SIG_IGN)])
 ";
     let threaded = builder().config("WSGIRestrictSignal Off").start();
     let results = probe(&threaded, install).json();
-    assert_eq!(results[0], "function");
+    assert_eq!(results[0], "builtin_function_or_method");
     assert!(results[1].as_str().unwrap().starts_with("ValueError: "), "{results}");
     let prefork = builder().mpm(Mpm::Prefork).config("WSGIRestrictSignal Off").start();
     let results = probe(&prefork, install).json();

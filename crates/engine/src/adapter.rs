@@ -2,7 +2,7 @@
 //! stands for the answer of one request.
 
 use crate::answering::{AnswerHead, Refusal};
-use crate::py::class::{count_arguments, method};
+use crate::py::class::{bound, count_arguments, method};
 use crate::py::{Attached, Class, Kind, Object, Py, Raised, This, raise, raise_exc_info};
 use crate::request::Request;
 use crate::{events, startup};
@@ -27,7 +27,7 @@ impl Class for Adapter {
             start_response,
             "Begins the answer: start_response(status, headers, exc_info=None) returns write."
         ),
-        method!(Adapter, "write", write, "Sends bytes to the client at once."),
+        *WRITE,
         method!(
             Adapter,
             "ssl_is_https",
@@ -37,6 +37,9 @@ impl Class for Adapter {
         method!(Adapter, "ssl_var_lookup", ssl_var_lookup, "A variable of the TLS layer, or None."),
     ];
 }
+
+const WRITE: &ffi::PyMethodDef =
+    &method!(Adapter, "write", write, "Sends bytes to the client at once.");
 
 fn start_response<'a>(
     attached: &'a Attached,
@@ -61,7 +64,7 @@ fn start_response<'a>(
         return Err(begun(attached));
     }
     events::response_started(attached, request, status, headers, arguments.get(2));
-    adapter.object.attr(request.interpreter.state().names.write.get(attached))
+    bound(adapter.object, WRITE)
 }
 
 /// Whether the head has gone, and an empty one to be filled. What raises may run code of the application (a `__repr__`,

@@ -73,7 +73,6 @@ impl Bundle {
 
     /// Whether each object has just the references that the bundle itself accounts for, and nothing was left on those
     /// that attributes can be set on and weak references made of.
-    #[cfg(not(Py_GIL_DISABLED))]
     fn is_ours_alone(&self, attached: &Attached) -> bool {
         let count = |kept: &Kept| kept.get(attached).count();
         count(&self.input) == 2 // the template of environ holds it
@@ -83,11 +82,5 @@ impl Bundle {
             && count(&self.adapter) == 2 // `start_response` is bound to it
             && self.errors.get(attached).is_bare()
             && self.start_response.get(attached).is_bare()
-    }
-
-    /// Counts of a free-threaded Python do not say who else holds an object.
-    #[cfg(Py_GIL_DISABLED)]
-    fn is_ours_alone(&self, _: &Attached) -> bool {
-        false
     }
 }

@@ -10,16 +10,12 @@ use crate::seat::thread_id;
 use crate::state::State;
 use exchange::{Found, Head, Known, LookUp, Scheme, Variable};
 
-/// Environ as the request before had it, without what no two requests share.
+/// Environ as the request before had it, without what no two requests share. Large: it lives in a box.
 pub struct Template {
     dict: Kept,
-    /// The last value of each variable that has a number, also of those that are not in `dict` now.
-    values: [Option<Kept>; Known::COUNT],
-    /// The request in which each of them was last seen, counted from 1.
-    seen: [u64; Known::COUNT],
-    /// Whether each of them is in `dict`.
-    there: [bool; Known::COUNT],
-    /// How many of them are.
+    /// One for each variable that has a number.
+    slots: [Slot; Known::COUNT],
+    /// How many of them are in `dict`.
     count: usize,
     request: u64,
     scheme: Option<Scheme>,
@@ -27,9 +23,21 @@ pub struct Template {
     unfinished: bool,
 }
 
+/// What is known of one variable.
+#[derive(Default)]
+struct Slot {
+    /// Its last value, as it came and as Python has it, also if it is not in the dict now.
+    bytes: Vec<u8>,
+    value: Option<Kept>,
+    /// The request in which it was last seen, counted from 1.
+    seen: u64,
+    /// Whether it is in the dict.
+    there: bool,
+}
+
 impl Template {
     /// The template for the requests of this thread.
-    pub fn new(attached: &Attached, state: &State) -> Py<Template> {
+    pub fn new(attached: &Attached, state: &State) -> Py<Box<Template>> {
         let dict = state.base.get(attached).dict_copy()?;
         let id = attached.int(i64::from(thread_id()))?;
         dict.dict_set(state.names.thread_id.get(attached), &id)?;
@@ -37,20 +45,18 @@ impl Template {
         let never = attached.float(0.0)?;
         dict.dict_set(state.names.request_start.get(attached), &never)?;
         dict.dict_set(state.names.application_start.get(attached), &never)?;
-        Ok(Template {
+        Ok(Box::new(Template {
             dict: Kept::new(dict),
-            values: [const { None }; Known::COUNT],
-            seen: [0; Known::COUNT],
-            there: [false; Known::COUNT],
+            slots: std::array::from_fn(|_| Slot::default()),
             count: 0,
             request: 0,
             scheme: None,
             unfinished: false,
-        })
+        }))
     }
 
     /// Gives it back, unless making an environ failed half way.
-    pub fn when_sound(self, attached: &Attached) -> Option<Template> {
+    pub fn when_sound(self: Box<Self>, attached: &Attached) -> Option<Box<Template>> {
         if !self.unfinished {
             return Some(self);
         }
@@ -60,7 +66,8 @@ impl Template {
 
     /// Gives up everything it holds.
     pub fn release(self, attached: &Attached) {
-        for kept in self.values.into_iter().flatten().chain([self.dict]) {
+        let values = self.slots.into_iter().filter_map(|slot| slot.value);
+        for kept in values.chain([self.dict]) {
             drop(kept.release(attached));
         }
     }
@@ -92,8 +99,12 @@ impl Template {
         for variable in head.variables.get() {
             match variable.slot() {
                 Some(known) => {
-                    seen += usize::from(self.seen[known as usize] != self.request);
-                    self.set(attached, state, known, variable.value())?;
+                    let slot = &mut self.slots[known as usize];
+                    seen += usize::from(slot.seen != self.request);
+                    slot.seen = self.request;
+                    if !slot.there || slot.bytes != variable.value() {
+                        self.set(attached, state, known, variable.value())?;
+                    }
                 }
                 None => others = true,
             }
@@ -125,26 +136,21 @@ impl Template {
         Ok(environ)
     }
 
+    /// Puts in a value that differs from the one before, or that was not there.
     fn set(&mut self, attached: &Attached, state: &State, known: Known, value: &[u8]) -> Py<()> {
-        let slot = known as usize;
-        self.seen[slot] = self.request;
-        // Characters of a path are not its bytes where it is not ASCII.
-        let same = (!known.is_path() || value.is_ascii())
-            && self.values[slot]
-                .as_ref()
-                .is_some_and(|kept| kept.get(attached).latin1_bytes() == Some(value));
-        if same && self.there[slot] {
-            return Ok(());
-        }
-        if !same {
-            let made = decode(attached, known, value)?;
-            if let Some(before) = self.values[slot].replace(Kept::new(made)) {
+        let slot = &mut self.slots[known as usize];
+        if slot.value.is_none() || slot.bytes != value {
+            let made = Kept::new(decode(attached, known, value)?);
+            slot.bytes.clear();
+            slot.bytes.extend_from_slice(value);
+            if let Some(before) = slot.value.replace(made) {
                 drop(before.release(attached));
             }
         }
-        let Some(value) = &self.values[slot] else { unreachable!("the value was just made") };
-        self.count += usize::from(!std::mem::replace(&mut self.there[slot], true));
-        self.dict.get(attached).dict_set(state.known[slot].get(attached), value.get(attached))
+        let Some(value) = &slot.value else { unreachable!("the value was just made") };
+        self.count += usize::from(!std::mem::replace(&mut slot.there, true));
+        let name = state.known[known as usize].get(attached);
+        self.dict.get(attached).dict_set(name, value.get(attached))
     }
 
     /// Takes out what the request before had and this one, which has `seen` variables with a number, has not.
@@ -152,11 +158,11 @@ impl Template {
         if self.count == seen {
             return Ok(());
         }
-        for slot in 0..Known::COUNT {
-            if self.there[slot] && self.seen[slot] != self.request {
-                self.there[slot] = false;
+        for (slot, name) in self.slots.iter_mut().zip(&state.known) {
+            if slot.there && slot.seen != self.request {
+                slot.there = false;
                 self.count -= 1;
-                self.dict.get(attached).dict_remove(state.known[slot].get(attached))?;
+                self.dict.get(attached).dict_remove(name.get(attached))?;
             }
         }
         Ok(())

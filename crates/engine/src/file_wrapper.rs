@@ -5,6 +5,7 @@
 use crate::py::class::{attribute, door, method, slot, value_of};
 use crate::py::{Attached, Class, Kept, Kind, Object, Py, Raised, This, raise};
 use pyo3_ffi as ffi;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_int, c_void};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -52,9 +53,31 @@ impl Drop for FileWrapper {
         // SAFETY: only Python drops instances, attached.
         let attached = unsafe { Attached::assume() };
         if let Some(kept) = self.filelike.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            drop(kept.release(&attached));
+            let_go(&attached, kept);
         }
     }
+}
+
+/// Lets go of what a wrapper held. Wrappers may wrap wrappers to any depth, and each that ends lets go of the next one
+/// from inside: the deeper ones are put aside for the outermost to end, as the stack is not that deep.
+fn let_go(attached: &Attached, kept: Kept) {
+    const DEEPEST: u32 = 50;
+    thread_local! {
+        static DEPTH: Cell<u32> = const { Cell::new(0) };
+        static ASIDE: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
+    }
+    let depth = DEPTH.get();
+    if depth >= DEEPEST {
+        return ASIDE.with_borrow_mut(|aside| aside.push(kept));
+    }
+    DEPTH.set(depth + 1);
+    drop(kept.release(attached));
+    if depth == 0 {
+        while let Some(kept) = ASIDE.with_borrow_mut(Vec::pop) {
+            drop(kept.release(attached));
+        }
+    }
+    DEPTH.set(depth);
 }
 
 impl FileWrapper {

@@ -9,15 +9,32 @@ use exchange::{
 };
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 /// Python in this process.
 pub struct Host {
     main: &'static Interpreter,
-    /// The sub-interpreters by the name of their application group. One that could not be made is not tried again.
-    subs: RwLock<HashMap<Vec<u8>, Option<&'static Interpreter>>>,
-    /// Held while one is being made.
-    making: Mutex<()>,
+    /// The sub-interpreters by the name of their application group.
+    subs: RwLock<HashMap<Vec<u8>, Sub>>,
+    /// Held while one is being made: how many have been tried.
+    making: Mutex<usize>,
 }
+
+/// What has come of making a sub-interpreter.
+#[derive(Clone, Copy)]
+enum Sub {
+    Made(&'static Interpreter),
+    /// It could not be made, and is tried again after `until`. The pause was as long as `pause`.
+    Failed {
+        until: Instant,
+        pause: Duration,
+    },
+}
+
+/// How long nobody tries again when an interpreter could not be made for the first time; twice as long each time after.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// How long at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 static HOST: OnceLock<Host> = OnceLock::new();
 static SETTINGS: OnceLock<Settings> = OnceLock::new();
@@ -118,7 +135,7 @@ impl Host {
     /// The sub-interpreters, in the order in which they were made.
     pub fn subs(&self) -> Vec<&'static Interpreter> {
         let subs = self.subs.read().unwrap_or_else(PoisonError::into_inner);
-        let mut subs: Vec<_> = subs.values().copied().flatten().collect();
+        let mut subs: Vec<_> = subs.values().filter_map(|sub| sub.made()).collect();
         subs.sort_by_key(|interpreter| interpreter.number);
         subs
     }
@@ -130,7 +147,7 @@ impl Host {
             let exception = crate::py::take_exception(attached, raised);
             format!("{}: {}", exception.value.type_name(), exception.value.repr())
         })?;
-        Ok(Host { main, subs: RwLock::default(), making: Mutex::new(()) })
+        Ok(Host { main, subs: RwLock::default(), making: Mutex::new(0) })
     }
 
     /// The interpreter that serves the application group of a request, made if it is the first. Called detached.
@@ -139,8 +156,7 @@ impl Host {
         if group.main {
             return Ok(self.main);
         }
-        let found = self.found(&group.name);
-        if let Some(Some(found)) = found {
+        if let Some(found) = self.found(&group.name).and_then(|sub| sub.made()) {
             return Ok(found);
         }
         let name = group.name.to_vec();
@@ -157,19 +173,30 @@ impl Host {
 
     /// The sub-interpreter of an application group, made if it is the first time. Called detached.
     pub fn interpreter_named(&self, name: &[u8]) -> Result<&'static Interpreter, Code> {
-        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = self.found(name).unwrap_or_else(|| self.make(name));
-        found.ok_or(Code::InterpreterUnavailable)
+        let mut tried = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let pause = match self.found(name) {
+            Some(Sub::Made(found)) => return Ok(found),
+            Some(Sub::Failed { until, .. }) if Instant::now() < until => {
+                return Err(Code::InterpreterUnavailable);
+            }
+            Some(Sub::Failed { pause, .. }) => (pause * 2).min(LONGEST_PAUSE),
+            None => FIRST_PAUSE,
+        };
+        *tried += 1;
+        let made = self.make(*tried, name);
+        let sub =
+            made.map_or_else(|| Sub::Failed { until: Instant::now() + pause, pause }, Sub::Made);
+        self.subs.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_vec(), sub);
+        made.ok_or(Code::InterpreterUnavailable)
     }
 
     /// What has come of making the sub-interpreter of an application group, if that has been tried.
-    fn found(&self, name: &[u8]) -> Option<Option<&'static Interpreter>> {
+    fn found(&self, name: &[u8]) -> Option<Sub> {
         self.subs.read().unwrap_or_else(PoisonError::into_inner).get(name).copied()
     }
 
-    /// Makes the sub-interpreter of an application group and remembers what came of it. The lock `making` is held.
-    fn make(&self, name: &[u8]) -> Option<&'static Interpreter> {
-        let number = 1 + self.subs.read().unwrap_or_else(PoisonError::into_inner).len();
+    /// Makes the sub-interpreter of an application group. The lock `making` is held.
+    fn make(&self, number: usize, name: &[u8]) -> Option<&'static Interpreter> {
         let shown = String::from_utf8_lossy(name);
         let own_gil = options::own_gil(name);
         let with = if own_gil { " with own GIL" } else { "" };
@@ -179,14 +206,20 @@ impl Host {
                 report::unfurnished(attached, raised, Code::StartException, &shown);
             })
         });
-        let made = made
-            .map_err(|reason| {
-                let code = Code::SubInterpreterFailed;
-                note(Level::Critical, &format!("{code}: {}: '{shown}': {reason}", code.text()));
-            })
-            .ok();
-        self.subs.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_vec(), made);
-        made
+        made.map_err(|reason| {
+            let code = Code::SubInterpreterFailed;
+            note(Level::Critical, &format!("{code}: {}: '{shown}': {reason}", code.text()));
+        })
+        .ok()
+    }
+}
+
+impl Sub {
+    fn made(self) -> Option<&'static Interpreter> {
+        match self {
+            Sub::Made(interpreter) => Some(interpreter),
+            Sub::Failed { .. } => None,
+        }
     }
 }
 

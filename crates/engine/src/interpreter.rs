@@ -7,6 +7,7 @@ use crate::py::{Attached, Kept, Object, Py, Raised};
 use crate::request::Request;
 use crate::script::Scripts;
 use crate::seat::Seat;
+use crate::shutdown;
 use crate::state::State;
 use pyo3_ffi as ffi;
 #[cfg(Py_3_12)]
@@ -91,11 +92,12 @@ impl Interpreter {
         body: impl FnOnce() -> R,
     ) -> R {
         self.active().push(Arc::clone(request));
-        let shown = self.show(attached, request);
+        self.show(attached, request);
         let result = body();
         self.active().retain(|active| !Arc::ptr_eq(active, request));
-        if shown {
-            self.hide(attached, request);
+        // Also if nobody had asked when it began: the one who asked first may have put it in meanwhile.
+        if let Some(shown) = self.state().active_requests.get() {
+            hide(shown.get(attached), &request.id.take(attached));
         }
         result
     }
@@ -114,27 +116,22 @@ impl Interpreter {
         let shown = state.active_requests.get_or_init(|| made).get(attached).clone();
         let active = self.active().clone();
         for request in active {
-            self.show(attached, &request);
+            let Some(id) = self.show(attached, &request) else { continue };
+            // It may have ended before it was put in, and its objects may serve another request by now.
+            let is_active = self.active().iter().any(|active| Arc::ptr_eq(active, &request));
+            if !is_active || *request.id.take(attached) != id {
+                hide(&shown, &id);
+            }
         }
         Ok(shown)
     }
 
-    /// Puts a request into `active_requests`, if that is kept.
-    fn show(&self, attached: &Attached, request: &Request) -> bool {
-        let Some(shown) = self.state().active_requests.get() else { return false };
-        let put = || {
-            let id = attached.latin1(&request.id.take(attached))?;
-            shown.get(attached).dict_set(&id, &request.data(attached)?)
-        };
-        put().map_err(Raised::forget).is_ok()
-    }
-
-    fn hide(&self, attached: &Attached, request: &Request) {
-        let Some(shown) = self.state().active_requests.get() else { return };
-        let id = attached.latin1(&request.id.take(attached));
-        if let Err(raised) = id.and_then(|id| shown.get(attached).dict_remove(&id)) {
-            raised.forget();
-        }
+    /// Puts a request into `active_requests`, if that is kept; under what name.
+    fn show(&self, attached: &Attached, request: &Request) -> Option<Vec<u8>> {
+        let shown = self.state().active_requests.get()?.get(attached);
+        let id = request.id.take(attached).clone();
+        let put = || shown.dict_set(&attached.latin1(&id)?, &request.data(attached)?);
+        put().map_err(Raised::forget).ok().map(|()| id)
     }
 
     /// For log lines: `main interpreter` or `sub-interpreter 'name'`.
@@ -157,8 +154,8 @@ impl Interpreter {
     /// Whether threads of the application are still alive in this interpreter.
     pub fn has_foreign_threads(&self, _: &Attached) -> bool {
         let seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: attached; the list is walked under the interpreter's lock, which its changes need too.
-        unsafe {
+        // SAFETY: attached; the states of threads come and go only while theirs is.
+        alone(self.raw, || unsafe {
             let mut state = ffi::PyInterpreterState_ThreadHead(self.raw);
             while !state.is_null() {
                 if !seats.contains(&SeatState(state)) {
@@ -166,8 +163,8 @@ impl Interpreter {
                 }
                 state = ffi::PyThreadState_Next(state);
             }
-        }
-        false
+            false
+        })
     }
 
     /// Takes over the seat of a thread that ends.
@@ -199,8 +196,20 @@ impl Interpreter {
         }
     }
 
+    /// Ends it, unless threads of the application are still in it: Python cannot end it around them. The thread is attached
+    /// to it, and afterwards to nothing ([`shutdown::back_to`](crate::shutdown::back_to)), if it could be ended.
+    pub fn end(&self, attached: &Attached) -> bool {
+        if self.has_foreign_threads(attached) {
+            return false;
+        }
+        self.clear_seats(attached);
+        // SAFETY: attached to it with the only thread state it has left.
+        unsafe { ffi::Py_EndInterpreter(ffi::PyThreadState_Get()) };
+        true
+    }
+
     /// Deletes the thread states of the server's other threads, which will not come back.
-    pub fn clear_seats(&self, _: &Attached) {
+    fn clear_seats(&self, _: &Attached) {
         let seats = std::mem::take(&mut *self.seats.lock().unwrap_or_else(PoisonError::into_inner));
         // SAFETY: attached, to this interpreter.
         let current = SeatState(unsafe { ffi::PyThreadState_Get() });
@@ -214,6 +223,37 @@ impl Interpreter {
     }
 }
 
+/// Takes a request out of `active_requests`.
+fn hide(shown: &Object<'_>, id: &[u8]) {
+    let name = shown.attached().latin1(id);
+    if let Err(raised) = name.and_then(|name| shown.dict_remove(&name)) {
+        raised.forget();
+    }
+}
+
+/// Runs `body`, which must not touch any object, while no other thread is attached to the interpreter. The caller is.
+#[cfg(Py_GIL_DISABLED)]
+fn alone<R>(interpreter: *mut ffi::PyInterpreterState, body: impl FnOnce() -> R) -> R {
+    unsafe extern "C" {
+        /// Exported by libpython, not public in pyo3-ffi.
+        fn _PyEval_StopTheWorld(interpreter: *mut ffi::PyInterpreterState);
+        /// As above.
+        fn _PyEval_StartTheWorld(interpreter: *mut ffi::PyInterpreterState);
+    }
+    // SAFETY: attached to it, and the others go on below.
+    unsafe { _PyEval_StopTheWorld(interpreter) };
+    let result = body();
+    // SAFETY: stopped above.
+    unsafe { _PyEval_StartTheWorld(interpreter) };
+    result
+}
+
+/// Runs `body` while no other thread is attached to the interpreter: the caller holds its lock.
+#[cfg(not(Py_GIL_DISABLED))]
+fn alone<R>(_: *mut ffi::PyInterpreterState, body: impl FnOnce() -> R) -> R {
+    body()
+}
+
 /// Set when an interpreter was made that nobody will end, as it could not be set up.
 static LEFT_BEHIND: AtomicBool = AtomicBool::new(false);
 
@@ -223,7 +263,7 @@ pub fn left_behind() -> bool {
 }
 
 /// Makes a sub-interpreter for the application group `name` and furnishes it. The caller is attached to the main
-/// interpreter, and afterwards to the new one if that came about.
+/// interpreter, and afterwards to the new one if that came about and could not be ended again.
 ///
 /// # Errors
 /// What went wrong, as text; an exception has been reported.
@@ -234,6 +274,8 @@ pub fn make(
     own_gil: bool,
     report: impl FnOnce(&Attached, Raised),
 ) -> Result<&'static Interpreter, &'static str> {
+    // SAFETY: attached to the main interpreter.
+    let main_state = unsafe { ffi::PyThreadState_Get() };
     new_interpreter(own_gil)?;
     attach::bind_current();
     // SAFETY: attached to the new interpreter, until the caller detaches.
@@ -243,7 +285,11 @@ pub fn make(
         Ok(()) => Ok(interpreter),
         Err(raised) => {
             report(&attached, raised);
-            LEFT_BEHIND.store(true, Ordering::Relaxed);
+            if interpreter.end(&attached) {
+                shutdown::back_to(main_state, true);
+            } else {
+                LEFT_BEHIND.store(true, Ordering::Relaxed);
+            }
             Err("it could not be set up")
         }
     }

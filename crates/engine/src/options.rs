@@ -65,7 +65,9 @@ fn resolve(settings: &'static Settings, name: &[u8], main: bool) -> (Options, Op
     let free = cfg!(Py_GIL_DISABLED) && settings.free_threading;
     let (switch_interval, skipped) = match interval.or(settings.switch_interval.map(|i| (i, false)))
     {
-        Some(_) if free => (None, Some(Code::SwitchIntervalUseless)),
+        Some((_, true)) if free => (None, Some(Code::SwitchIntervalUselessHere)),
+        // Said once for the process.
+        Some(_) if free => (None, main.then_some(Code::SwitchIntervalUseless)),
         // With one lock for all, what is meant for one interpreter would change the others.
         Some((_, true)) if !own_gil => (None, Some(Code::SwitchIntervalSkipped)),
         interval => (interval.map(|(interval, _)| interval), None),

@@ -44,14 +44,15 @@ pub struct SignalIntercept {
 }
 
 impl SignalIntercept {
-    /// Puts one in the place of `signal.signal`.
+    /// Puts one in the place of what `signal.signal` calls. The module `signal` itself takes 13 KB that no interpreter
+    /// gives back, so it is left to those who want it.
     pub fn install(
         attached: &Attached,
         module: &Object<'_>,
         setup: &Setup,
         interpreter: &'static Interpreter,
     ) -> Py<()> {
-        let signal = attached.import(c"signal")?;
+        let signal = attached.import(c"_signal")?;
         let original = Kept::new(signal.get(c"signal")?);
         let class = Made::<SignalIntercept>::new(attached, module)?;
         let stack_lines = Kept::new(setup.stack_lines.get(attached).clone());
@@ -74,7 +75,7 @@ impl SignalIntercept {
         }
         let line = format!("Callback registration for signal {} ignored.", number.repr());
         log::note_with_stack(attached, self.interpreter, &self.stack_lines, line)?;
-        attached.import(c"signal")?.call_method(c"getsignal", [number])
+        attached.import(c"_signal")?.call_method(c"getsignal", [number])
     }
 }
 

@@ -14,7 +14,7 @@ pub struct Seat {
     /// The interpreter.
     pub interpreter: &'static Interpreter,
     /// The environ of the last request.
-    pub template: Option<Template>,
+    pub template: Option<Box<Template>>,
     /// The Python objects of the last request, if the application kept none of them.
     pub bundle: Option<Bundle>,
     /// The script that was run last.

@@ -110,7 +110,7 @@ pub fn in_python(attached: &Attached, seat: &mut Seat, exchange: &mut dyn Exchan
 
 /// The objects of the request before and the template of its environ, or new ones. The template holds the streams of the
 /// bundle, so a new one of either is joined to the other.
-fn prepare(attached: &Attached, seat: &mut Seat, state: &State) -> Py<(Bundle, Template)> {
+fn prepare(attached: &Attached, seat: &mut Seat, state: &State) -> Py<(Bundle, Box<Template>)> {
     let joined = seat.template.is_some() && seat.bundle.is_some();
     let mut template = match seat.template.take() {
         Some(template) => template,
@@ -225,6 +225,9 @@ impl<'a> Call<'a> {
 
     /// Takes over an answer that is complete: a list or tuple of small strings, nothing sent yet. `false` if it is none.
     fn gather(&self, result: &Object<'_>) -> Py<bool> {
+        // Where another thread may take items out of the list meanwhile, they must not end while the answer is locked:
+        // what ends may run code of the application.
+        let mut ending_later = Vec::new();
         let mut answering = self.request.answering.take(self.attached);
         if answering.committed || !answering.accepted {
             return Ok(false);
@@ -237,6 +240,9 @@ impl<'a> Call<'a> {
                     return Ok(false);
                 }
                 reply.body.extend_from_slice(bytes);
+                if cfg!(Py_GIL_DISABLED) {
+                    ending_later.push(item);
+                }
             }
             if answering.length().is_some_and(|length| reply.body.len() as u64 != length) {
                 // Too long or too short: the ordinary way knows what to do.

@@ -5,6 +5,7 @@ import atexit
 import importlib.machinery
 import importlib.util
 import io
+import marshal
 import operator
 import os
 import site
@@ -42,7 +43,11 @@ def compile_script(source, path):
     """Compiles the bytes of a script, by its coding line."""
     if b"\0" in source:
         raise SyntaxError("source code cannot contain null bytes", (path, None, None, None))
-    return compile(source, path, "exec", dont_inherit=True)
+    code = compile(source, path, "exec", dont_inherit=True)
+    if not hasattr(sys, "_is_gil_enabled") or sys._is_gil_enabled():
+        return code
+    # Threads would take turns at counting the references to its constants; those of code that was read are not counted.
+    return marshal.loads(marshal.dumps(code))
 
 
 def traceback_lines(exception):

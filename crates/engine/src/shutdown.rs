@@ -98,26 +98,17 @@ fn finish(attached: &Attached, interpreter: &'static Interpreter) {
     }
 }
 
-/// Ends a sub-interpreter, unless threads of the application are still in it: Python cannot end it around them. The
-/// thread is attached to the main interpreter before and afterwards.
+/// Ends a sub-interpreter; whether that could be. The thread is attached to the main interpreter before and afterwards.
 fn end(_: &Attached, sub: &'static Interpreter) -> bool {
     // SAFETY: detaches from the main interpreter.
     let main_state = unsafe { ffi::PyEval_SaveThread() };
-    let ended = attach::last(sub, |attached| {
-        if sub.has_foreign_threads(attached) {
-            return false;
-        }
-        sub.clear_seats(attached);
-        // SAFETY: attached to it with the only thread state it has left.
-        unsafe { ffi::Py_EndInterpreter(ffi::PyThreadState_Get()) };
-        true
-    });
+    let ended = attach::last(sub, |attached| sub.end(attached));
     back_to(main_state, ended);
     ended
 }
 
 /// Attaches to the main interpreter after another one was ended or detached from.
-fn back_to(state: *mut ffi::PyThreadState, ended: bool) {
+pub fn back_to(state: *mut ffi::PyThreadState, ended: bool) {
     attach::bind(state);
     // Before 3.12 the lock is still held when an interpreter has been ended, by a thread with no state.
     if cfg!(not(Py_3_12)) && ended {

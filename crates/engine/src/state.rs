@@ -64,7 +64,6 @@ pub struct Names {
     pub tell: Kept,
     pub thread_id: Kept,
     pub url_scheme: Kept,
-    pub write: Kept,
     pub http: Kept,
     pub https: Kept,
 }
@@ -235,7 +234,6 @@ impl Names {
             tell: keep(attached, "tell")?,
             thread_id: keep(attached, "mod_wsgi.thread_id")?,
             url_scheme: keep(attached, "wsgi.url_scheme")?,
-            write: keep(attached, "write")?,
             http: keep(attached, "http")?,
             https: keep(attached, "https")?,
         })

@@ -118,7 +118,8 @@ codes! {
     200  FreeThreadingUnsupported Configuration 0   "This Python is not a free-threaded one";
     201  FreeThreadingPerProcess  Configuration 0   "WSGIFreeThreading holds for a whole process; it is ignored where application-group= is given";
     202  OwnGilSkipped            Configuration 0   "A free-threaded Python has no locks of its own to give";
-    203  SwitchIntervalUseless    Configuration 0   "A free-threaded Python does not switch";
+    203  SwitchIntervalUseless    Configuration 0   "A free-threaded Python does not switch, so WSGISwitchInterval is ignored";
+    205  SwitchIntervalUselessHere Configuration 0  "A free-threaded Python does not switch, so the WSGISwitchInterval of a section is ignored";
     210  EmbeddedUnavailable      Configuration 500 "Python is not running in this process";
     1000 BodyTooLarge             Client        413 "The request body exceeds LimitRequestBody";
     1001 ResponseTooShort         Application   500 "The response is shorter than its Content-Length";

@@ -141,6 +141,30 @@ const fn place(length: usize, first: u8, last: u8) -> usize {
     (length * 5 + first as usize * 11 + last as usize * 3) % PLACES
 }
 
+/// The headers of the known `HTTP_*` names as most clients spell them: `User-Agent`. Each fills its beginning.
+static SPELLED: [[u8; LONGEST]; Known::COUNT] = {
+    let mut table = [[0; LONGEST]; Known::COUNT];
+    let mut slot = 0;
+    while slot < Known::COUNT {
+        if let [b'H', b'T', b'T', b'P', b'_', header @ ..] = Known::NAMES[slot].as_bytes() {
+            let mut at = 0;
+            while at < header.len() {
+                table[slot][at] = match header[at] {
+                    b'_' => b'-',
+                    first if at == 0 || header[at - 1] == b'_' => first,
+                    other => other.to_ascii_lowercase(),
+                };
+                at += 1;
+            }
+        }
+        slot += 1;
+    }
+    table
+};
+
+/// No known header is longer.
+const LONGEST: usize = 32;
+
 impl Known {
     /// How many there are.
     pub const COUNT: usize = Known::ALL.len();
@@ -160,9 +184,11 @@ impl Known {
         let fold = |byte: &u8| FOLDED[usize::from(*byte)];
         let mut at = place(header.len(), fold(header.first()?), fold(header.last()?));
         while let Some(known) = BY_HEADER[at] {
-            let name = &known.name().as_bytes()["HTTP_".len()..];
-            if name.len() == header.len() && name.iter().zip(header).all(|(n, h)| *n == fold(h)) {
-                return Some(known);
+            if known.name().len() - "HTTP_".len() == header.len() {
+                let spelled = &SPELLED[known as usize][..header.len()];
+                if spelled == header || spelled.eq_ignore_ascii_case(header) {
+                    return Some(known);
+                }
             }
             at = (at + 1) % PLACES;
         }

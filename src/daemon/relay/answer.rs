@@ -60,7 +60,7 @@ impl From<io::Error> for Broken {
 
 impl<C: Client> Relay<'_, C> {
     /// Reads frames until the request has ended, whoever has to wait for whom.
-    pub(super) fn relay(&mut self, chosen: &Chosen, mut connection: Box<Connection>) -> Turn {
+    pub(super) fn relay(&mut self, chosen: &Chosen, mut connection: Connection) -> Turn {
         loop {
             if let Err(broken) = self.pass_time(&connection) {
                 return self.broken(chosen, broken);
@@ -216,7 +216,7 @@ impl<C: Client> Relay<'_, C> {
             all.filter(move |header| header.name.eq_ignore_ascii_case(name.as_bytes()))
         };
         if head.status == 200 {
-            let location = named("Location").last()?.value.get();
+            let location = named("Location").next_back()?.value.get();
             return location.starts_with(b"/").then(|| Instead::Redirect(location.to_vec()));
         }
         if self.particulars.overrides_errors && (400..600).contains(&head.status) {

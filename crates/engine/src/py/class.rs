@@ -5,10 +5,12 @@
 use super::{Attached, Kept, Kind, Object, Py, raise};
 use crate::attach;
 use pyo3_ffi as ffi;
+use std::any::TypeId;
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
+use std::sync::{Mutex, PoisonError};
 
 /// A type whose instances carry a `Self`.
 pub trait Class: Sized + Send + Sync + 'static {
@@ -73,9 +75,36 @@ impl<T: Class> Made<T> {
     }
 }
 
-/// Makes the type in the current interpreter and leaves a definition behind that lives as long as the process
-/// (Pythons before 3.11 read from it later).
+/// Makes the type in the current interpreter.
 fn make_class<'a, T: Class>(attached: &'a Attached, module: &Object<'_>) -> Py<Object<'a>> {
+    // SAFETY: attached; the definition and everything in it lives as long as the process.
+    unsafe {
+        Object::from_owned(
+            attached,
+            ffi::PyType_FromModuleAndSpec(module.as_ptr(), definition::<T>(), null_mut()),
+        )
+    }
+}
+
+/// What the type is made from: one for the process, which interpreters read and nobody changes.
+struct Definition(*mut ffi::PyType_Spec);
+
+// SAFETY: the definition is only read once it is made.
+unsafe impl Send for Definition {}
+
+/// The definition of a type, made at first use.
+fn definition<T: Class>() -> *mut ffi::PyType_Spec {
+    static MADE: Mutex<Vec<(TypeId, Definition)>> = Mutex::new(Vec::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, found)) = made.iter().find(|(class, _)| *class == TypeId::of::<T>()) {
+        return found.0;
+    }
+    let new = define::<T>();
+    made.push((TypeId::of::<T>(), Definition(new)));
+    new
+}
+
+fn define<T: Class>() -> *mut ffi::PyType_Spec {
     let mut slots = T::slots();
     slots.push(slot(ffi::Py_tp_dealloc, dealloc::<T> as *mut c_void));
     slots.push(slot(ffi::Py_tp_doc, T::DOC.as_ptr() as *mut c_void));
@@ -89,20 +118,13 @@ fn make_class<'a, T: Class>(attached: &'a Attached, module: &Object<'_>) -> Py<O
         flags |= ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
     }
     slots.push(ffi::PyType_Slot::default());
-    let spec = Box::leak(Box::new(ffi::PyType_Spec {
+    Box::leak(Box::new(ffi::PyType_Spec {
         name: T::NAME.as_ptr(),
         basicsize: size_of::<Instance<T>>() as c_int,
         itemsize: 0,
         flags: flags as _,
         slots: slots.leak().as_mut_ptr(),
-    }));
-    // SAFETY: attached; the definition and everything in it lives as long as the process.
-    unsafe {
-        Object::from_owned(
-            attached,
-            ffi::PyType_FromModuleAndSpec(module.as_ptr(), spec, null_mut()),
-        )
-    }
+    }))
 }
 
 /// One slot of a type's definition.
@@ -184,6 +206,16 @@ unsafe extern "C" fn traverse<T: Class>(
             return of_type;
         }
         value_of::<T>(object).held().map_or(0, |held| visit(held, argument))
+    }
+}
+
+/// A method of `object`, as looking it up by its name would give it.
+pub fn bound<'a>(object: &Object<'a>, method: &'static ffi::PyMethodDef) -> Py<Object<'a>> {
+    let method = (&raw const *method).cast_mut();
+    // SAFETY: the object is alive and attached, and the definition lives for ever and is not written to.
+    unsafe {
+        let made = ffi::PyCFunction_NewEx(method, object.as_ptr(), null_mut());
+        Object::from_owned(object.attached(), made)
     }
 }
 

@@ -32,16 +32,33 @@ impl<'a> Object<'a> {
 
     /// `self.get(key)` of a dict.
     pub fn dict_get(&self, key: &Object<'_>) -> Py<Option<Object<'a>>> {
-        // SAFETY: both are alive and the thread attached; a borrowed reference comes back.
-        let pointer = unsafe { ffi::PyDict_GetItemWithError(self.as_ptr(), key.as_ptr()) };
+        let mut pointer = std::ptr::null_mut();
+        // SAFETY: both are alive and the thread attached; `pointer` gets a count of its own, or null.
+        let found = unsafe {
+            ffi::compat::PyDict_GetItemRef(self.as_ptr(), key.as_ptr(), &raw mut pointer)
+        };
+        Raised::when(found < 0)?;
         if pointer.is_null() {
-            return Raised::if_set().map(|()| None);
+            return Ok(None);
         }
-        // SAFETY: the dict holds it while we take our own count.
-        Ok(Some(unsafe { Object::from_borrowed(self.attached(), pointer) }))
+        // SAFETY: as above.
+        unsafe { Object::from_owned(self.attached(), pointer) }.map(Some)
     }
 
     /// `self.pop(key, None)` of a dict.
+    #[cfg(Py_3_13)]
+    pub fn dict_remove(&self, key: &Object<'_>) -> Py<()> {
+        let mut removed = std::ptr::null_mut();
+        // SAFETY: both are alive and the thread attached; `removed` gets a count of its own, or null.
+        let found = unsafe { ffi::PyDict_Pop(self.as_ptr(), key.as_ptr(), &raw mut removed) };
+        Raised::when(found < 0)?;
+        // SAFETY: as above.
+        unsafe { ffi::Py_XDECREF(removed) };
+        Ok(())
+    }
+
+    /// `self.pop(key, None)` of a dict. The interpreter's lock is held, so nobody takes it out in between.
+    #[cfg(not(Py_3_13))]
     pub fn dict_remove(&self, key: &Object<'_>) -> Py<()> {
         if self.dict_get(key)?.is_none() {
             return Ok(());

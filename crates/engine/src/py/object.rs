@@ -179,10 +179,24 @@ impl<'a> Object<'a> {
         self.as_ptr() == unsafe { ffi::Py_None() }
     }
 
-    /// How many counts there are on it.
+    /// How many counts there are on it; for an object that this thread has made, and of which nobody else could get hold
+    /// without counting.
+    #[cfg(not(Py_GIL_DISABLED))]
     pub fn count(&self) -> isize {
         // SAFETY: the object is alive and the thread attached.
         unsafe { ffi::Py_REFCNT(self.as_ptr()) }
+    }
+
+    /// As above. Other threads count on their own side, so what they hold shows there, or that they ever did.
+    #[cfg(Py_GIL_DISABLED)]
+    pub fn count(&self) -> isize {
+        use std::sync::atomic::Ordering::{Acquire, Relaxed};
+        // SAFETY: the object is alive and the thread attached; both fields are atomic.
+        let (own, others) = unsafe {
+            let object = &*self.as_ptr();
+            (object.ob_ref_local.load(Relaxed), object.ob_ref_shared.load(Acquire))
+        };
+        if others == 0 { own as isize } else { isize::MAX }
     }
 
     /// Whether it has no attributes of its own and no weak references to it.
@@ -301,10 +315,16 @@ impl<'a> Object<'a> {
         // SAFETY: alive and attached.
         let index =
             unsafe { Object::from_owned(self.attached(), ffi::PyNumber_Index(self.as_ptr()))? };
-        // SAFETY: as above.
-        let value = unsafe { ffi::PyLong_AsLongLong(index.as_ptr()) };
+        let mut overflow = 0;
+        // Many times as fast as `PyLong_AsLongLong`, which goes through an array of bytes before Python 3.12.
+        // SAFETY: as above; a place for the flag.
+        let value = unsafe { ffi::PyLong_AsLongLongAndOverflow(index.as_ptr(), &mut overflow) };
         if value == -1 {
             Raised::if_set()?;
+        }
+        if overflow != 0 {
+            let message = "int too large to convert";
+            return Err(super::raise(self.attached(), super::Kind::Overflow, message));
         }
         Ok(value)
     }

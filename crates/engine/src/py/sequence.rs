@@ -64,17 +64,19 @@ impl<'a> Object<'a> {
         if index >= self.items_len() {
             return None;
         }
-        let index = index as ffi::Py_ssize_t;
-        // SAFETY: alive and attached; the index is within bounds; a borrowed reference comes back.
-        let pointer = unsafe {
-            if self.is_list() {
-                ffi::PyList_GetItem(self.as_ptr(), index)
-            } else {
-                ffi::PyTuple_GetItem(self.as_ptr(), index)
-            }
+        let (attached, index) = (self.attached(), index as ffi::Py_ssize_t);
+        if !self.is_list() {
+            // SAFETY: alive and attached; the index is within bounds, and a tuple holds its items as long as it lives.
+            return Some(unsafe {
+                Object::from_borrowed(attached, ffi::PyTuple_GetItem(self.as_ptr(), index))
+            });
+        }
+        // SAFETY: alive and attached; a count of its own comes back.
+        let item = unsafe {
+            Object::from_owned(attached, ffi::compat::PyList_GetItemRef(self.as_ptr(), index))
         };
-        // SAFETY: the sequence holds it while we take our own count.
-        Some(unsafe { Object::from_borrowed(self.attached(), pointer) })
+        // Without a lock of the interpreter another thread may have shortened the list: that is its end, too.
+        item.map_err(Raised::forget).ok()
     }
 
     /// The items of a `list` or `tuple`, as long as there are any.

@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use wire::control::{Group, Script};
 
-/// The delay after the first death that tells of trouble; it doubles with each.
+/// The delay after the second death in a row that tells of trouble; it doubles with each. After the first there is none.
 const FIRST_DELAY: Time = Duration::from_millis(100);
 /// The longest delay.
 const LONGEST_DELAY: Time = Duration::from_secs(20);
@@ -106,6 +106,8 @@ pub struct Crew {
     /// What the serving generation could not load.
     failed: HashSet<Vec<u8>>,
     failures: u32,
+    /// When the last of them was seen.
+    failed_at: Option<Time>,
     retry: Option<Time>,
     trouble: Option<(u16, Option<Time>)>,
     farewell: Option<Time>,
@@ -114,6 +116,15 @@ pub struct Crew {
     /// and never will be.
     is_final: bool,
     actions: Vec<Action>,
+}
+
+/// How a worker has ended, as far as it matters for what follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Death {
+    /// By itself and without a failure.
+    pub is_well: bool,
+    /// After it had answered a request: the application works.
+    pub has_served: bool,
 }
 
 impl Crew {
@@ -138,6 +149,7 @@ impl Crew {
             scripts: Vec::new(),
             failed: HashSet::new(),
             failures: 0,
+            failed_at: None,
             retry: None,
             trouble: None,
             farewell: None,
@@ -276,8 +288,8 @@ impl Crew {
         self.settle(now);
     }
 
-    /// A worker is no more. `is_well` says that it ended by itself and without a failure.
-    pub fn died(&mut self, now: Time, number: u32, is_well: bool) {
+    /// A worker is no more.
+    pub fn died(&mut self, now: Time, number: u32, death: Death) {
         let Some(at) = self.members.iter().position(|member| member.number == number) else {
             return;
         };
@@ -288,7 +300,7 @@ impl Crew {
         if Some(member.generation) == self.upcoming.as_ref().map(|u| u.generation) {
             self.give_up(now, Refusal::Gone(number));
         } else if member.generation == self.generation {
-            self.count_death(now, &member, is_well);
+            self.count_death(now, &member, death);
         }
         self.settle(now);
     }

@@ -1,6 +1,6 @@
 //! A group that runs: its crew, its workers, its log, its place on the board. What the crew decides is done here.
 
-use super::crew::{Action, Crew, Phase, Refusal, Stamp, Time};
+use super::crew::{Action, Crew, Death, Phase, Refusal, Stamp, Time};
 use super::death;
 use super::log::{Log, show};
 use super::sockets::Sockets;
@@ -181,7 +181,7 @@ impl Group {
             Err(NotStarted(code, why)) => {
                 let text = format!("no worker could be started: {why}");
                 self.fail(Level::Error, code, text);
-                self.crew.died(now, number, false);
+                self.crew.died(now, number, Death::default());
             }
         }
     }
@@ -262,7 +262,8 @@ impl Group {
         let told = phase == Phase::Leaving && cause == Cause::Signal(Signal::SIGTERM as u8);
         let is_well = cause == Cause::Exit(0) || told;
         self.report(&worker, cause, phase, reason.as_deref(), is_well, now);
-        self.crew.died(now, number, is_well);
+        let has_served = worker.counts().1 > 0;
+        self.crew.died(now, number, Death { is_well, has_served });
         self.act(around);
     }
 

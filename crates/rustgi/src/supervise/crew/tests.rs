@@ -92,7 +92,7 @@ impl Stage {
     }
 
     fn dies(&mut self, number: u32) {
-        self.act(|crew, now| crew.died(now, number, false));
+        self.act(|crew, now| crew.died(now, number, Death::default()));
     }
 
     fn changed(&mut self, number: u32, path: &str, time: i64) {

@@ -143,8 +143,9 @@ impl Crew {
         if others && !new.is_empty() {
             let generation = self.generation;
             self.actions.push(Action::Refuse { generation, refusal: Refusal::Scripts(new) });
+            let started = self.members.iter().find(|m| m.number == number).map(|m| m.started);
             self.dismiss(now, number, reason::SCRIPT);
-            self.back_off(now);
+            self.back_off(now, started.unwrap_or(now));
             return;
         }
         self.failed.extend(failed.into_iter().map(|(path, _)| path));
@@ -160,35 +161,39 @@ impl Crew {
         }
     }
 
-    pub(super) fn count_death(&mut self, now: Time, member: &Member, is_well: bool) {
+    pub(super) fn count_death(&mut self, now: Time, member: &Member, death: Death) {
         if self.is_service() {
             let next = (member.started + SETTLED).max(now);
-            if is_well || now >= member.started + SETTLED || member.phase == Phase::Leaving {
+            if death.is_well || now >= member.started + SETTLED || member.phase == Phase::Leaving {
                 self.failures = 0;
                 self.retry = Some(next);
             } else {
-                self.back_off(now);
+                self.back_off(now, member.started);
                 self.retry = self.retry.max(Some(next));
             }
             return;
         }
         match member.phase {
-            Phase::Ready(since) if now >= since + SETTLED || member.retiring.is_some() => {
+            Phase::Ready(_) if death.has_served || member.retiring.is_some() => {
+                (self.failures, self.retry) = (0, None);
+            }
+            Phase::Ready(since) if now >= since + SETTLED => {
                 (self.failures, self.retry) = (0, None);
             }
             Phase::Leaving => {}
-            _ => self.back_off(now),
+            _ => self.back_off(now, member.started),
         }
     }
 
-    fn back_off(&mut self, now: Time) {
+    fn back_off(&mut self, now: Time, started: Time) {
         // Those that were started together and die together have failed once.
-        if self.retry.is_some_and(|at| at > now) {
+        if self.failed_at.is_some_and(|at| started < at) {
             return;
         }
-        let delay = FIRST_DELAY * (1 << self.failures.min(10));
+        self.failed_at = Some(now);
+        let delay = self.failures.checked_sub(1).map(|before| FIRST_DELAY * (1 << before.min(10)));
         self.failures += 1;
-        self.retry = Some(now + delay.min(LONGEST_DELAY));
+        self.retry = Some(now + delay.unwrap_or_default().min(LONGEST_DELAY));
     }
 
     /// Fills the ranks, and does what had to wait.

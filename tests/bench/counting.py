@@ -1,0 +1,99 @@
+"""What a request costs, counted instead of timed: instructions under valgrind's callgrind, system calls under strace. The
+machine may be busy meanwhile."""
+import contextlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import meter
+from installation import Missing
+from places import Shape
+from running import start
+
+WARM_UP, COUNTED = 60, 400
+PAUSE = 0.005
+# So few that all of them have served before anything is counted.
+THREADS = 3
+
+WRK = ()
+CHROME = (
+    'Connection: keep-alive',
+    'Cache-Control: max-age=0',
+    'sec-ch-ua: "Chromium";v="140", "Not=A?Brand";v="24"',
+    'sec-ch-ua-mobile: ?0',
+    'sec-ch-ua-platform: "Linux"',
+    'Upgrade-Insecure-Requests: 1',
+    'User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36',
+    'Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8',
+    'Sec-Fetch-Site: none',
+    'Sec-Fetch-Mode: navigate',
+    'Accept-Language: en-US,en;q=0.9',
+)
+KINDS = {'wrk': WRK, 'chrome': CHROME}
+
+
+def send(port, headers, count):
+    """So many requests on one connection. Each comes after its connection has been put to rest: under valgrind httpd is so
+    slow that it would otherwise sometimes find the next request before it has looked whether there is one."""
+    lines = ['GET / HTTP/1.1', f'Host: 127.0.0.1:{port}', *headers, '', '']
+    request = '\r\n'.join(lines).encode()
+    with socket.create_connection(('127.0.0.1', port), timeout=60) as connection:
+        for _ in range(count):
+            time.sleep(PAUSE)
+            connection.sendall(request)
+            answer = b''
+            while not answer.endswith(b'Hello World!'):
+                piece = connection.recv(65536)
+                if not piece:
+                    raise Missing(f'the connection ended after {answer[:100]}')
+                answer += piece
+
+
+def instructions(contender, case, kind):
+    """Instructions of a request, in all processes of a contender."""
+    few = instructions_of_all(contender, case, kind, WARM_UP)
+    return (instructions_of_all(contender, case, kind, WARM_UP + COUNTED) - few) / COUNTED
+
+
+def instructions_of_all(contender, case, kind, count):
+    if not shutil.which('valgrind'):
+        raise Missing('there is no valgrind on the PATH')
+    alone = contender.kind in ('none', 'embedded')
+    under = ['valgrind', '--tool=callgrind', f'--trace-children={"no" if alone else "yes"}',
+             '--callgrind-out-file=@root@/run/callgrind.%p']
+    with contextlib.ExitStack() as stack:
+        running = stack.enter_context(start(
+            contender, case.application, case, under, shape=Shape(threads=THREADS), one_process=alone))
+        send(running.port, KINDS[kind], count)
+        running.end()
+        outputs = list((running.place.root / 'run').glob('callgrind.*'))
+        return sum(int(re.search(r'(?m)^(?:totals|summary): (\d+)', path.read_text())[1]) for path in outputs)
+
+
+def system_calls(contender, case, kind):
+    """System calls of a request, in all processes of a contender, by name."""
+    if not shutil.which('strace'):
+        raise Missing('there is no strace on the PATH')
+    with start(contender, case.application, case, shape=Shape(threads=THREADS)) as running:
+        send(running.port, KINDS[kind], WARM_UP)
+        counts = running.place.root / 'logs/strace'
+        attached = [f'-p{pid}' for pid in meter.processes(running)]
+        strace = subprocess.Popen(['strace', '-f', '-c', '-o', counts, *attached], stderr=subprocess.PIPE, text=True)
+        for _ in attached:
+            strace.stderr.readline()
+        time.sleep(0.5)
+        send(running.port, KINDS[kind], COUNTED)
+        strace.send_signal(signal.SIGINT)
+        strace.wait()
+        return {name: count / COUNTED for name, count in calls(counts.read_text()) if count / COUNTED >= 0.05}
+
+
+def calls(table):
+    """Name and number of each line of what `strace -c` says."""
+    for line in table.splitlines():
+        words = line.split()
+        if len(words) >= 5 and words[3].isdigit() and words[-1] != 'total':
+            yield words[-1], int(words[3])

@@ -1,0 +1,132 @@
+"""How rate and memory change with threads, processes, clients, sizes and applications; and how long a start takes."""
+import contextlib
+import dataclasses
+import http.client
+import itertools
+import statistics
+
+import cases
+import contenders
+import load
+import meter
+from installation import Missing
+from places import Shape
+from rounds import say, turn
+from running import start
+
+HELLO = cases.ALL[0]
+FLASK = cases.ALL[1]
+FOUR = [contenders.OURS, contenders.OURS_DAEMON, 'mod_wsgi 6.1.1 embedded', 'mod_wsgi 6.1.1 daemon']
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """One quantity, and the values it takes."""
+    key: str
+    title: str
+    values: tuple
+    case: cases.Case = HELLO
+    unit: str = 'requests/s'
+    logarithmic: bool = False
+
+    def shape(self, value):
+        """The shape of a server at a value."""
+        return {'threads': Shape(threads=value, clients=64), 'processes': Shape(processes=value),
+                'applications': Shape(applications=value)}.get(self.key, Shape())
+
+    def asked(self, value):
+        """The case at a value."""
+        if self.key in ('sizes', 'pieces'):
+            path = f'/?{value}&whole' if self.key == 'sizes' else f'/?{value}'
+            return dataclasses.replace(self.case, path=path, size=value)
+        if self.key == 'applications':
+            return dataclasses.replace(self.case, applications=value)
+        return self.case
+
+    def clients(self, value):
+        """How many clients ask."""
+        return {'threads': 64, 'processes': 64, 'clients': value}.get(self.key, 16)
+
+
+SIZE = cases.Case('size', 'bytes', 'bytes_asked_for')
+ALL = [
+    Series('threads', 'threads of the application, 64 clients, Flask', (1, 2, 4, 8, 16, 32, 64), FLASK),
+    Series('processes', 'processes of the application, 64 clients, Flask', (1, 2, 4, 8), FLASK),
+    Series('clients', 'clients that ask all the time', (1, 4, 16, 64, 256, 1000)),
+    Series('idle', 'clients at rest beside 16 that ask', (1, 10, 100, 500, 1000)),
+    Series('sizes', 'bytes of an answer in one piece', (1, 1 << 10, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 24, 1 << 26), SIZE,
+           'MiB/s', True),
+    Series('pieces', 'bytes of an answer in pieces of 64 KiB', (1 << 18, 1 << 20, 1 << 24, 1 << 26), SIZE, 'MiB/s', True),
+    Series('applications', 'applications in one process', (1, 5, 10, 20, 50)),
+]
+
+
+def measure(series, seconds, rounds):
+    """A series: for each value all contenders take turns, as in the comparison."""
+    points = {name: [] for name in FOUR}
+    for value in series.values:
+        with contextlib.ExitStack() as stack:
+            running = start_all(stack, series, value)
+            turns = {server.name: [] for server in running}
+            for _, server in itertools.product(range(rounds), running):
+                turns[server.name].append(turn(server, series.asked(value), seconds, 2, series.clients(value)))
+            for server in running:
+                point = {'value': value, 'rate': rate_of(series, value, turns[server.name]),
+                         'memory': meter.memory(meter.processes(server))}
+                points[server.name].append(point)
+                say(f'{series.title}: {value}: {server.name}: {point["rate"]:.1f} {series.unit}, '
+                    f'{point["memory"]["pss"] / 2**20:.1f} MiB')
+    return {'key': series.key, 'title': series.title, 'unit': series.unit, 'logarithmic': series.logarithmic,
+            'contenders': {name: found for name, found in points.items() if found}}
+
+
+def start_all(stack, series, value):
+    """Starts the contenders at a value, with as many clients at rest as the series wants."""
+    running = []
+    case = series.asked(value)
+    for contender in contenders.ALL:
+        if contender.name not in FOUR:
+            continue
+        try:
+            server = stack.enter_context(start(contender, case.application, case, shape=series.shape(value)))
+        except Missing as why:
+            say(f'{series.title}, {value}: {contender.name} is missing: {why}')
+            continue
+        if series.key == 'idle':
+            stack.enter_context(at_rest(server.port, value))
+        load.run(server, case, 1, clients=series.clients(value))
+        running.append(server)
+    return running
+
+
+def rate_of(series, value, turns):
+    """The median of the rounds, in the unit of the series; nothing where a request failed. A server that has fewer threads
+    than clients closes connections that rest: that is no failure here."""
+    rates = [0 if each['errors'] else each['rate'] for each in turns]
+    return statistics.median(rates) * (value / 2**20 if series.unit == 'MiB/s' else 1)
+
+
+@contextlib.contextmanager
+def at_rest(port, count):
+    """Connections that have asked once and stay."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            connection = stack.enter_context(contextlib.closing(http.client.HTTPConnection('127.0.0.1', port, timeout=60)))
+            connection.request('GET', '/')
+            connection.getresponse().read()
+        yield
+
+
+def start_up(rounds):
+    """Seconds from the start of a server to its first answer, of each contender and application."""
+    found = {}
+    for application, _, contender in itertools.product(('hello', 'flask_hello', 'django_site'), range(rounds), contenders.ALL):
+        case = next(case for case in cases.ALL if case.application == application)
+        if contender.kind == 'none':
+            continue
+        try:
+            with start(contender, application, case) as server:
+                found.setdefault(contender.name, {}).setdefault(application, []).append(server.start_up)
+        except Missing as why:
+            say(f'start-up with {application}: {contender.name} is missing: {why}')
+    return found
