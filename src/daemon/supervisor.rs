@@ -244,10 +244,10 @@ pub fn prefix(main: ServerRec<'_>) -> Vec<u8> {
 /// A child of httpd begins: what it inherited of the parent's and has no part in is closed. The board, if there is one.
 pub fn inherit(main: ServerRec<'_>) -> Option<&'static Board> {
     let kept = Kept::find(main)?;
-    let board = Shared::<Board>::adopt(kept.board_file().ok()?).ok()?.read().ok();
+    let board = Shared::<Board>::adopt(kept.board_to_read().ok()?).ok()?.read().ok();
     if kept.parent != std::process::id() {
-        // Only the parent is to be at this end, so that its end is seen.
-        kept.forget_channel();
+        // Only the parent is to be at this end, so that its end is seen; and nobody who runs here shall write to the board.
+        kept.forget();
     }
     board
 }

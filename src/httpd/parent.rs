@@ -68,6 +68,23 @@ impl Kept {
         Some(Channel::new(duplicate(self.channel).ok()?))
     }
 
+    /// The memory of the board, to be read only; by a descriptor of its own.
+    ///
+    /// # Errors
+    /// There are no more descriptors.
+    pub fn board_to_read(self) -> std::io::Result<OwnedFd> {
+        // Where there is no /proc, as it is.
+        let path = format!("/proc/self/fd/{}", self.board);
+        std::fs::File::open(path).map_or_else(|_| self.board_file(), |file| Ok(file.into()))
+    }
+
+    /// Closes the channel and the memory of the board.
+    pub fn forget(self) {
+        self.forget_channel();
+        // SAFETY: inherited, and open; nobody else knows it.
+        drop(unsafe { OwnedFd::from_raw_fd(self.board) });
+    }
+
     /// Closes the channel.
     pub fn forget_channel(self) {
         // SAFETY: made by this process or inherited, and open; nobody else knows it.
