@@ -21,6 +21,8 @@ const BUFFER: usize = 16 * 1024;
 pub const PIECE: usize = 32 * 1024;
 /// A buffer that has grown larger is not kept.
 const KEPT: usize = 256 * 1024;
+/// As many descriptors may be ahead of the frames that they belong to. Each takes one of this whole process's.
+const FILES: usize = 4;
 
 /// A connection to a worker.
 pub struct Connection {
@@ -100,6 +102,7 @@ impl Connection {
             None => Arc::new(mapped(file).map_err(|error| Lost::Closed(error.kind()))?),
         };
         self.slot = hello.slot;
+        self.offer = page.last(hello.slot);
         self.page = Some(page);
         Ok(())
     }
@@ -128,7 +131,6 @@ impl Connection {
             page.offer(self.slot, self.offer);
         }
         self.stream.write(&[&self.output], body)?;
-        self.output.shrink_to(KEPT);
         Ok(true)
     }
 
@@ -230,6 +232,9 @@ impl Connection {
         if self.input.len() > KEPT {
             self.input = vec![0; BUFFER];
         }
+        self.output.clear();
+        self.output.shrink_to(KEPT);
+        self.headers.shrink_to(KEPT / size_of::<Header<'_>>());
     }
 
     /// Reads from the socket once. There shall be room for so many bytes that are not taken.
@@ -246,6 +251,9 @@ impl Connection {
         let mut descriptor = None;
         let read = self.stream.read(&mut self.input[self.unread.end..], &mut descriptor);
         self.descriptors.extend(descriptor);
+        if self.descriptors.len() > FILES {
+            return Err(Malformed("more descriptors than files").into());
+        }
         match read {
             Ok(0) => Err(Lost::Closed(io::ErrorKind::UnexpectedEof)),
             Ok(count) => {

@@ -213,7 +213,9 @@ impl Before {
 
     fn limit(&self, group: &Group) {
         if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-            let _ = setrlimit(Resource::RLIMIT_NOFILE, self.files.min(hard), hard);
+            // Connections of the server's children shall leave the application as many as it would have without them.
+            let soft = self.files.saturating_add(link::Page::SLOTS.into()).min(hard);
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
         }
         if group.cpu_time_limit > 0 {
             let soft = group.cpu_time_limit;
