@@ -144,7 +144,9 @@ impl OpenFiles {
                 open.sockets += usize::from(!local.contains(number.trim_end_matches(']')));
             } else if name.starts_with("pipe:") {
                 open.pipes += 1;
-            } else if name.starts_with('/') && !name.starts_with("/dev/") {
+            } else if name.starts_with('/')
+                && !["/dev/", "/memfd:"].iter().any(|p| name.starts_with(p))
+            {
                 *open.files.entry(target).or_default() += 1;
             }
         }
