@@ -292,6 +292,7 @@ fn metrics_are_counted_from_the_moment_they_are_asked_for() {
 fn the_scoreboard_is_shown_where_it_is_allowed() {
     assert!(value(&builder().start(), "mod_wsgi.server_metrics()").is_null());
     let server = builder()
+        .embedded()
         .children(2, 4)
         .load(&["status"])
         .config("WSGIServerMetrics On\nExtendedStatus On")

@@ -113,6 +113,14 @@ def app(environ, start_response):
 }
 
 #[test]
+fn a_stream_that_must_not_be_used_is_not_missed_in_the_end() {
+    let server = builder().config("WSGIRestrictStdin On\nWSGIRestrictStdout On").start();
+    assert_eq!(probe(&server, "def app(e, s): return say(s, 1)").json(), 1);
+    let log = server.stop().error_log;
+    assert!(!log.contains("Exception ignored") && !log.contains("exit code 120"), "{log}");
+}
+
+#[test]
 fn in_one_process_the_terminal_stays_connected() {
     let server = builder()
         .embedded()
