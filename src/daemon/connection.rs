@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
-use wire::{Frame, HEADER, Hello, Kind, Malformed, Request};
+use wire::{Frame, HEADER, Hello, Kind, Malformed, Request, Tag};
 
 /// How long a read waits before it is looked at what else could be done.
 pub const TICK: Duration = Duration::from_millis(50);
@@ -149,7 +149,7 @@ impl Connection {
     /// # Errors
     /// As [`offer`](Connection::offer).
     pub fn send(&self, kind: Kind, payload: &[u8]) -> io::Result<()> {
-        self.stream.write(&[&wire::header(kind, 0, payload.len()), payload], None)
+        self.stream.write(&[&wire::header(kind, 0, self.tag(), payload.len()), payload], None)
     }
 
     /// The next frame's header, which is taken.
@@ -163,7 +163,19 @@ impl Connection {
         let start = self.unread.start;
         let bytes = self.input[start..start + HEADER].try_into();
         self.unread.start += HEADER;
-        Ok(Frame::decode(bytes.map_err(|_| Malformed("a header is short"))?)?)
+        let frame = Frame::decode(bytes.map_err(|_| Malformed("a header is short"))?)?;
+        if frame.tag != self.tag() {
+            return Err(Malformed("it belongs to another request").into());
+        }
+        Ok(frame)
+    }
+
+    /// What all frames bear that belong to the request that was offered.
+    fn tag(&self) -> Tag {
+        match self.page {
+            Some(_) => Tag::of_serial(self.offer.serial()),
+            None => Tag::NONE,
+        }
     }
 
     /// The whole of a frame's payload, which is not taken yet: where it lies.

@@ -13,6 +13,7 @@ mod costs;
 mod daemon_clients;
 mod daemon_deaths;
 mod daemon_generations;
+mod daemon_hostile;
 mod daemon_pythons;
 mod directive_rows;
 mod directive_table;

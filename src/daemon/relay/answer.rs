@@ -76,8 +76,8 @@ impl<C: Client> Relay<'_, C> {
                     Ok(()) => Ok(Step::More),
                     Err(turn) => return turn,
                 },
-                // Whoever has not taken it never will.
-                Err(Lost::Closed(_)) if connection.withdraw() => {
+                // Whoever has not taken it never will. What comes before it was taken is not about it.
+                Err(Lost::Closed(_) | Lost::Malformed(_)) if connection.withdraw() => {
                     return Turn::Again(Some(chosen.number));
                 }
                 Err(lost) => Err(lost.into()),

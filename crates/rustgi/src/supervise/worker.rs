@@ -190,7 +190,7 @@ impl Worker {
             match message {
                 Ok(message) => heard.push(message),
                 Err(error) => {
-                    self.is_confused = error.kind() != io::ErrorKind::UnexpectedEof;
+                    self.is_confused = error.kind() == io::ErrorKind::InvalidData;
                     self.channel = None;
                     self.lost = Some(now + GRACE);
                 }
