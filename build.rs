@@ -29,7 +29,7 @@ const ALLOWED: &[&str] = &[
     "ap_add_version_component",
     "ap_exists_config_define",
     // hooks
-    "ap_hook_(check_config|post_config|child_init|generate_log_id|translate_name|map_to_storage|check_access|handler)",
+    "ap_hook_(check_config|post_config|child_init|monitor|generate_log_id|translate_name|map_to_storage|check_access|handler)",
     // the request and where it comes from
     "request_rec",
     "conn_rec",
@@ -85,7 +85,7 @@ const ALLOWED: &[&str] = &[
     "apr_pool_cleanup_null",
     "apr_pool_userdata_(get|set|setn)",
     "apr_proc_t",
-    "apr_proc_other_child_register",
+    "apr_proc_other_child_(register|unregister)",
     "apr_socket_timeout_(get|set)",
     "apr_table_(elts|get|setn|set|addn|unset|clear)",
     "apr_table_entry_t",

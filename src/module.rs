@@ -64,6 +64,7 @@ callback! {
             // Workers are told how the server describes itself, which the others add to.
             let last = ffi::APR_HOOK_REALLY_LAST as c_int;
             ffi::ap_hook_post_config(Some(start_workers), any, any, last);
+            ffi::ap_hook_monitor(Some(look_after_workers), any, any, MIDDLE);
             // The first to register a cleanup is the last to be cleaned up: Python ends after what may still call it.
             ffi::ap_hook_child_init(Some(child_init), any, any, ffi::APR_HOOK_REALLY_FIRST);
             ffi::ap_hook_generate_log_id(
@@ -163,6 +164,14 @@ callback! {
         // SAFETY: httpd passes the main server.
         unsafe { ServerRec::with(main, supervisor::configure) };
         ffi::OK as c_int
+    }
+}
+
+callback! {
+    fn look_after_workers(_pool: *mut apr_pool_t, main: *mut server_rec) -> c_int, else ffi::DECLINED; {
+        // SAFETY: httpd passes the main server.
+        unsafe { ServerRec::with(main, supervisor::look_after) };
+        ffi::DECLINED
     }
 }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
-use wire::{Frame, HEADER, Hello, Kind, Malformed, Request};
+use wire::{Frame, HEADER, Hello, Kind, Malformed, Request, Tag};
 
 /// How long a read waits before it is looked at what else could be done.
 pub const TICK: Duration = Duration::from_millis(50);
@@ -21,6 +21,8 @@ const BUFFER: usize = 16 * 1024;
 pub const PIECE: usize = 32 * 1024;
 /// A buffer that has grown larger is not kept.
 const KEPT: usize = 256 * 1024;
+/// As many descriptors may be ahead of the frames that they belong to. Each takes one of this whole process's.
+const FILES: usize = 4;
 
 /// A connection to a worker.
 pub struct Connection {
@@ -100,6 +102,7 @@ impl Connection {
             None => Arc::new(mapped(file).map_err(|error| Lost::Closed(error.kind()))?),
         };
         self.slot = hello.slot;
+        self.offer = page.last(hello.slot);
         self.page = Some(page);
         Ok(())
     }
@@ -128,7 +131,6 @@ impl Connection {
             page.offer(self.slot, self.offer);
         }
         self.stream.write(&[&self.output], body)?;
-        self.output.shrink_to(KEPT);
         Ok(true)
     }
 
@@ -147,7 +149,7 @@ impl Connection {
     /// # Errors
     /// As [`offer`](Connection::offer).
     pub fn send(&self, kind: Kind, payload: &[u8]) -> io::Result<()> {
-        self.stream.write(&[&wire::header(kind, 0, payload.len()), payload], None)
+        self.stream.write(&[&wire::header(kind, 0, self.tag(), payload.len()), payload], None)
     }
 
     /// The next frame's header, which is taken.
@@ -161,7 +163,19 @@ impl Connection {
         let start = self.unread.start;
         let bytes = self.input[start..start + HEADER].try_into();
         self.unread.start += HEADER;
-        Ok(Frame::decode(bytes.map_err(|_| Malformed("a header is short"))?)?)
+        let frame = Frame::decode(bytes.map_err(|_| Malformed("a header is short"))?)?;
+        if frame.tag != self.tag() {
+            return Err(Malformed("it belongs to another request").into());
+        }
+        Ok(frame)
+    }
+
+    /// What all frames bear that belong to the request that was offered.
+    fn tag(&self) -> Tag {
+        match self.page {
+            Some(_) => Tag::of_serial(self.offer.serial()),
+            None => Tag::NONE,
+        }
     }
 
     /// The whole of a frame's payload, which is not taken yet: where it lies.
@@ -230,6 +244,9 @@ impl Connection {
         if self.input.len() > KEPT {
             self.input = vec![0; BUFFER];
         }
+        self.output.clear();
+        self.output.shrink_to(KEPT);
+        self.headers.shrink_to(KEPT / size_of::<Header<'_>>());
     }
 
     /// Reads from the socket once. There shall be room for so many bytes that are not taken.
@@ -246,6 +263,9 @@ impl Connection {
         let mut descriptor = None;
         let read = self.stream.read(&mut self.input[self.unread.end..], &mut descriptor);
         self.descriptors.extend(descriptor);
+        if self.descriptors.len() > FILES {
+            return Err(Malformed("more descriptors than files").into());
+        }
         match read {
             Ok(0) => Err(Lost::Closed(io::ErrorKind::UnexpectedEof)),
             Ok(count) => {

@@ -84,6 +84,8 @@ pub struct Relay<'r, C: Client> {
     rejections: u32,
     /// The client has been told of an answer.
     has_started: bool,
+    /// How much of its body is still to come, if it said how long that is and has one.
+    left: Option<u64>,
     backlog: Backlog,
     /// The client has not taken anything for a while, with its backlog full.
     is_slow: bool,
@@ -123,6 +125,7 @@ impl<'r, C: Client> Relay<'r, C> {
             seen: (0, 0),
             rejections: 0,
             has_started: false,
+            left: None,
             backlog: Backlog::default(),
             is_slow: false,
             owes_flush: false,

@@ -19,6 +19,9 @@ use wire::control::{self, Desired, FromSupervisor, ToSupervisor};
 /// How long the supervisor may take to say where it has put what it was told.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A supervisor that ends so soon after its start would do so again.
+const SOON: i64 = 2;
+
 /// The configuration has been read: tells the supervisor what shall run, and starts it if there is none.
 pub fn configure(main: ServerRec<'_>) {
     if parent::phase() == Phase::Trying {
@@ -48,7 +51,7 @@ pub fn configure(main: ServerRec<'_>) {
 
 /// Has a supervisor that ends be followed by another.
 fn watch(main: ServerRec<'_>) {
-    if let Some(kept) = Kept::find(main) {
+    if let Some(kept) = Kept::find(main).filter(|kept| kept.supervisor != 0) {
         parent::watch(main, kept.supervisor, |fate| {
             ServerRec::with_main(|main| match fate {
                 Fate::Ended => replace(main),
@@ -59,14 +62,37 @@ fn watch(main: ServerRec<'_>) {
     }
 }
 
+/// The supervisor has ended, which it does not do by itself.
 fn replace(main: ServerRec<'_>) {
-    let Some(resolved) = store::of_server(main).resolved.get() else { return };
+    let Some(kept) = Kept::find(main) else { return };
+    if parent::stops_at_once() || parent::phase() == Phase::Ending {
+        return;
+    }
+    if parent::seconds() - kept.since < SOON {
+        let why = "it had only just been started; another one follows in a while";
+        log::note_code(Level::Error, Code::SupervisorDied, why);
+        Kept { supervisor: 0, ..kept }.keep(main);
+        return;
+    }
     log::note_code(Level::Error, Code::SupervisorDied, "another one is started");
+    start_anew(main);
+}
+
+fn start_anew(main: ServerRec<'_>) {
+    let Some(resolved) = store::of_server(main).resolved.get() else { return };
     let desired = desired::all(main, resolved.plan);
     if let Err(error) = start_and_tell(main, &desired) {
         log::note_code(Level::Critical, Code::SupervisorMissing, &error.to_string());
     }
     watch(main);
+}
+
+/// What httpd's parent does every few seconds: where a supervisor is missing, it tries again.
+pub fn look_after(main: ServerRec<'_>) {
+    let is_missing = Kept::find(main).is_some_and(|kept| kept.supervisor == 0);
+    if is_missing && parent::phase() == Phase::Running && !parent::stops_at_once() {
+        start_anew(main);
+    }
 }
 
 /// The configuration goes. If httpd goes as well, so do the supervisor and its workers.
@@ -109,7 +135,11 @@ fn remaining(until: Instant) -> Option<Duration> {
 }
 
 fn start_and_tell(main: ServerRec<'_>, desired: &Desired) -> io::Result<Vec<u32>> {
-    let kept = start(main)?;
+    let kept = start(main).inspect_err(|_| {
+        if let Some(kept) = Kept::find(main) {
+            Kept { supervisor: 0, ..kept }.keep(main);
+        }
+    })?;
     kept.keep(main);
     tell(main, kept, desired)
 }
@@ -122,6 +152,8 @@ fn start(main: ServerRec<'_>) -> io::Result<Kept> {
         None => OwnedFd::from(Shared::<Board>::create("rustgi-board")?),
     };
     let (ours, theirs) = Channel::pair()?;
+    // One that does not listen shall not keep httpd from restarting or ending.
+    ours.set_send_timeout(PATIENCE)?;
     let program = program()?;
     let log = main.log_file().map(|file| file.try_clone_to_owned()).transpose()?;
     let child = Command::new(&program)
@@ -142,7 +174,13 @@ fn start(main: ServerRec<'_>) -> io::Result<Kept> {
         None => board.into_raw_fd(),
     };
     let channel = OwnedFd::from(ours).into_raw_fd();
-    Ok(Kept { channel, board, supervisor: child.id(), parent: std::process::id() })
+    Ok(Kept {
+        channel,
+        board,
+        supervisor: child.id(),
+        parent: std::process::id(),
+        since: parent::seconds(),
+    })
 }
 
 /// The program beside the module.
@@ -206,10 +244,10 @@ pub fn prefix(main: ServerRec<'_>) -> Vec<u8> {
 /// A child of httpd begins: what it inherited of the parent's and has no part in is closed. The board, if there is one.
 pub fn inherit(main: ServerRec<'_>) -> Option<&'static Board> {
     let kept = Kept::find(main)?;
-    let board = Shared::<Board>::adopt(kept.board_file().ok()?).ok()?.read().ok();
+    let board = Shared::<Board>::adopt(kept.board_to_read().ok()?).ok()?.read().ok();
     if kept.parent != std::process::id() {
-        // Only the parent is to be at this end, so that its end is seen.
-        kept.forget_channel();
+        // Only the parent is to be at this end, so that its end is seen; and nobody who runs here shall write to the board.
+        kept.forget();
     }
     board
 }

@@ -50,8 +50,9 @@ impl<'r> Request<'r> {
 
     /// Whether something is held in front of the client's socket.
     pub fn holds_output(self) -> bool {
+        // Of a connection that carries several requests, the last filter is not core's.
         // SAFETY: the connection lives.
-        unsafe { (*self.rec().connection).data_in_output_filters != 0 }
+        !self.is_multiplexed() && unsafe { (*self.rec().connection).data_in_output_filters != 0 }
     }
 
     /// Moves it on as far as there is room, as the MPM does when a request has been answered.

@@ -23,9 +23,12 @@ pub struct Kept {
     pub supervisor: u32,
     /// Ours.
     pub parent: u32,
+    /// When the supervisor was started, in seconds of a clock that only goes forward.
+    pub since: i64,
 }
 
-const KEY: &CStr = c"mod_rustgi-daemons";
+/// Another version of this module may find what this one has kept, so the name changes with the structure.
+const KEY: &CStr = c"mod_rustgi-daemons-2";
 
 /// How far httpd is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +68,23 @@ impl Kept {
         Some(Channel::new(duplicate(self.channel).ok()?))
     }
 
+    /// The memory of the board, to be read only; by a descriptor of its own.
+    ///
+    /// # Errors
+    /// There are no more descriptors.
+    pub fn board_to_read(self) -> std::io::Result<OwnedFd> {
+        // Where there is no /proc, as it is.
+        let path = format!("/proc/self/fd/{}", self.board);
+        std::fs::File::open(path).map_or_else(|_| self.board_file(), |file| Ok(file.into()))
+    }
+
+    /// Closes the channel and the memory of the board.
+    pub fn forget(self) {
+        self.forget_channel();
+        // SAFETY: inherited, and open; nobody else knows it.
+        drop(unsafe { OwnedFd::from_raw_fd(self.board) });
+    }
+
     /// Closes the channel.
     pub fn forget_channel(self) {
         // SAFETY: made by this process or inherited, and open; nobody else knows it.
@@ -89,6 +109,14 @@ impl Kept {
         // SAFETY: as above. APR copies the key, which goes with this module.
         unsafe { ffi::apr_pool_userdata_set(place, KEY.as_ptr(), None, pool) };
     }
+}
+
+/// Seconds of a clock that only goes forward, whichever version of this module asks.
+pub fn seconds() -> i64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a place for the answer.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    now.tv_sec
 }
 
 fn duplicate(number: RawFd) -> std::io::Result<OwnedFd> {
@@ -146,8 +174,17 @@ unsafe extern "C" fn maintain<F: Fn(Fate) + 'static>(
 ) {
     super::callback::guarded((), || {
         let fate = match reason as u32 {
-            // Nobody is to follow whoever was told to end.
-            ffi::APR_OC_REASON_DEATH | ffi::APR_OC_REASON_LOST if !stops_at_once() => Fate::Ended,
+            ffi::APR_OC_REASON_DEATH | ffi::APR_OC_REASON_LOST => {
+                // APR has forgotten the process but not the registration, and looks at the process of every one of
+                // them when another child of httpd ends.
+                // SAFETY: what was registered, and is still so; APR expects this here.
+                unsafe { ffi::apr_proc_other_child_unregister(watched) };
+                // Nobody is to follow whoever was told to end.
+                if stops_at_once() {
+                    return;
+                }
+                Fate::Ended
+            }
             ffi::APR_OC_REASON_RESTART if stops_at_once() => Fate::ToEnd,
             _ => return,
         };
@@ -157,7 +194,7 @@ unsafe extern "C" fn maintain<F: Fn(Fate) + 'static>(
 }
 
 /// Whether httpd stops (and does not start again) without waiting for requests.
-fn stops_at_once() -> bool {
+pub fn stops_at_once() -> bool {
     // SAFETY: the MPM's record, which lives as long as the process, or NULL.
     let retained = unsafe { ffi::ap_unixd_mpm_get_retained_data().as_ref() };
     retained.is_some_and(|retained| retained.shutdown_pending != 0 && retained.is_ungraceful != 0)

@@ -235,6 +235,13 @@ pub fn wait_readable(file: BorrowedFd<'_>, time: Duration) -> bool {
     unsafe { libc::poll(&mut poll, 1, milliseconds) != 0 }
 }
 
+/// Whether whoever opened it may read it: not if it was opened for writing only, or only to be named (`O_PATH`).
+pub fn is_open_for_reading(file: BorrowedFd<'_>) -> bool {
+    // SAFETY: an open descriptor.
+    let flags = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) };
+    flags >= 0 && flags & libc::O_PATH == 0 && flags & libc::O_ACCMODE != libc::O_WRONLY
+}
+
 /// How long a regular file is; `None` for anything else.
 pub fn file_size(file: BorrowedFd<'_>) -> Option<u64> {
     let mut found = MaybeUninit::<libc::stat>::zeroed();

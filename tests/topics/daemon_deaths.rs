@@ -14,7 +14,7 @@ def application(environ, start_response):
     if query == 'exit':
         os._exit(3)
     if query == 'crash':
-        os.kill(os.getpid(), signal.SIGSEGV)
+        signal.raise_signal(signal.SIGSEGV)
     if query == 'middle':
         write = start_response('200 OK', [('Content-Type', 'text/plain')])
         write(b'begun')
@@ -164,4 +164,50 @@ fn whoever_waits_for_a_worker_that_dies_before_taking_the_request_is_served_by_a
             assert_eq!(one.join().unwrap(), 200);
         }
     });
+}
+
+#[test]
+fn httpd_survives_the_end_of_other_children_after_that_of_the_supervisor() {
+    let server =
+        builder("threads=1").config("ErrorLog \"|/usr/bin/tee -a @logs@/error.log\"").start();
+    server.get("/");
+    let supervisor = server.supervisor();
+    // One that has only just been started is not replaced at once.
+    std::thread::sleep(Duration::from_secs(3));
+    kill(Pid::from_raw(supervisor), Signal::SIGKILL).unwrap();
+    wait_for("another supervisor", || (server.supervisor() != supervisor).then_some(()));
+    // A process that httpd has started as well, of which APR keeps a list.
+    let is_logger = |pid: &i32| watch_command(*pid).contains("tee");
+    let logger = children_of(server.parent()).into_iter().find(is_logger).expect("a logger");
+    kill(Pid::from_raw(logger), Signal::SIGKILL).unwrap();
+    let is_there = |pid: i32| std::path::Path::new(&format!("/proc/{pid}")).exists();
+    wait_for("the logger to be reaped", || (!is_there(logger)).then_some(()));
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(is_there(server.parent()) && !server.children().is_empty());
+    assert!(server.get("/").text().ends_with("end"));
+}
+
+fn watch_command(pid: i32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()
+}
+
+fn children_of(parent: i32) -> Vec<i32> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let stat = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let is_child = |pid: &i32| {
+        let stat = stat(*pid);
+        let mut fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+        fields.nth(1) == Some(parent.to_string().as_str())
+    };
+    pids.filter(is_child).collect()
+}
+
+#[test]
+fn a_stop_starts_nothing() {
+    let server = builder("processes=2 threads=1").start();
+    server.get("/");
+    let log = server.stop().error_log;
+    assert!(!log.contains("WSGI1037") && !log.contains("WSGI1022"), "{log}");
+    assert_eq!(log.matches("was started").count(), 2, "{log}");
 }

@@ -14,7 +14,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 use wire::control::{self, FromWorker, ToWorker};
-use wire::{Carried, End, Frame, HEADER, Hello, Kind, Note, Ready, Request, header};
+use wire::{Carried, End, Frame, HEADER, Hello, Kind, Note, Ready, Request, Tag, header};
 
 /// A Python and the engine for it.
 #[derive(Clone, Debug)]
@@ -519,7 +519,8 @@ impl Client {
 
     /// Sends a piece of the body that was asked for.
     pub fn give(&mut self, kind: Kind, bytes: &[u8]) {
-        self.stream.write(&[&header(kind, 0, bytes.len()), bytes], None).unwrap();
+        let tag = Tag::of_serial(self.offer.serial());
+        self.stream.write(&[&header(kind, 0, tag, bytes.len()), bytes], None).unwrap();
     }
 
     /// Waits for the answer. `wanted` is asked for pieces of the body.

@@ -46,6 +46,8 @@ pub fn each(
         crate::startup::leave_if_forked();
         if let Err(code) = loaded {
             let reason = report::take_last().unwrap_or_else(|| code.text().into());
+            // In one line of the supervisor's, which is no place for more.
+            let reason: String = reason.chars().take(1000).collect();
             failed.push((preload.path.clone(), format!("{code}: {reason}")));
         }
     }

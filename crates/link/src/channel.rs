@@ -5,11 +5,13 @@ use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    sockopt,
 };
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// The longest message in bytes.
 const MOST: usize = 64 << 20;
@@ -48,24 +50,56 @@ impl Channel {
         (self.most_bytes, self.most_descriptors) = (bytes, descriptors);
     }
 
+    /// For how long [`send`](Channel::send) may wait for room in the socket each time it must.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn set_send_timeout(&self, time: Duration) -> io::Result<()> {
+        Ok(sockopt::set_socket_timeout(&self.socket, sockopt::Timeout::Send, Some(time))?)
+    }
+
+    /// Sends a message if there is room for all of it. What cannot take one now is of no use afterwards: a part of the
+    /// message may have gone.
+    ///
+    /// # Errors
+    /// There is no room (`WouldBlock`), or nobody is at the other end.
+    pub fn try_send(&self, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send_with(message, descriptors, SendFlags::DONTWAIT)
+    }
+
     /// Sends a message, and waits until it is in the socket.
     ///
     /// # Errors
     /// Nobody is at the other end.
     pub fn send(&self, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send_with(message, descriptors, SendFlags::empty())
+    }
+
+    fn send_with(
+        &self,
+        message: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        flags: SendFlags,
+    ) -> io::Result<()> {
         let length = u32::try_from(message.len()).map_err(io::Error::other)?.to_le_bytes();
         let count = u32::try_from(descriptors.len()).map_err(io::Error::other)?.to_le_bytes();
         let head = [length, count].concat();
         // Descriptors go with bytes of their own, so that they are there before the message is complete.
-        self.write(&head, &[])?;
+        self.write(&head, &[], flags)?;
         for some in descriptors.chunks(AT_ONCE) {
-            self.write(&[0], some)?;
+            self.write(&[0], some, flags)?;
         }
-        self.write(message, &[])
+        self.write(message, &[], flags)
     }
 
-    fn write(&self, mut bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    fn write(
+        &self,
+        mut bytes: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        flags: SendFlags,
+    ) -> io::Result<()> {
         let mut descriptors = descriptors;
+        let flags = flags | SendFlags::NOSIGNAL;
         while !bytes.is_empty() {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
             let mut beside = SendAncillaryBuffer::new(&mut space);
@@ -73,7 +107,7 @@ impl Channel {
                 beside.push(SendAncillaryMessage::ScmRights(descriptors));
             }
             let slices = [IoSlice::new(bytes)];
-            match sendmsg(&self.socket, &slices, &mut beside, SendFlags::NOSIGNAL) {
+            match sendmsg(&self.socket, &slices, &mut beside, flags) {
                 Ok(count) => {
                     bytes = &bytes[count..];
                     descriptors = &[];
@@ -205,8 +239,18 @@ mod tests {
     #[test]
     fn what_is_no_message_is_refused() {
         let (here, mut there) = Channel::pair().unwrap();
-        here.write(&[0xff; 8], &[]).unwrap();
+        here.write(&[0xff; 8], &[], SendFlags::empty()).unwrap();
         assert!(there.receive().is_err());
+    }
+
+    #[test]
+    fn who_does_not_read_is_not_waited_for() {
+        let (here, _there) = Channel::pair().unwrap();
+        let full = (0..10_000).find_map(|_| here.try_send(&[0; 1000], &[]).err());
+        assert_eq!(full.map(|error| error.kind()), Some(io::ErrorKind::WouldBlock));
+        here.set_send_timeout(Duration::from_millis(10)).unwrap();
+        let late = here.send(&[0; 1 << 20], &[]).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]

@@ -68,6 +68,12 @@ impl Page {
         self.slots.get(number as usize).map(|slot| &slot.0)
     }
 
+    /// The offer that was the last one in a slot, whoever made it. A connection that is given a slot goes on from there: the
+    /// one that had it before may still look at what became of its own offer.
+    pub fn last(&self, slot: u32) -> Offer {
+        Offer(self.slot(slot).map_or(0, |word| word.load(Ordering::Acquire)) >> 2)
+    }
+
     /// The child offers a request. `false` if there is no such slot.
     pub fn offer(&self, slot: u32, offer: Offer) -> bool {
         let Some(word) = self.slot(slot) else { return false };
@@ -151,6 +157,19 @@ mod tests {
         assert!(child.withdraw(3, next));
         assert!(!worker.take(3, next) && !child.is_taken(3, next));
         assert!(!child.offer(Page::SLOTS, next));
+    }
+
+    #[test]
+    fn who_is_given_a_slot_does_not_touch_the_offers_of_who_had_it() {
+        let shared = Shared::<Page>::create("page").unwrap();
+        let page = shared.write().unwrap();
+        let before = page.last(9).next();
+        assert!(page.offer(9, before) && page.take(9, before));
+        let after = page.last(9).next();
+        assert_ne!(before, after);
+        assert!(page.offer(9, after));
+        assert!(!page.withdraw(9, before) && !page.take(9, before));
+        assert!(page.take(9, after));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a worker says to a child: who it is, what is to be logged, the answer in pieces, and how it ended.
 
 use crate::fields::{Fields, Put};
-use crate::frame::{self, Kind};
+use crate::frame::{self, Kind, Tag};
 use crate::{Malformed, VERSION, request};
 use exchange::{Answer as Head, Code, Failure, Header, Outcome, Part, Push, Record, Slice};
 
@@ -17,7 +17,7 @@ pub struct Hello {
 impl Hello {
     /// Appends it as a frame.
     pub fn append_to(&self, into: &mut Vec<u8>) {
-        frame::append(into, Kind::Hello, 0, |row| {
+        frame::append(into, Kind::Hello, 0, Tag::NONE, |row| {
             row.put_u32(VERSION);
             row.put_u32(self.worker);
             row.put_u32(self.slot);
@@ -79,10 +79,10 @@ impl<'a> Note<'a> {
 }
 
 /// Appends a record as a frame; a line that is too long for one is cut.
-pub fn append_note(into: &mut Vec<u8>, record: &Record<'_>) {
+pub fn append_note(into: &mut Vec<u8>, tag: Tag, record: &Record<'_>) {
     const MOST: usize = Kind::Note.limit() / 2;
     let cut = |bytes: &'_ [u8]| bytes.len().min(MOST / 2);
-    frame::append(into, Kind::Note, 0, |row| {
+    frame::append(into, Kind::Note, 0, tag, |row| {
         row.put_u8(record.level as u8);
         row.put_u32(record.file_line);
         row.put_bytes(&record.file[..cut(&record.file)]);
@@ -135,9 +135,15 @@ impl<'a> Answer<'a> {
 
 /// Appends status, headers and the first bytes of a body as a frame. `false`, and nothing appended, if they are too much
 /// for one.
-pub fn append_answer(into: &mut Vec<u8>, head: &Head<'_>, body: &[u8], push: Push) -> bool {
+pub fn append_answer(
+    into: &mut Vec<u8>,
+    tag: Tag,
+    head: &Head<'_>,
+    body: &[u8],
+    push: Push,
+) -> bool {
     let start = into.len();
-    frame::append(into, Kind::Answer, Ready(push).flags(), |row| {
+    frame::append(into, Kind::Answer, Ready(push).flags(), tag, |row| {
         row.put_u16(head.status);
         row.put_u8(u8::from(head.has_reason));
         row.put_u8(u8::from(head.has_length));
@@ -163,8 +169,8 @@ pub struct File(pub Part);
 
 impl File {
     /// Appends it as a frame, with which its descriptor has to be sent.
-    pub fn append_to(&self, into: &mut Vec<u8>, push: Push) {
-        frame::append(into, Kind::File, Ready(push).flags(), |row| {
+    pub fn append_to(&self, into: &mut Vec<u8>, tag: Tag, push: Push) {
+        frame::append(into, Kind::File, Ready(push).flags(), tag, |row| {
             row.put_u64(self.0.offset);
             row.put_u64(self.0.length);
         });
@@ -234,9 +240,9 @@ impl End {
 }
 
 /// Appends the end of a request as a frame.
-pub fn append_end(into: &mut Vec<u8>, end: End) {
+pub fn append_end(into: &mut Vec<u8>, tag: Tag, end: End) {
     let (kind, number) = end.numbers();
-    frame::append(into, Kind::End, 0, |row| {
+    frame::append(into, Kind::End, 0, tag, |row| {
         row.put_u8(kind);
         row.put_u16(number);
     });
@@ -244,8 +250,8 @@ pub fn append_end(into: &mut Vec<u8>, end: End) {
 
 /// Appends as a frame that the application wants up to so many bytes of the body. With 0 the child lets the client continue
 /// and answers nothing; otherwise with one `Kind::Body` or `Kind::BodyFailed`.
-pub fn append_want(into: &mut Vec<u8>, most: u32) {
-    frame::append(into, Kind::Want, 0, |row| row.put_u32(most));
+pub fn append_want(into: &mut Vec<u8>, tag: Tag, most: u32) {
+    frame::append(into, Kind::Want, 0, tag, |row| row.put_u32(most));
 }
 
 /// Reads the payload of a frame that says how many bytes of the body are wanted.
@@ -286,7 +292,7 @@ mod tests {
     fn an_answer_comes_back() {
         let headers = [Header { name: "X-A".into(), value: "1\t2".into() }];
         let mut bytes = Vec::new();
-        assert!(append_answer(&mut bytes, &head(&headers), b"abc", Push::Last));
+        assert!(append_answer(&mut bytes, Tag::NONE, &head(&headers), b"abc", Push::Last));
         let mut list = Vec::new();
         let back = Answer::decode(payload(&bytes, Kind::Answer), &mut list).unwrap();
         assert_eq!(format!("{:?}", back.head), format!("{:?}", head(&headers)));
@@ -299,7 +305,7 @@ mod tests {
         for value in ["a\r\nb", "a\nb", "a\0b"] {
             let headers = [Header { name: "X".into(), value: value.into() }];
             let mut bytes = Vec::new();
-            assert!(append_answer(&mut bytes, &head(&headers), b"", Push::Hold));
+            assert!(append_answer(&mut bytes, Tag::NONE, &head(&headers), b"", Push::Hold));
             assert!(Answer::decode(&bytes[HEADER..], &mut Vec::new()).is_err(), "{value:?}");
         }
     }
@@ -317,7 +323,7 @@ mod tests {
             End::Late,
         ] {
             let mut bytes = Vec::new();
-            append_end(&mut bytes, end);
+            append_end(&mut bytes, Tag::NONE, end);
             assert_eq!(End::decode(payload(&bytes, Kind::End)), Ok(end));
         }
         assert!(End::decode(&[1, 255, 255]).is_err());
@@ -331,13 +337,13 @@ mod tests {
         assert_eq!(Hello::decode(payload(&bytes, Kind::Hello)), Ok(Hello { worker: 3, slot: 4 }));
         let mut bytes = Vec::new();
         let part = Part { offset: 1, length: 1 << 40 };
-        File(part).append_to(&mut bytes, Push::Flush);
+        File(part).append_to(&mut bytes, Tag::NONE, Push::Flush);
         assert_eq!(File::decode(payload(&bytes, Kind::File)), Ok(File(part)));
         let mut bytes = Vec::new();
-        append_want(&mut bytes, 70_000);
+        append_want(&mut bytes, Tag::NONE, 70_000);
         assert_eq!(decode_want(payload(&bytes, Kind::Want)), Ok(70_000));
         let mut bytes = Vec::new();
-        append_note(&mut bytes, &Record::new(Level::Notice, &[b'x'; 3 << 20]));
+        append_note(&mut bytes, Tag::NONE, &Record::new(Level::Notice, &[b'x'; 3 << 20]));
         let note = Note::decode(payload(&bytes, Kind::Note)).unwrap();
         assert_eq!((note.0.level, note.0.line.len()), (Level::Notice, 1 << 19));
     }

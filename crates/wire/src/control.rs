@@ -221,6 +221,24 @@ pub enum FromWorker {
     },
 }
 
+impl FromWorker {
+    /// Whether no name in it is longer than names are: whoever remembers it shall not be filled with it.
+    pub fn is_sensible(&self) -> bool {
+        const LONGEST: usize = 16 * 1024;
+        let is_short = |text: &[u8]| text.len() <= LONGEST;
+        match self {
+            FromWorker::Ready { failed } => {
+                failed.iter().all(|(path, why)| is_short(path) && is_short(why.as_bytes()))
+            }
+            FromWorker::Loaded(script) => is_short(&script.path) && is_short(&script.group),
+            FromWorker::Changed(path) => is_short(path),
+            FromWorker::Replace { reason } | FromWorker::Leaving { reason } => {
+                is_short(reason.as_bytes())
+            }
+        }
+    }
+}
+
 /// From an operator to the supervisor, over a socket of its own.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Ask {
@@ -287,6 +305,14 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_to_be_remembered_is_short() {
+        let changed = |length| FromWorker::Changed(vec![b'/'; length]);
+        assert!(changed(16_384).is_sensible() && !changed(16_385).is_sensible());
+        let ready = |why: &str| FromWorker::Ready { failed: vec![(b"/a".to_vec(), why.into())] };
+        assert!(ready("it is broken").is_sensible() && !ready(&"x".repeat(20_000)).is_sensible());
+    }
 
     #[test]
     fn messages_come_back() {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0 | the [`Kind`] |
 //! | 1 | flags; what they mean depends on the kind |
-//! | 2, 3 | zero |
+//! | 2, 3 | the [`Tag`] of the request that it belongs to |
 //! | 4 to 7 | the length of the payload |
 
 use crate::Malformed;
@@ -66,6 +66,20 @@ impl Kind {
     }
 }
 
+/// Which request of its connection a frame belongs to, so that nothing that is left of one is taken for a part of the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag(u16);
+
+impl Tag {
+    /// That of what belongs to no request, or says itself to which.
+    pub const NONE: Tag = Tag(0);
+
+    /// That of the request with this serial.
+    pub const fn of_serial(serial: u32) -> Tag {
+        Tag(serial as u16)
+    }
+}
+
 /// A frame's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -73,6 +87,8 @@ pub struct Frame {
     pub kind: Kind,
     /// Flags of the kind.
     pub flags: u8,
+    /// Which request it belongs to.
+    pub tag: Tag,
     /// The length of its payload in bytes.
     pub length: usize,
 }
@@ -83,33 +99,38 @@ impl Frame {
     /// # Errors
     /// There is no such kind, or the payload would be longer than its kind allows.
     pub fn decode(bytes: [u8; HEADER]) -> Result<Frame, Malformed> {
-        let [kind, flags, 0, 0, length @ ..] = bytes else {
-            return Err(Malformed("a header has no zeros where they belong"));
-        };
+        let [kind, flags, low, high, length @ ..] = bytes;
         let kind = Kind::ALL.into_iter().find(|known| *known as u8 == kind);
         let kind = kind.ok_or(Malformed("there is no such kind of frame"))?;
         let length = u32::from_le_bytes(length) as usize;
         if length > kind.limit() {
             return Err(Malformed("a frame is longer than its kind allows"));
         }
-        Ok(Frame { kind, flags, length })
+        Ok(Frame { kind, flags, tag: Tag(u16::from_le_bytes([low, high])), length })
     }
 }
 
 /// The header of a frame whose payload has `length` bytes. No caller has more than 4 GiB.
-pub fn header(kind: Kind, flags: u8, length: usize) -> [u8; HEADER] {
+pub fn header(kind: Kind, flags: u8, tag: Tag, length: usize) -> [u8; HEADER] {
     let length = u32::try_from(length).expect("a payload is shorter than 4 GiB").to_le_bytes();
     let [a, b, c, d] = length;
-    [kind as u8, flags, 0, 0, a, b, c, d]
+    let [low, high] = tag.0.to_le_bytes();
+    [kind as u8, flags, low, high, a, b, c, d]
 }
 
 /// Appends a frame whose payload is what `fill` appends.
-pub fn append(into: &mut Vec<u8>, kind: Kind, flags: u8, fill: impl FnOnce(&mut Vec<u8>)) {
+pub fn append(
+    into: &mut Vec<u8>,
+    kind: Kind,
+    flags: u8,
+    tag: Tag,
+    fill: impl FnOnce(&mut Vec<u8>),
+) {
     let start = into.len();
     into.extend_from_slice(&[0; HEADER]);
     fill(into);
     let length = into.len() - start - HEADER;
-    into[start..start + HEADER].copy_from_slice(&header(kind, flags, length));
+    into[start..start + HEADER].copy_from_slice(&header(kind, flags, tag, length));
 }
 
 #[cfg(test)]
@@ -119,8 +140,9 @@ mod tests {
     #[test]
     fn headers_come_back() {
         for kind in Kind::ALL {
-            let frame = Frame::decode(header(kind, 3, 17)).unwrap();
-            assert_eq!(frame, Frame { kind, flags: 3, length: 17 });
+            let tag = Tag::of_serial(0x1_1234);
+            let frame = Frame::decode(header(kind, 3, tag, 17)).unwrap();
+            assert_eq!(frame, Frame { kind, flags: 3, tag, length: 17 });
         }
     }
 
@@ -128,8 +150,7 @@ mod tests {
     fn what_is_no_header_is_refused() {
         assert!(Frame::decode([0; HEADER]).is_err());
         assert!(Frame::decode([11, 0, 0, 0, 0, 0, 0, 0]).is_err());
-        assert!(Frame::decode([1, 0, 1, 0, 0, 0, 0, 0]).is_err());
-        assert!(Frame::decode(header(Kind::End, 0, 65)).is_err());
-        assert!(Frame::decode(header(Kind::Request, 0, (16 << 20) + 1)).is_err());
+        assert!(Frame::decode(header(Kind::End, 0, Tag::NONE, 65)).is_err());
+        assert!(Frame::decode(header(Kind::Request, 0, Tag::NONE, (16 << 20) + 1)).is_err());
     }
 }

@@ -23,8 +23,8 @@ pub use answer::{
     decode_want,
 };
 pub use fields::Malformed;
-pub use frame::{Frame, HEADER, Kind, header};
+pub use frame::{Frame, HEADER, Kind, Tag, header};
 pub use request::{Carried, Request, read_error};
 
 /// The version of everything here. A child refuses a worker of another one.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;

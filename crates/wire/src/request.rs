@@ -2,7 +2,7 @@
 
 use crate::Malformed;
 use crate::fields::{Fields, Put};
-use crate::frame::{self, Kind};
+use crate::frame::{self, Kind, Tag};
 use exchange::{
     Body, Clocks, Group, Head, Known, Level, ReadError, Scheme, Script, Slice, Variable,
 };
@@ -47,7 +47,7 @@ impl<'a> Request<'a> {
     /// Appends it as a frame. `false`, and nothing appended, if it is too large for one.
     pub fn append_to(&self, into: &mut Vec<u8>) -> bool {
         let start = into.len();
-        frame::append(into, Kind::Request, 0, |row| self.put(row));
+        frame::append(into, Kind::Request, 0, Tag::NONE, |row| self.put(row));
         let fits = into.len() - start - frame::HEADER <= Kind::Request.limit();
         if !fits {
             into.truncate(start);

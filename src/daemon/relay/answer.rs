@@ -58,6 +58,11 @@ impl From<io::Error> for Broken {
     }
 }
 
+const TOO_SHORT: Malformed = Malformed("the body of an answer is shorter than its Content-Length");
+
+/// Answers of these statuses have no body, whatever they say of its length (RFC 9110, 15.3.5 and 15.4.5).
+const WITHOUT_BODY: [u16; 2] = [204, 304];
+
 impl<C: Client> Relay<'_, C> {
     /// Reads frames until the request has ended, whoever has to wait for whom.
     pub(super) fn relay(&mut self, chosen: &Chosen, mut connection: Connection) -> Turn {
@@ -71,23 +76,48 @@ impl<C: Client> Relay<'_, C> {
                     Ok(()) => Ok(Step::More),
                     Err(turn) => return turn,
                 },
-                // Whoever has not taken it never will.
-                Err(Lost::Closed(_)) if connection.withdraw() => {
+                // Whoever has not taken it never will. What comes before it was taken is not about it.
+                Err(Lost::Closed(_) | Lost::Malformed(_)) if connection.withdraw() => {
                     return Turn::Again(Some(chosen.number));
                 }
                 Err(lost) => Err(lost.into()),
             };
             match step {
                 Ok(Step::More) => {}
-                Ok(Step::Last(end)) => {
-                    if connection.is_clean() {
-                        chosen.keep(connection);
+                Ok(Step::Last(end)) => match self.check(end) {
+                    Ok(()) => {
+                        if connection.is_clean() {
+                            chosen.keep(connection);
+                        }
+                        return self.ended(chosen, end);
                     }
-                    return self.ended(chosen, end);
-                }
+                    Err(malformed) => return self.broken(chosen, malformed.into()),
+                },
                 Err(broken) => return self.broken(chosen, broken),
             }
         }
+    }
+
+    /// Whether an end fits to what came before it.
+    fn check(&self, end: End) -> Result<(), Malformed> {
+        let is_answered = self.has_started || self.instead.is_some();
+        match end {
+            End::Served(Outcome::Done) if !is_answered => Err(Malformed("a worker did not answer")),
+            End::Served(Outcome::Done) if self.left.is_some_and(|left| left > 0) => Err(TOO_SHORT),
+            End::Leaving | End::Reloading | End::Late if is_answered => {
+                Err(Malformed("a worker has given back what it had answered"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// So many bytes of the body are about to be passed on. What follows the end of an answer would be the beginning of
+    /// another one's to whoever keeps the connection open, and the same if there are too few.
+    fn count(&mut self, count: u64, push: Push) -> Result<(), Malformed> {
+        let Some(left) = &mut self.left else { return Ok(()) };
+        let too_long = Malformed("the body of an answer is longer than its Content-Length");
+        *left = left.checked_sub(count).ok_or(too_long)?;
+        if push == Push::Last && *left > 0 { Err(TOO_SHORT) } else { Ok(()) }
     }
 
     fn ended(&mut self, chosen: &Chosen, end: End) -> Turn {
@@ -201,8 +231,12 @@ impl<C: Client> Relay<'_, C> {
         if self.instead.is_some() {
             return Ok(());
         }
+        let has_body =
+            !self.client.head().header_only && !WITHOUT_BODY.contains(&answer.head.status);
+        self.left = (answer.head.has_length && has_body).then_some(answer.head.length);
         self.has_started = true;
         self.client.start(&answer.head)?;
+        self.count(answer.body.len() as u64, push)?;
         if push == Push::Hold && answer.body.is_empty() {
             return Ok(());
         }
@@ -257,6 +291,7 @@ impl<C: Client> Relay<'_, C> {
         if !self.has_started {
             return Err(Malformed("a worker has sent a body without a head").into());
         }
+        self.count(place.len() as u64, push)?;
         self.send(connection, place, push)
     }
 
@@ -267,10 +302,15 @@ impl<C: Client> Relay<'_, C> {
         push: Push,
     ) -> Result<Step, Broken> {
         let file = connection.descriptor().ok_or(Malformed("a file has no descriptor"))?;
+        // httpd opens it anew, which must not give anybody what only this process may read.
+        if !crate::httpd::process::is_open_for_reading(file.as_fd()) {
+            return Err(Malformed("a worker has sent a file that it cannot read").into());
+        }
         if self.instead.is_none() {
             if !self.has_started {
                 return Err(Malformed("a worker has sent a body without a head").into());
             }
+            self.count(part.length, push)?;
             self.send_all()?;
             let sent = self.client.send_file(file.as_fd(), part, push)?;
             if sent < part.length {

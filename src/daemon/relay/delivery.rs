@@ -22,7 +22,7 @@ impl<C: Client> Relay<'_, C> {
         at: Range<usize>,
         push: Push,
     ) -> Result<(), Broken> {
-        let bytes = connection.bytes(at);
+        let bytes = connection.bytes(at.clone());
         if self.backlog.is_empty() && !self.client.holds() && self.takes(connection) {
             return Ok(self.give(bytes, push)?);
         }
@@ -35,10 +35,12 @@ impl<C: Client> Relay<'_, C> {
             }
         }
         self.owes_flush |= push == Push::Flush;
-        self.backlog.add(bytes, limit).map_err(|error| {
-            self.fail(Code::AnswerNotKept, &error.to_string());
-            Broken::Failed(Code::AnswerNotKept)
-        })
+        if self.backlog.add(bytes, limit).is_err() {
+            // There is no room on the disk: then the worker waits for the client after all.
+            self.send_all()?;
+            self.client.write(connection.bytes(at), push)?;
+        }
+        Ok(())
     }
 
     /// Gives bytes to a client that has room. More than a few go without a flush: what the socket does not take is held

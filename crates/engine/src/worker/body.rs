@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use wire::{Carried, Frame, HEADER, Kind, append_want, read_error};
+use wire::{Carried, Frame, HEADER, Kind, Tag, append_want, read_error};
 
 /// What is still to come of a body.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct Body<'r> {
 enum Source<'r> {
     Inline(&'r [u8]),
     File { file: File, at: u64, end: u64 },
-    OnDemand,
+    OnDemand(Tag),
     Over,
 }
 
@@ -36,11 +36,12 @@ impl<'r> Body<'r> {
         carried: Carried<'r>,
         broken: Option<ReadError>,
         file: Option<OwnedFd>,
+        tag: Tag,
     ) -> Option<Body<'r>> {
         let source = match carried {
             Carried::Inline(bytes) => Source::Inline(bytes),
             Carried::File(length) => Source::File { file: file?.into(), at: 0, end: length },
-            Carried::OnDemand => Source::OnDemand,
+            Carried::OnDemand => Source::OnDemand(tag),
         };
         Some(Body { source, broken })
     }
@@ -68,8 +69,8 @@ impl<'r> Body<'r> {
                 sink(piece);
                 piece.len()
             }
-            Source::OnDemand => {
-                let count = ask(stream, buffer, most.min(MOST), sink)?;
+            Source::OnDemand(tag) => {
+                let count = ask(stream, *tag, buffer, most.min(MOST), sink)?;
                 if count == 0 && most > 0 {
                     self.source = Source::Over;
                 }
@@ -95,12 +96,13 @@ pub fn room(buffer: &mut Vec<u8>, length: usize) -> &mut [u8] {
 /// Asks the child for a piece.
 fn ask(
     stream: &Stream,
+    tag: Tag,
     buffer: &mut Vec<u8>,
     most: usize,
     sink: &mut dyn FnMut(&[u8]),
 ) -> Result<usize, ReadError> {
     let mut want = Vec::with_capacity(HEADER + 4);
-    append_want(&mut want, most as u32);
+    append_want(&mut want, tag, most as u32);
     stream.write(&[&want], None).map_err(|error| unread(&error))?;
     if most == 0 {
         return Ok(0);
@@ -108,6 +110,9 @@ fn ask(
     let mut head = [0; HEADER];
     read_exactly(stream, &mut head).map_err(|error| unread(&error))?;
     let frame = Frame::decode(head).map_err(|_| ReadError::Failed)?;
+    if frame.tag != tag {
+        return Err(ReadError::Failed);
+    }
     let payload = room(buffer, frame.length);
     read_exactly(stream, payload).map_err(|error| unread(&error))?;
     match (frame.kind, &*payload) {

@@ -12,12 +12,13 @@ use exchange::{
 use link::Stream;
 use std::io;
 use std::os::fd::BorrowedFd;
-use wire::{End, File, Kind, Ready, append_answer, append_end, append_note, header};
+use wire::{End, File, Kind, Ready, Tag, append_answer, append_end, append_note, header};
 
 /// One request and its answer.
 pub struct SocketExchange<'r> {
     post: &'static Post,
     stream: &'r Stream,
+    tag: Tag,
     head: Head<'r>,
     body: Body<'r>,
     buffers: &'r mut Buffers,
@@ -70,6 +71,7 @@ impl<'r> SocketExchange<'r> {
         SocketExchange {
             post,
             stream,
+            tag: Tag::of_serial(request.serial),
             head: request.head,
             body,
             buffers,
@@ -88,7 +90,7 @@ impl<'r> SocketExchange<'r> {
             if self.waiting && end == End::Served(Outcome::Done) {
                 self.finish_waiting(Push::Last);
             } else {
-                append_end(&mut self.buffers.output, end);
+                append_end(&mut self.buffers.output, self.tag, end);
             }
             let _ = self.send(&[]);
         }
@@ -99,7 +101,7 @@ impl<'r> SocketExchange<'r> {
     fn finish_waiting(&mut self, push: Push) {
         let output = &mut self.buffers.output;
         let length = output.len() - wire::HEADER;
-        let head = header(Kind::Answer, Ready(push).flags(), length);
+        let head = header(Kind::Answer, Ready(push).flags(), self.tag, length);
         output[..wire::HEADER].copy_from_slice(&head);
     }
 
@@ -147,7 +149,7 @@ impl Exchange for SocketExchange<'_> {
     fn start(&mut self, answer: &Answer<'_>) -> Result<(), WriteError> {
         self.check()?;
         self.buffers.output.clear();
-        self.waiting = append_answer(&mut self.buffers.output, answer, &[], Push::Hold);
+        self.waiting = append_answer(&mut self.buffers.output, self.tag, answer, &[], Push::Hold);
         if self.waiting { Ok(()) } else { Err(WriteError::Refused) }
     }
 
@@ -163,11 +165,11 @@ impl Exchange for SocketExchange<'_> {
         let mut pieces = bytes.chunks(1 << 30).peekable();
         while let Some(piece) = pieces.next() {
             let push = if pieces.peek().is_some() { Push::Hold } else { push };
-            let head = header(Kind::Data, Ready(push).flags(), piece.len());
+            let head = header(Kind::Data, Ready(push).flags(), self.tag, piece.len());
             self.send(&[&head, piece])?;
         }
         if bytes.is_empty() {
-            self.send(&[&header(Kind::Data, Ready(push).flags(), 0)])?;
+            self.send(&[&header(Kind::Data, Ready(push).flags(), self.tag, 0)])?;
         }
         Ok(())
     }
@@ -188,7 +190,8 @@ impl Exchange for SocketExchange<'_> {
         }
         self.complete = push == Push::Last;
         // By itself: the descriptor goes with the first byte of what is sent at once.
-        File(Part { offset: part.offset, length }).append_to(&mut self.buffers.output, push);
+        let part = Part { offset: part.offset, length };
+        File(part).append_to(&mut self.buffers.output, self.tag, push);
         let sent = self.stream.write(&[&self.buffers.output], Some(file));
         self.buffers.output.clear();
         self.settle(sent)?;
@@ -202,7 +205,7 @@ impl Exchange for SocketExchange<'_> {
         // After the end the child does not listen, and a process that was forked must not use the connection.
         if !self.complete && self.check().is_ok() {
             let mut frame = Vec::with_capacity(record.line.len() + 64);
-            append_note(&mut frame, record);
+            append_note(&mut frame, self.tag, record);
             if self.stream.write(&[&frame], None).is_ok() {
                 return;
             }

@@ -117,7 +117,17 @@ impl Connections {
 
     /// Accepts whoever waits, and greets them.
     pub fn accept(&self, post: &Post, listener: BorrowedFd<'_>) {
-        while let Ok(socket) = accept_with(listener, SocketFlags::CLOEXEC) {
+        loop {
+            let socket = match accept_with(listener, SocketFlags::CLOEXEC) {
+                Ok(socket) => socket,
+                Err(Errno::INTR | Errno::CONNABORTED) => continue,
+                Err(Errno::AGAIN) => return,
+                Err(_) => {
+                    // No descriptor is free. Whoever waits goes on waiting; asking at once would only keep us busy.
+                    std::thread::sleep(Duration::from_millis(20));
+                    return;
+                }
+            };
             match link::peer(&socket) {
                 Ok(peer) if post.clients.contains(&peer.user) => {}
                 Ok(peer) => {

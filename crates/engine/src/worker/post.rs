@@ -100,6 +100,10 @@ impl Post {
 
     /// Says something to the supervisor. If it is not there any more the thread that steers finds out.
     pub fn say(&self, message: &FromWorker) {
+        // The name of an application group can be as long as a client makes it.
+        if !message.is_sensible() {
+            return;
+        }
         let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
         let _gone = reports.send(&control::encode(message), &[]);
     }

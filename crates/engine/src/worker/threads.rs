@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
-use wire::{Carried, End, Frame, HEADER, Kind, Malformed, Request};
+use wire::{Carried, End, Frame, HEADER, Kind, Malformed, Request, Tag};
 
 /// Starts the threads. Fewer than there should be are better than none; none is an error.
 pub fn start(post: &'static Post, host: &'static Host) -> io::Result<Vec<JoinHandle<()>>> {
@@ -171,7 +171,7 @@ impl Case {
         file: Option<OwnedFd>,
         buffers: &mut Buffers,
     ) -> io::Result<bool> {
-        let body = Body::new(request.carried, request.broken, file)
+        let body = Body::new(request.carried, request.broken, file, Tag::of_serial(request.serial))
             .ok_or_else(|| malformed(Malformed("a body has no file")))?;
         if !self.post.page.take(slot, Offer::from_serial(request.serial)) {
             return Ok(true);

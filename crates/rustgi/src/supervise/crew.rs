@@ -38,6 +38,12 @@ const SCRIPTS: usize = 64;
 /// A worker may tell of as many as it likes; of no more are remembered.
 const REMEMBERED: usize = 1024;
 
+/// A generation that has not become ready for so long gives way to another that is wanted: what it loads may never end.
+const STUCK: Time = Duration::from_secs(60);
+
+/// As many changed scripts are remembered while a generation is under way.
+const CHANGES: usize = 256;
+
 /// `startup-timeout` in `link::Cause::TIMERS`.
 const STARTUP: u8 = 0;
 /// `shutdown-timeout` in `link::Cause::TIMERS`.
@@ -79,6 +85,7 @@ impl Member {
 #[derive(Debug)]
 struct Upcoming {
     generation: u32,
+    begun: Time,
     wish: Wish,
     group: Rc<Group>,
     /// Scripts as they were when it was begun.
@@ -335,7 +342,25 @@ impl Crew {
         let restarts = restarts.filter_map(|member| member.restart);
         let is_held = self.upcoming.is_some() || self.farewell.is_some() || self.stopping;
         let retry = self.retry.filter(|_| !is_held);
-        deadlines.chain(restarts).chain(retry).chain(self.farewell).min()
+        let stuck = self.stuck_at().filter(|_| self.wanted.is_some());
+        deadlines.chain(restarts).chain(retry).chain(stuck).chain(self.farewell).min()
+    }
+
+    /// When what is under way has been so for too long.
+    fn stuck_at(&self) -> Option<Time> {
+        let begun = match &self.upcoming {
+            Some(upcoming) => Some(upcoming.begun),
+            None if self.serves() => None,
+            None => {
+                let mut members = self.members.iter();
+                members.find(|m| m.phase == Phase::Starting).map(|member| member.started)
+            }
+        };
+        begun.map(|begun| begun + STUCK)
+    }
+
+    fn is_stuck(&self, now: Time) -> bool {
+        self.stuck_at().is_some_and(|at| at <= now)
     }
 
     fn member(&self, number: u32) -> Option<&Member> {

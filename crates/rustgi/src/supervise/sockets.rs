@@ -7,13 +7,17 @@ use exchange::{Code, Level};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Pid;
+use rustix::fs::{
+    AtFlags, CWD, Dir, Mode, OFlags, chmodat, chownat, fchmod, fstat, openat, unlinkat,
+};
 use rustix::net::sockopt;
+use rustix::process::Uid;
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use wire::control::Group;
 
@@ -26,7 +30,10 @@ pub const CONTROL: &str = "rustgi.control";
 #[derive(Debug)]
 pub struct Sockets {
     prefix: PathBuf,
+    /// Its path. Whoever owns the directory above can put something else there, so it is only told to others.
     directory: PathBuf,
+    /// The directory itself.
+    place: OwnedFd,
     /// Where it is to be found as well.
     aliases: Vec<PathBuf>,
     is_root: bool,
@@ -48,14 +55,33 @@ impl Sockets {
             remove(&stale);
         }
         DirBuilder::new().mode(0o700).create(&directory)?;
-        let lock = File::create(directory.join(LOCK))?;
+        let place = open(&directory)?;
+        let mode = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let lock = File::from(openat(&place, LOCK, mode, Mode::from_raw_mode(0o600))?);
         let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock);
         let lock = lock.map_err(|(_, error)| io::Error::from(error))?;
         // The children of the server, which are not root, are to get through to the sockets in it.
         let mode = if is_root { 0o711 } else { 0o700 };
-        fs::set_permissions(&directory, Permissions::from_mode(mode))?;
+        fchmod(&place, Mode::from_raw_mode(mode))?;
         let aliases = Vec::new();
-        Ok(Sockets { prefix, directory, aliases, is_root, _lock: lock })
+        Ok(Sockets { prefix, directory, place, aliases, is_root, _lock: lock })
+    }
+
+    /// Makes a socket in the directory, which belongs to `owner`. An error if the path leads elsewhere by now.
+    fn listen_as(&self, name: &str, backlog: u32, owner: Option<u32>) -> io::Result<OwnedFd> {
+        let socket = link::listen(&self.directory.join(name), backlog)?;
+        // Nobody else can write to the directory, so what is there is what was just made there.
+        chmodat(&self.place, name, Mode::from_raw_mode(0o600), AtFlags::empty())?;
+        if let Some(owner) = owner {
+            chownat(
+                &self.place,
+                name,
+                Some(Uid::from_raw(owner)),
+                None,
+                AtFlags::SYMLINK_NOFOLLOW,
+            )?;
+        }
+        Ok(socket)
     }
 
     /// The server looks for it there from now on; children that were there before look where it was.
@@ -77,12 +103,8 @@ impl Sockets {
 
     /// The socket of a worker.
     pub fn listen(&self, number: u32, group: &Group) -> io::Result<OwnedFd> {
-        let path = link::path(&self.prefix, std::process::id(), number);
-        let socket = link::listen(&path, group.listen_backlog)?;
-        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        if let Some(user) = group.socket_user.filter(|_| self.is_root) {
-            chown(&path, Some(user), None)?;
-        }
+        let owner = group.socket_user.filter(|_| self.is_root);
+        let socket = self.listen_as(&name(number), group.listen_backlog, owner)?;
         if group.send_buffer > 0 {
             sockopt::set_socket_send_buffer_size(&socket, group.send_buffer as usize)?;
         }
@@ -94,15 +116,12 @@ impl Sockets {
 
     /// The socket of the supervisor itself.
     pub fn listen_for_operators(&self) -> io::Result<OwnedFd> {
-        let path = self.directory.join(CONTROL);
-        let socket = link::listen(&path, 8)?;
-        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        Ok(socket)
+        self.listen_as(CONTROL, 8, None)
     }
 
     /// The worker is no more.
     pub fn forget(&self, number: u32) {
-        let _ = fs::remove_file(link::path(&self.prefix, std::process::id(), number));
+        let _ = unlinkat(&self.place, name(number), AtFlags::empty());
     }
 }
 
@@ -111,6 +130,21 @@ impl Drop for Sockets {
         self.aliases.iter().for_each(|alias| remove(alias));
         remove(&self.directory);
     }
+}
+
+/// Opens a directory of this user's own, which its path leads to without detours.
+fn open(directory: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+    let place = openat(CWD, directory, flags, Mode::empty())?;
+    if fstat(&place)?.st_uid == nix::unistd::geteuid().as_raw() {
+        return Ok(place);
+    }
+    Err(io::ErrorKind::PermissionDenied.into())
+}
+
+/// The name of a worker's socket in the directory.
+fn name(number: u32) -> String {
+    format!("{number}.sock")
 }
 
 /// Says in the log that there is no directory.
@@ -139,8 +173,10 @@ fn stale(prefix: &Path) -> Vec<PathBuf> {
 }
 
 fn is_in_use(directory: &Path, pid: u32) -> bool {
-    match File::open(directory.join(LOCK)) {
-        Ok(file) => Flock::lock(file, FlockArg::LockExclusiveNonblock).is_err(),
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let lock = open(directory).and_then(|place| Ok(openat(&place, LOCK, flags, Mode::empty())?));
+    match lock {
+        Ok(file) => Flock::lock(File::from(file), FlockArg::LockExclusiveNonblock).is_err(),
         // It may have been made just now.
         Err(_) => {
             let pid = Pid::from_raw(pid.try_into().unwrap_or(i32::MAX));
@@ -149,13 +185,14 @@ fn is_in_use(directory: &Path, pid: u32) -> bool {
     }
 }
 
+/// Removes a directory and what is in it, or a link to one: never what the link leads to.
 fn remove(directory: &Path) {
-    if directory.is_symlink() {
+    let Ok(place) = open(directory) else {
         let _ = fs::remove_file(directory);
         return;
-    }
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let _ = fs::remove_file(entry.path());
+    };
+    for entry in Dir::read_from(&place).into_iter().flatten().flatten() {
+        let _ = unlinkat(&place, entry.file_name(), AtFlags::empty());
     }
     let _ = fs::remove_dir(directory);
 }
@@ -188,5 +225,24 @@ mod tests {
         assert!(place.path().join("run/other.1").exists());
         drop(sockets);
         assert!(!own.exists() && !alias.is_symlink());
+    }
+
+    #[test]
+    fn nothing_is_done_where_somebody_else_has_led_the_path_to() {
+        let place = tempfile::tempdir().unwrap();
+        let (prefix, victim) = (place.path().join("wsgi"), place.path().join("victim"));
+        fs::create_dir(&victim).unwrap();
+        fs::write(victim.join("file"), "").unwrap();
+        let log = Log::new(tempfile::tempfile().unwrap().into(), 4);
+        let sockets = Sockets::make(prefix.as_os_str().as_bytes(), &log).unwrap();
+        let own = link::directory(&prefix, std::process::id());
+        fs::rename(&own, place.path().join("moved")).unwrap();
+        symlink(&victim, &own).unwrap();
+        let group = Group { listen_backlog: 5, ..Group::default() };
+        fs::write(victim.join("8.sock"), "").unwrap();
+        assert!(sockets.listen(7, &group).is_err() && sockets.listen(8, &group).is_err());
+        drop(sockets);
+        assert!(!own.is_symlink());
+        assert!(victim.join("file").exists() && victim.join("8.sock").exists());
     }
 }

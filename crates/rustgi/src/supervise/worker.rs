@@ -155,10 +155,16 @@ impl Worker {
         self.channel.as_ref()
     }
 
-    /// Says something to it. One that does not listen is killed.
+    /// Says something to it. One that does not listen, so that there is no more room for what it is told, is killed: all
+    /// others would have to wait for it.
     pub fn tell(&self, message: &ToWorker, descriptors: &[BorrowedFd<'_>]) {
         let Some(channel) = &self.channel else { return };
-        match channel.send(&encode(message), descriptors) {
+        let sent = match message {
+            // It has just been started, so it takes a moment, and this may be long.
+            ToWorker::Begin { .. } => channel.send(&encode(message), descriptors),
+            _ => channel.try_send(&encode(message), descriptors),
+        };
+        match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.signal(Signal::SIGKILL),
             // Its end is noticed otherwise.
             _ => {}
@@ -174,16 +180,17 @@ impl Worker {
                 break;
             }
             let message = match channel.try_receive() {
-                Ok(Some((message, _))) => decode(&message).map_err(io::Error::other),
+                Ok(Some((message, _))) => match decode(&message) {
+                    Ok(message) if FromWorker::is_sensible(&message) => Ok(message),
+                    _ => Err(io::ErrorKind::InvalidData.into()),
+                },
                 Ok(None) => break,
                 Err(error) => Err(error),
             };
             match message {
                 Ok(message) => heard.push(message),
                 Err(error) => {
-                    // One that has ended without reading what it was told has reset the connection.
-                    let confused = [io::ErrorKind::InvalidData, io::ErrorKind::Other];
-                    self.is_confused = confused.contains(&error.kind());
+                    self.is_confused = error.kind() == io::ErrorKind::InvalidData;
                     self.channel = None;
                     self.lost = Some(now + GRACE);
                 }

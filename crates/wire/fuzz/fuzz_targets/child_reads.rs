@@ -29,7 +29,7 @@ fn read(frame: Frame, payload: &[u8]) {
         Kind::Note => {
             if let Ok(Note(record)) = Note::decode(payload) {
                 let mut again = Vec::new();
-                wire::append_note(&mut again, &record);
+                wire::append_note(&mut again, frame.tag, &record);
                 let back = Note::decode(&again[HEADER..]).unwrap().0;
                 assert_eq!((back.level, back.file_line), (record.level, record.file_line));
                 assert!(record.line.starts_with(&back.line));
@@ -39,21 +39,21 @@ fn read(frame: Frame, payload: &[u8]) {
             let mut headers = Vec::new();
             if let Ok(answer) = Answer::decode(payload, &mut headers) {
                 let mut again = Vec::new();
-                assert!(wire::append_answer(&mut again, &answer.head, answer.body, Push::Hold));
+                assert!(wire::append_answer(&mut again, frame.tag, &answer.head, answer.body, Push::Hold));
                 assert_eq!(&again[HEADER..], payload);
             }
         }
         Kind::File => {
             if let (Ok(file), Ok(Ready(push))) = (File::decode(payload), ready) {
                 let mut again = Vec::new();
-                file.append_to(&mut again, push);
+                file.append_to(&mut again, frame.tag, push);
                 assert_eq!(&again[HEADER..], payload);
             }
         }
         Kind::End => {
             if let Ok(end) = End::decode(payload) {
                 let mut again = Vec::new();
-                wire::append_end(&mut again, end);
+                wire::append_end(&mut again, frame.tag, end);
                 assert_eq!(End::decode(&again[HEADER..]), Ok(end));
             }
         }

@@ -45,7 +45,7 @@ impl Wish {
 
     /// This script has changed as well.
     pub fn add_changed(&mut self, path: Vec<u8>) {
-        if !self.changed.contains(&path) {
+        if self.changed.len() < super::CHANGES && !self.changed.contains(&path) {
             self.changed.push(path);
         }
     }

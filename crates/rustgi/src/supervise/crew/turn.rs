@@ -16,7 +16,7 @@ impl Crew {
         };
         if let Some(underway) = underway {
             let is_other = wish.group.as_ref().is_some_and(|group| group != underway);
-            if !is_other {
+            if !is_other && !self.is_stuck(now) {
                 match &mut self.wanted {
                     Some(wanted) => wanted.merge(wish),
                     None => self.wanted = Some(wish),
@@ -24,13 +24,19 @@ impl Crew {
                 return;
             }
         }
+        if self.is_stuck(now) {
+            let generation = self.upcoming.as_ref().map(|upcoming| upcoming.generation);
+            let is_slow = |m: &Member| Some(m.generation) == generation && !m.is_ready();
+            let slow = self.numbers_of(is_slow).first().copied();
+            self.give_up(now, Refusal::Gone(slow.unwrap_or_default()));
+        }
         let mut wish = wish;
         if let Some(mut wanted) = self.wanted.take() {
             wanted.merge(wish);
             wish = wanted;
         }
         if let Some(upcoming) = self.upcoming.take() {
-            wish.changed.extend(upcoming.wish.changed);
+            upcoming.wish.changed.into_iter().for_each(|path| wish.add_changed(path));
             self.dismiss_all(now, upcoming.generation, &wish.reason);
         }
         self.begin(now, wish);
@@ -55,7 +61,9 @@ impl Crew {
         let unusable = group.unusable.clone();
         let (generation, failed) = (self.last, HashSet::new());
         let processes = group.processes;
-        let upcoming = Upcoming { generation, wish, group: Rc::clone(&group), stamps, failed };
+        let begun = now;
+        let upcoming =
+            Upcoming { generation, begun, wish, group: Rc::clone(&group), stamps, failed };
         self.upcoming = Some(upcoming);
         if let Some((code, text)) = unusable {
             self.give_up(now, Refusal::Unusable(code, text));
@@ -148,7 +156,8 @@ impl Crew {
             self.back_off(now, started.unwrap_or(now));
             return;
         }
-        self.failed.extend(failed.into_iter().map(|(path, _)| path));
+        let room = REMEMBERED.saturating_sub(self.failed.len());
+        self.failed.extend(failed.into_iter().map(|(path, _)| path).take(room));
         self.actions.push(Action::Serve { number });
         let ready = self.numbers_of(|m| m.generation == self.generation && m.is_ready()).len();
         let surplus = ready.saturating_sub(self.group.processes as usize);
@@ -205,8 +214,11 @@ impl Crew {
                 upcoming.iter().for_each(|upcoming| self.adopt(upcoming));
             }
             let is_free = self.upcoming.is_none() && (self.serves() || !self.starts());
-            if let Some(wish) = self.wanted.take_if(|_| is_free) {
-                self.begin(now, wish);
+            let is_stuck = self.is_stuck(now);
+            match self.wanted.take_if(|_| is_free || is_stuck) {
+                Some(wish) if is_free => self.begin(now, wish),
+                Some(wish) => self.request(now, wish),
+                None => {}
             }
             self.fill(now);
         }

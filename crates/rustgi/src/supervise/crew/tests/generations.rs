@@ -174,3 +174,39 @@ fn a_group_that_cannot_run_leaves_those_alone_that_do() {
     assert_eq!(stage.done(), ["refuse 3"]);
     assert_eq!(stage.living(), [1]);
 }
+
+#[test]
+fn a_generation_that_never_gets_ready_gives_way_to_the_next() {
+    let mut stage = Stage::ready(group(1));
+    stage.changed(1, "a", 1);
+    assert_eq!(stage.done(), ["start 2 of 2"]);
+    stage.pass(10.0);
+    // The mistake is mended; the worker with it might still get ready.
+    stage.changed(1, "a", 2);
+    assert!(stage.done().is_empty());
+    stage.pass(51.0);
+    let given_up = ["keep 1 a", "refuse 2", "dismiss 2 script_reload 0 by signal"];
+    assert_eq!(stage.done(), [&given_up[..], &["start 3 of 3"]].concat());
+    stage.is_ready(3);
+    assert_eq!(stage.done(), ["serve 3", "switch to 3", "dismiss 1 script_reload 15"]);
+}
+
+#[test]
+fn first_workers_that_never_get_ready_give_way_as_well() {
+    let mut stage = Stage::new(group(1));
+    stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
+    stage.done();
+    stage.pass(61.0);
+    let expected = ["dismiss 1 graceful_signal 0 by signal", "switch to 2", "start 2 of 2"];
+    assert_eq!(stage.done(), expected);
+}
+
+#[test]
+fn a_worker_that_tells_of_changes_without_end_is_not_remembered_without_end() {
+    let mut stage = Stage::ready(group(1));
+    for many in 0..1000 {
+        stage.changed(1, &format!("s{many}"), 1);
+    }
+    let wanted = stage.crew.wanted.as_ref().map(|wish| wish.changed.len());
+    assert_eq!(wanted, Some(CHANGES));
+}
