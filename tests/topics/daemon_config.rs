@@ -26,7 +26,7 @@ fn what_a_group_cannot_be_is_refused_with_the_name_of_the_option() {
         ("a environment-file=relative", &["environment-file", "absolute"]),
         ("a environment-file=@root@/missing", &["environment-file", "missing"]),
         ("a request-body=sometimes", &["request-body", "gather or stream"]),
-        ("a\nWSGIDaemonProcess a", &["'a'", "already"]),
+        ("a\nWSGIDaemonProcess a", &["'a'", "duplicates"]),
     ] {
         let checked = Server::builder().config(&format!("WSGIDaemonProcess {arguments}")).check();
         assert!(!checked.accepted, "{arguments}");
@@ -40,7 +40,7 @@ fn what_a_group_cannot_be_is_refused_with_the_name_of_the_option() {
 fn every_option_has_a_value_that_is_accepted() {
     let all = "processes=2 threads=3 user=daemon group=daemon supplementary-groups=daemon umask=0027 home=/ \
         display-name=%{GROUP} script-user=root socket-user=daemon python-path=/a:/b python-eggs=/a \
-        environment-file=@root@/environment env=A=1 'env=B=two words' lang=C.UTF-8 locale=C.UTF-8 switch-interval=0.01 \
+        environment-file=@root@/environment env=A=1 env='B=two words' lang=C.UTF-8 locale=C.UTF-8 switch-interval=0.01 \
         stack-size=1048576 server-metrics=On listen-backlog=10 connect-timeout=1 socket-timeout=1 queue-timeout=1 \
         response-socket-timeout=1 response-flush-delay=1 response-buffer-size=65536 response-memory=1 \
         header-buffer-size=8192 request-body=stream request-body-memory=1 send-buffer-size=512 receive-buffer-size=512 \

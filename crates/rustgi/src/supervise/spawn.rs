@@ -109,7 +109,7 @@ fn start(
         let number = i32::from_le_bytes([record[1], record[2], record[3], record[4]]);
         let found = Step::ALL.iter().find(|(step, _)| *step as u8 == record[0]);
         let Some((step, text)) = found else { continue };
-        let which = match home(group, group.identity.as_ref()) {
+        let which = match &group.home {
             Some(home) if matches!(step, Step::Home) => format!(" ({})", super::log::show(home)),
             _ => String::new(),
         };
