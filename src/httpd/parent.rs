@@ -179,6 +179,10 @@ unsafe extern "C" fn maintain<F: Fn(Fate) + 'static>(
                 // them when another child of httpd ends.
                 // SAFETY: what was registered, and is still so; APR expects this here.
                 unsafe { ffi::apr_proc_other_child_unregister(watched) };
+                // Nobody is to follow whoever was told to end.
+                if stops_at_once() {
+                    return;
+                }
                 Fate::Ended
             }
             ffi::APR_OC_REASON_RESTART if stops_at_once() => Fate::ToEnd,

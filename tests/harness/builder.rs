@@ -40,6 +40,11 @@ impl Mode {
     fn daemon(self) -> Option<&'static str> {
         (self == Mode::Daemon).then_some("everything threads=8 server-metrics=On")
     }
+
+    /// The name of the process group that serves what does not say otherwise, as an application sees it.
+    pub fn process_group(self) -> &'static str {
+        self.daemon().and_then(|daemon| daemon.split(' ').next()).unwrap_or_default()
+    }
 }
 
 /// Who starts httpd.
@@ -52,7 +57,8 @@ pub enum Identity {
 }
 
 /// A server that is being described. `@root@`, `@apps@`, `@docs@`, `@logs@`, `@port@` and `@port2@` stand for its own
-/// directories and ports in configuration and applications alike.
+/// directories and ports in configuration and applications alike, and `@group@` for the process group that serves what
+/// does not say otherwise.
 pub struct Builder {
     pub(super) root: TempDir,
     pub(super) mpm: Mpm,
@@ -74,6 +80,7 @@ pub struct Builder {
 }
 
 /// What `httpd -t` says of a configuration.
+#[derive(Debug)]
 pub struct Checked {
     pub accepted: bool,
     pub said: String,
@@ -208,6 +215,32 @@ impl Builder {
         self
     }
 
+    /// If applications run in a daemon group, it has these options besides: what directives say to children alone.
+    pub fn daemon_options(mut self, options: &str) -> Builder {
+        self.daemon = self.daemon.map(|daemon| format!("{daemon} {options}"));
+        self
+    }
+
+    /// Directories, with colons between them, where applications find modules.
+    pub fn python_path(self, path: &str) -> Builder {
+        self.config(&format!("WSGIPythonPath {path}"))
+            .daemon_options(&format!("python-path={path}"))
+    }
+
+    /// Bodies of requests reach applications as they come, also in daemon processes, which otherwise get them whole.
+    pub fn streaming(self) -> Builder {
+        self.daemon_options("request-body=stream")
+    }
+
+    /// Whether applications run in a daemon group that the builder has added.
+    pub(super) fn runs_workers(&self) -> bool {
+        self.daemon.is_some()
+    }
+
+    fn group(&self) -> Option<&str> {
+        self.daemon.as_deref().and_then(|daemon| daemon.split(' ').next())
+    }
+
     /// Sets a variable in the environment of httpd.
     pub fn environment(mut self, name: &str, value: &str) -> Builder {
         self.environment.push((name.to_owned(), value.to_owned()));
@@ -229,7 +262,14 @@ impl Builder {
     /// Loads a copy of the module that has no engine beside it.
     pub fn without_engine(mut self) -> Builder {
         let alone = self.root().join("run/mod_rustgi.so");
-        fs::copy(&Installation::get().module, &alone).unwrap();
+        let module = &Installation::get().module;
+        fs::copy(module, &alone).unwrap();
+        let programs = alone.with_file_name("rustgi");
+        fs::create_dir(&programs).unwrap();
+        open_to_everybody(&programs);
+        let program = programs.join("rustgi");
+        fs::copy(module.with_file_name("rustgi").join("rustgi"), &program).unwrap();
+        open_to_everybody(&program);
         self.module = Some(alone);
         self
     }
@@ -292,6 +332,7 @@ impl Builder {
             .replace("@root@", root)
             .replace("@port@", &ports[0].to_string())
             .replace("@port2@", &ports[1].to_string())
+            .replace("@group@", self.group().unwrap_or("%{GLOBAL}"))
     }
 
     fn fill_in_bytes(&self, content: &[u8], ports: &[u16; 2]) -> Vec<u8> {
@@ -334,8 +375,7 @@ impl Builder {
             writeln!(text, "SSLCertificateFile \"{}\"", certificate.display()).unwrap();
             writeln!(text, "SSLCertificateKeyFile \"{}\"", key.display()).unwrap();
         }
-        if let Some(daemon) = &self.daemon {
-            let name = daemon.split(' ').next().unwrap();
+        if let (Some(daemon), Some(name)) = (&self.daemon, self.group()) {
             writeln!(text, "WSGIDaemonProcess {daemon}\nWSGIProcessGroup {name}").unwrap();
         }
         text.push_str(&self.config);

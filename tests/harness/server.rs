@@ -25,7 +25,7 @@ pub struct Server {
     /// The port it answers at.
     pub port: u16,
     mark: String,
-    /// What its children had open once the first request was answered.
+    /// What its children and workers had open once the first request was answered.
     open_before: Mutex<BTreeMap<i32, OpenFiles>>,
     ended: bool,
 }
@@ -211,9 +211,11 @@ impl Server {
     /// The number of its supervisor.
     #[track_caller]
     pub fn supervisor(&self) -> i32 {
-        let find =
-            || watch::children(self.parent()).into_iter().find(|pid| watch::is_supervisor(*pid));
-        wait_for("a supervisor", find)
+        wait_for("a supervisor", || self.find_supervisor())
+    }
+
+    fn find_supervisor(&self) -> Option<i32> {
+        watch::children(self.parent()).into_iter().find(|pid| watch::is_supervisor(*pid))
     }
 
     /// The numbers of its workers, those included that are on their way out.
@@ -238,15 +240,48 @@ impl Server {
         children[0]
     }
 
+    /// The numbers of the processes that run its applications: its workers, or its children if it has none.
+    pub fn runners(&self) -> Vec<i32> {
+        match self.description.runs_workers() {
+            true => self.workers(),
+            false => self.children(),
+        }
+    }
+
+    /// The number of the only process that runs its applications.
+    #[track_caller]
+    pub fn runner(&self) -> i32 {
+        match self.description.runs_workers() {
+            true => self.worker(),
+            false => self.child(),
+        }
+    }
+
+    /// The numbers of its children and workers.
+    pub fn processes(&self) -> Vec<i32> {
+        let mut processes = [self.children(), self.runners()].concat();
+        processes.sort_unstable();
+        processes.dedup();
+        processes
+    }
+
+    /// The numbers of the processes that a request goes through: its only child, and its only worker if it has one.
+    #[track_caller]
+    pub fn way(&self) -> Vec<i32> {
+        let mut way = vec![self.child(), self.runner()];
+        way.dedup();
+        way
+    }
+
     /// The number of the process that watches the children.
     pub fn parent(&self) -> i32 {
         self.pid().as_raw()
     }
 
-    /// Resident memory of its only child in KiB.
+    /// Resident memory, in KiB, of the processes that a request goes through.
     #[track_caller]
     pub fn resident(&self) -> u64 {
-        watch::resident(self.child())
+        self.way().into_iter().map(watch::resident).sum()
     }
 
     /// `httpd -k graceful`, and waits until the new generation serves.
@@ -317,7 +352,8 @@ impl Server {
 
     fn open_files(&self) -> BTreeMap<i32, OpenFiles> {
         let of = |pid: i32| Some((pid, OpenFiles::of(pid)?));
-        self.children().into_iter().filter_map(of).collect()
+        let workers = self.find_supervisor().map(watch::children).unwrap_or_default();
+        self.children().into_iter().chain(workers).filter_map(of).collect()
     }
 
     /// Ends it, if it runs, and says all that is wrong.

@@ -356,6 +356,7 @@ fn a_script_runs_in_the_group_it_is_given() {
 #[test]
 fn scripts_are_asked_where_applications_may_not_run() {
     let server = builder(&format!("{BASIC}WSGIAccessScript @apps@/auth.py\nRequire valid-user"))
+        .embedded()
         .config("WSGIRestrictEmbedded On")
         .file("docs/page.txt", "a page")
         .config("WSGIScriptAlias /app @apps@/app.wsgi\nAlias /page @docs@/page.txt")
@@ -467,6 +468,7 @@ def allow_access(environ, host): return True
 ";
     for (option, together) in [("", "False"), ("application-group=both", "True")] {
         let server = Server::builder_of(shown)
+            .embedded()
             .app("asked.py", asked)
             .config(&format!(
                 "WSGIApplicationGroup both\n<Location />\nWSGIAccessScript @apps@/asked.py {option}\n</Location>"

@@ -113,7 +113,7 @@ def application(environ, start_response):
 
 #[test]
 fn the_client_is_told_to_continue_at_the_first_read_and_not_before() {
-    let server = Server::of(WHEN_TOLD);
+    let server = Server::builder_of(WHEN_TOLD).streaming().start();
     for path in ["/late", "/zero", "/line"] {
         let mut connection = server.connect();
         connection.send(format!(
@@ -130,7 +130,7 @@ fn the_client_is_told_to_continue_at_the_first_read_and_not_before() {
 
 #[test]
 fn the_client_is_not_told_to_continue_when_nobody_reads() {
-    let server = Server::of(WHEN_TOLD);
+    let server = Server::builder_of(WHEN_TOLD).streaming().start();
     for path in ["/", "/in-parts"] {
         let mut connection = server.connect();
         connection.send(format!(
@@ -143,7 +143,7 @@ fn the_client_is_not_told_to_continue_when_nobody_reads() {
 
 #[test]
 fn the_client_is_not_told_to_continue_once_the_answer_has_begun() {
-    let server = Server::of(WHEN_TOLD);
+    let server = Server::builder_of(WHEN_TOLD).streaming().start();
     let mut connection = server.connect();
     connection.send(
         "POST /after HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n",
@@ -196,6 +196,7 @@ def application(environ, start_response):
 ",
     )
     .config("LimitRequestBody 1000")
+    .streaming()
     .start();
     let within =
         server.send("POST", "/", &[("Transfer-Encoding", "chunked")], &chunked(&[&[b'x'; 900]]));
@@ -222,6 +223,7 @@ def application(environ, start_response):
 ",
     )
     .config("LimitRequestBody 10")
+    .streaming()
     .start();
     let answer =
         server.send("POST", "/", &[("Transfer-Encoding", "chunked")], &chunked(&[&[b'x'; 900]]));
@@ -285,7 +287,7 @@ fn a_client_that_stalls_is_an_error_for_the_reader_after_the_timeout() {
 
 #[test]
 fn a_broken_chunk_gets_one_400_and_nothing_else() {
-    let server = chunked_builder(TELLING).start();
+    let server = chunked_builder(TELLING).streaming().start();
     let mut connection = server.connect();
     connection.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\nnonsense\r\n");
     let everything = String::from_utf8(connection.rest()).unwrap();

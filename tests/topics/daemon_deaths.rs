@@ -14,7 +14,7 @@ def application(environ, start_response):
     if query == 'exit':
         os._exit(3)
     if query == 'crash':
-        os.kill(os.getpid(), signal.SIGSEGV)
+        signal.raise_signal(signal.SIGSEGV)
     if query == 'middle':
         write = start_response('200 OK', [('Content-Type', 'text/plain')])
         write(b'begun')

@@ -329,7 +329,7 @@ def application(environ, start_response):
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let version = python.python_says("'python%d.%d' % sys.version_info[:2]");
+    let version = python.python_says("'python%d.%d' % sys.version_info[:2] + sys.abiflags");
     let module = venv.join("lib").join(version).join("site-packages/only_here.py");
     fs::write(&module, "").unwrap();
     let server = builder.start();
@@ -394,7 +394,7 @@ def application(environ, start_response):
         .output()
         .unwrap();
     assert!(made.status.success());
-    let version = installed.python_says("'python%d.%d' % sys.version_info[:2]");
+    let version = installed.python_says("'python%d.%d' % sys.version_info[:2] + sys.abiflags");
     let suffix = installed.python_says("sysconfig.get_config_var('EXT_SUFFIX')");
     let engine = format!("_rustgi{suffix}");
     let from = installed.module.with_file_name("rustgi").join(&engine);

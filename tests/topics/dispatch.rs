@@ -104,7 +104,7 @@ fn the_script_is_asked_for_handler_scripts_too() {
 
 #[test]
 fn applications_may_be_kept_out_of_the_children() {
-    let server = Server::builder_of(ENVIRON).config("WSGIRestrictEmbedded On").start();
+    let server = Server::builder_of(ENVIRON).embedded().config("WSGIRestrictEmbedded On").start();
     assert_eq!(server.get("/").status, 500);
     server.await_log("WSGI0143");
     let child = server.child();
@@ -115,6 +115,7 @@ fn applications_may_be_kept_out_of_the_children() {
 #[test]
 fn only_the_process_groups_that_are_allowed_may_serve() {
     let server = Server::builder_of(ENVIRON)
+        .embedded()
         .config(
             "WSGIDaemonProcess one
 <Location /embedded>

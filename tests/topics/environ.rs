@@ -1,7 +1,7 @@
 //! What an application finds in its environ.
 
 use super::ENVIRON;
-use crate::harness::{Builder, Installation, Server, request};
+use crate::harness::{Builder, Installation, Mode, Server, request};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -109,7 +109,7 @@ fn the_cgi_keys_say_what_was_asked_for() {
         ("SERVER_ADMIN", "[no address given]"),
         ("mod_wsgi.listener_host", "127.0.0.1"),
         ("mod_wsgi.listener_port", &port),
-        ("mod_wsgi.process_group", ""),
+        ("mod_wsgi.process_group", Mode::get().process_group()),
         ("mod_wsgi.callable_object", "application"),
         ("mod_wsgi.request_handler", "wsgi-script"),
         ("mod_wsgi.handler_script", ""),
@@ -147,8 +147,6 @@ fn the_object_keys_have_the_types_and_values_of_the_specification() {
         ("wsgi.input_terminated", "bool", "True"),
         ("wsgi.file_wrapper", "type", "<class 'mod_wsgi.FileWrapper'>"),
         ("mod_wsgi.version", "tuple", "(6, 1, 1)"),
-        ("mod_wsgi.queue_start", "float", "0.0"),
-        ("mod_wsgi.daemon_start", "float", "0.0"),
     ] {
         assert_eq!(environ[key], pair(kind, value), "{key}");
     }
@@ -158,6 +156,8 @@ fn the_object_keys_have_the_types_and_values_of_the_specification() {
         ("apache.version", "tuple"),
         ("mod_wsgi.thread_id", "int"),
         ("mod_wsgi.request_start", "float"),
+        ("mod_wsgi.queue_start", "float"),
+        ("mod_wsgi.daemon_start", "float"),
         ("mod_wsgi.application_start", "float"),
     ] {
         assert_eq!(environ[key][0], kind, "{key}: {}", environ[key]);
@@ -177,6 +177,14 @@ fn the_clocks_run_forward_and_are_those_of_the_machine() {
     let (request, application) =
         (clock("mod_wsgi.request_start"), clock("mod_wsgi.application_start"));
     assert!(before - 0.01 <= request, "{before} {request}");
+    let between = [clock("mod_wsgi.queue_start"), clock("mod_wsgi.daemon_start")];
+    match Mode::get() {
+        Mode::Embedded => assert_eq!(between, [0.0, 0.0], "there is no queue and no daemon"),
+        Mode::Daemon => assert!(
+            [request, between[0], between[1], application].is_sorted(),
+            "{request} {between:?} {application}"
+        ),
+    }
     assert!(request <= application, "{request} {application}");
     assert!(application <= after + 0.01, "{application} {after}");
 }

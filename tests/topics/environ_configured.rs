@@ -250,9 +250,9 @@ fn concurrency_is_what_the_mpm_allows() {
         let flag = |key: &str| environ[key][1] == "True";
         (flag("wsgi.multithread"), flag("wsgi.multiprocess"))
     };
-    assert_eq!(flags(builder().children(2, 4).start()), (true, true));
-    assert_eq!(flags(builder().children(1, 4).start()), (true, false));
-    assert_eq!(flags(builder().mpm(Mpm::Worker).children(2, 4).start()), (true, true));
-    assert_eq!(flags(builder().children(2, 1).start()), (false, true));
-    assert_eq!(flags(builder().mpm(Mpm::Prefork).start()), (false, true));
+    assert_eq!(flags(builder().embedded().children(2, 4).start()), (true, true));
+    assert_eq!(flags(builder().embedded().children(1, 4).start()), (true, false));
+    assert_eq!(flags(builder().embedded().mpm(Mpm::Worker).children(2, 4).start()), (true, true));
+    assert_eq!(flags(builder().embedded().children(2, 1).start()), (false, true));
+    assert_eq!(flags(builder().embedded().mpm(Mpm::Prefork).start()), (false, true));
 }

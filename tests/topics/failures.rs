@@ -69,7 +69,7 @@ def application(environ, start_response):
 #[test]
 fn system_exit_ends_the_request_and_not_the_process() {
     let server = prober();
-    let before = server.child();
+    let before = server.way();
     for app in [
         "def app(environ, start_response):\n    raise SystemExit(3)",
         "def app(environ, start_response):\n    sys.exit('leaving')",
@@ -78,7 +78,7 @@ fn system_exit_ends_the_request_and_not_the_process() {
         assert_eq!(probe(&server, app).status, 500, "{app}");
     }
     server.await_log("WSGI0175");
-    assert_eq!(server.child(), before);
+    assert_eq!(server.way(), before);
     assert_eq!(server.error_log().matches("WSGI0175").count(), 3);
 }
 

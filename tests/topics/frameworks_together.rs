@@ -87,7 +87,7 @@ fn mixed(server: &Server, requests: usize) -> Vec<String> {
 /// allocator's arenas for so many threads still take.
 fn get_along(requests: usize, flat: u64) {
     let server = three_neighbours();
-    let child = server.child();
+    let way = server.way();
     let begun = std::time::Instant::now();
     assert_eq!(mixed(&server, requests / 5), Vec::<String>::new());
     let early = server.resident();
@@ -99,7 +99,7 @@ fn get_along(requests: usize, flat: u64) {
     println!(
         "{requests} requests in {took:.1?}: resident {early} KiB after a fifth, {late} KiB at the end"
     );
-    assert_eq!(server.child(), child, "the same child has served everything");
+    assert_eq!(server.way(), way, "the same processes have served everything");
     assert!(late < early + flat, "resident memory grew from {early} to {late} KiB");
 }
 

@@ -252,13 +252,16 @@ def application(environ, start_response):
     let mut connection = server.connect();
     connection.send(request("GET", "/", &[], b""));
     connection.receive_head("GET");
-    let old = server.child();
+    let old = server.runner();
     next_generation(&server, "graceful");
     std::fs::write(server.root().join("docs/go"), "").unwrap();
-    let fresh = server.get("/");
-    assert!(!fresh.text().contains(&old.to_string()), "the new generation answers");
+    wait_for("an answer of the new generation", || {
+        (!server.get("/").text().contains(&old.to_string())).then_some(())
+    });
     let rest = String::from_utf8(connection.rest()).unwrap();
     assert!(rest.contains(&format!("ended by {old}\n")), "{rest}");
     assert!(rest.ends_with("0\r\n\r\n"), "{rest}");
-    wait_for("the old child to leave", || (server.children().len() == 1).then_some(()));
+    wait_for("the old processes to leave", || {
+        (server.children().len() == 1 && server.runners().len() == 1).then_some(())
+    });
 }

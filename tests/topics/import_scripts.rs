@@ -26,11 +26,11 @@ fn scripts_are_loaded_in_their_order_before_the_first_request() {
         .app("three.wsgi", NOTES_LOADING)
         .app("later.wsgi", NOTES_LOADING)
         .config(
-            "WSGIImportScript @apps@/one.wsgi process-group=%{GLOBAL} application-group=mine
-WSGIScriptAlias /two @apps@/../apps//two.wsgi process-group=%{GLOBAL} application-group=%{GLOBAL}
+            "WSGIImportScript @apps@/one.wsgi process-group=@group@ application-group=mine
+WSGIScriptAlias /two @apps@/../apps//two.wsgi process-group=@group@ application-group=%{GLOBAL}
 WSGIScriptAlias /later @apps@/later.wsgi application-group=mine
-WSGIImportScript @apps@/three.wsgi process-group=%{GLOBAL} application-group=%{GLOBAL}
-WSGIScriptAlias /dir @apps@/ process-group=%{GLOBAL} application-group=%{GLOBAL}",
+WSGIImportScript @apps@/three.wsgi process-group=@group@ application-group=%{GLOBAL}
+WSGIScriptAlias /dir @apps@/ process-group=@group@ application-group=%{GLOBAL}",
         )
         .start();
     let expected = ["one.wsgi 'mine' True", "two.wsgi '' True", "three.wsgi '' True"];
@@ -50,9 +50,9 @@ fn what_fails_is_told_and_tried_again_by_a_request() {
         .app("broken.wsgi", "raise ValueError('not yet')")
         .app("sound.wsgi", NOTES_LOADING)
         .config(
-            "WSGIScriptAlias / @apps@/broken.wsgi process-group=%{GLOBAL} application-group=%{GLOBAL}
-WSGIImportScript @apps@/missing.wsgi process-group=%{GLOBAL} application-group=%{GLOBAL}
-WSGIImportScript @apps@/sound.wsgi process-group=%{GLOBAL} application-group=%{GLOBAL}",
+            "WSGIScriptAlias / @apps@/broken.wsgi process-group=@group@ application-group=%{GLOBAL}
+WSGIImportScript @apps@/missing.wsgi process-group=@group@ application-group=%{GLOBAL}
+WSGIImportScript @apps@/sound.wsgi process-group=@group@ application-group=%{GLOBAL}",
         )
         .start();
     server.await_log("WSGI0110");
@@ -73,6 +73,7 @@ WSGIImportScript @apps@/sound.wsgi process-group=%{GLOBAL} application-group=%{G
 #[test]
 fn python_runs_for_an_import_even_where_applications_may_not() {
     let server = with_notes(Server::builder())
+        .embedded()
         .app("one.wsgi", NOTES_LOADING)
         .config("WSGIRestrictEmbedded On\nWSGIImportScript @apps@/one.wsgi process-group=%{GLOBAL} application-group=%{GLOBAL}")
         .start();
@@ -130,6 +131,7 @@ fn both_groups_are_wanted_and_must_be_known() {
 #[test]
 fn each_configuration_says_anew_whether_python_runs_and_what_it_loads() {
     let server = with_notes(Server::builder())
+        .embedded()
         .app("one.wsgi", NOTES_LOADING)
         .config("WSGIRestrictEmbedded On")
         .start();
@@ -161,6 +163,7 @@ fn each_configuration_says_anew_whether_python_runs_and_what_it_loads() {
 #[test]
 fn scripts_of_daemon_processes_do_not_crowd_an_application_out_of_the_main_interpreter() {
     let server = Server::builder()
+        .embedded()
         .app(
             "app.wsgi",
             "

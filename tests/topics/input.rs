@@ -374,14 +374,16 @@ def application(environ, start_response):
 
 #[test]
 fn a_conversation_is_possible_while_the_body_still_comes() {
-    let server = Server::of(
+    let server = Server::builder_of(
         "
 def application(environ, start_response):
     start_response('200 OK', [])
     for line in iter(environ['wsgi.input'].readline, b''):
         yield line.upper()
 ",
-    );
+    )
+    .streaming()
+    .start();
     let mut connection = server.connect();
     connection.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\none\n");
     connection.receive_head("POST");
@@ -439,5 +441,5 @@ def application(environ, start_response):
     }
     assert_eq!(connection.receive().text(), (256 << 20).to_string());
     let grown = server.resident().saturating_sub(before);
-    assert!(grown < 4096, "the child grew by {grown} KiB");
+    assert!(grown < 4096, "they grew by {grown} KiB");
 }

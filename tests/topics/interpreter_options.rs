@@ -36,6 +36,7 @@ WSGIPythonWarnings error::UserWarning
 WSGIPythonHashSeed 7
 WSGIPythonEggs @root@/eggs",
         )
+        .daemon_options("python-eggs=@root@/eggs")
         .start();
     let root = server.root().to_str().unwrap().to_owned();
     for value in values(
@@ -70,7 +71,7 @@ fn a_section_is_for_its_interpreters_and_the_more_specific_one_wins() {
     let server = builder()
         .config(
             "WSGIRestrictSignal On
-<WSGIInterpreterOptions application-group=a process-group=%{GLOBAL}>
+<WSGIInterpreterOptions application-group=a process-group=@group@>
     WSGIRestrictStdout On
     WSGIRestrictSignal Off
 </WSGIInterpreterOptions>
@@ -103,6 +104,7 @@ fn paths_add_up_with_the_most_specific_one_in_front() {
         .file("one/m.py", "")
         .file("two/m.py", "")
         .file("three/m.py", "")
+        .daemon_options("python-path=@root@/one")
         .config(
             "WSGIPythonPath @root@/one
 <WSGIInterpreterOptions application-group=a>
@@ -127,7 +129,10 @@ fn paths_add_up_with_the_most_specific_one_in_front() {
 
 #[test]
 fn the_switch_interval_is_that_of_the_process_or_of_a_lock_of_its_own() {
-    let server = builder().config("WSGIFreeThreading Off\nWSGISwitchInterval 0.25").start();
+    let server = builder()
+        .config("WSGIFreeThreading Off\nWSGISwitchInterval 0.25")
+        .daemon_options("switch-interval=0.25")
+        .start();
     assert_eq!(values(&server, "sys.getswitchinterval()")[1], 0.25);
     let server = builder()
         .config("WSGIFreeThreading Off")

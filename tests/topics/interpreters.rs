@@ -259,7 +259,7 @@ def application(environ, start_response):
     let before = server.resident();
     under_load(&server, &paths, 1000);
     let grown = server.resident().saturating_sub(before);
-    assert!(grown < 2048, "the child grew by {grown} KiB over 8000 requests");
+    assert!(grown < 2048, "they grew by {grown} KiB over 8000 requests");
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn a_server_that_never_served_ends_without_a_trace() {
 
 #[test]
 fn the_parent_never_runs_python() {
-    let server = Server::of(HELLO);
+    let server = Server::builder_of(HELLO).embedded().start();
     server.get("/");
     let maps = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     assert!(maps(server.child()).contains("libpython"), "the child does");
@@ -478,12 +478,12 @@ def application(environ, start_response):
 ",
     );
     server.get("/");
-    let before = server.child();
+    let before = server.runner();
     nix::sys::signal::kill(Pid::from_raw(server.parent()), Signal::SIGHUP).unwrap();
-    wait_for("another child", || {
-        let children = server.children();
-        (!children.is_empty() && !children.contains(&before)).then_some(())
+    wait_for("another process", || {
+        let runners = server.runners();
+        (!runners.is_empty() && !runners.contains(&before)).then_some(())
     });
-    // A crash of the child that ended is in the log, where the harness finds it.
+    // A crash of the process that ended is in the log, where the harness finds it.
     server.get("/");
 }

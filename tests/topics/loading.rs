@@ -84,7 +84,7 @@ def application(environ, start_response):
     .file("lib/more.pth", "@root@/deep\n")
     .file("second/mine.py", "NAME = 'hidden'")
     .file("deep/deep.py", "NAME = 'deep'")
-    .config("WSGIPythonPath @root@/lib:@root@/second")
+    .python_path("@root@/lib:@root@/second")
     .start();
     let facts = server.get("/").json();
     let root = server.root().to_str().unwrap();
@@ -149,6 +149,7 @@ def application(environ, start_response):
         )
     };
     let server = Server::builder_of(&version("old"))
+        .embedded()
         .file("lib/helper.py", "count = 0\nwaiting = False")
         .config("WSGIPythonPath @root@/lib")
         .start();
@@ -216,7 +217,7 @@ def application(environ, start_response):
 
 #[test]
 fn a_broken_new_version_is_500_until_it_is_mended() {
-    let server = Server::of(&saying("one"));
+    let server = Server::builder_of(&saying("one")).embedded().start();
     assert_eq!(server.get("/").text(), "one");
     rewrite(&server, "def application(:", 10);
     assert_eq!(server.get("/").status, 500);
@@ -302,7 +303,7 @@ def application(environ, start_response):
 ",
     )
     .file("lib/helper.py", "loads = 0")
-    .config("WSGIPythonPath @root@/lib")
+    .python_path("@root@/lib")
     .start();
     assert_eq!(server.get("/").status, 500);
     assert_eq!(server.get("/").status, 500);

@@ -79,7 +79,7 @@ fn withstands(server: Server, parser: Parser, count: u64) {
     let seed = std::env::var("RUSTGI_FUZZ_SEED").map_or(SEED, |seed| seed.parse().unwrap());
     println!("RUSTGI_FUZZ_SEED={seed}, {count} requests, {parser:?}");
     assert_eq!(server.get("/").status, 200);
-    let children = server.children();
+    let processes = server.processes();
     let begun = Instant::now();
     let tally = fuzz::fire(server.port, seed, 0..count);
     println!("{:?}: {:?}, unanswered {}", begun.elapsed(), tally.statuses, tally.unanswered);
@@ -89,7 +89,7 @@ fn withstands(server: Server, parser: Parser, count: u64) {
     assert!(tally.of(400) > count / 10, "enough is not HTTP");
     let asked = matches!(parser, Parser::Trusting);
     assert_eq!(tally.of(401) > 0, asked, "scripts are asked, and only where they are configured");
-    assert_eq!(server.children(), children, "no child is another (seed {seed})");
+    assert_eq!(server.processes(), processes, "no process is another (seed {seed})");
 
     let log = settled(&server);
     let faults: Vec<&str> = log.lines().filter(|line| fuzz::is_fault(status(line))).collect();

@@ -1,7 +1,7 @@
 //! The built-in module `mod_wsgi`, as applications use it, and the module `apache`.
 
 use super::{probe, with_notes};
-use crate::harness::{Builder, Mpm, Server};
+use crate::harness::{Builder, Mode, Mpm, Server};
 
 fn builder() -> Builder {
     Server::builder_of(include_str!("../apps/probe.wsgi"))
@@ -28,7 +28,7 @@ fn attributes_say_where_the_application_runs() {
         .start();
     let of = |expression: &str| value(&server, expression);
     assert_eq!(of("mod_wsgi.version"), serde_json::json!([6, 1, 1]));
-    assert_eq!(of("mod_wsgi.process_group"), "");
+    assert_eq!(of("mod_wsgi.process_group"), Mode::get().process_group());
     assert_eq!(of("mod_wsgi.application_group"), "mine");
     assert_eq!(of("mod_wsgi.threads_per_process"), 8);
     assert_eq!(of("mod_wsgi.maximum_processes >= 1"), true);
@@ -234,7 +234,7 @@ def app(environ, start_response):
 
 #[test]
 fn signals_cannot_be_subscribed_to_in_a_child() {
-    let server = builder().start();
+    let server = builder().embedded().start();
     let answer = probe(&server, "
 import mod_wsgi
 def handler(name, **payload): pass
@@ -260,7 +260,7 @@ fn metrics_are_counted_from_the_moment_they_are_asked_for() {
             of("1");
         }
         let process = of("mod_wsgi.process_metrics()");
-        assert_eq!(process["pid"].as_i64(), Some(i64::from(server.child())));
+        assert_eq!(process["pid"].as_i64(), Some(i64::from(server.runner())));
         assert!(process["request_count"].as_i64().unwrap() >= 5, "{process}");
         for key in [
             "restart_time",
@@ -292,6 +292,7 @@ fn metrics_are_counted_from_the_moment_they_are_asked_for() {
 fn the_scoreboard_is_shown_where_it_is_allowed() {
     assert!(value(&builder().start(), "mod_wsgi.server_metrics()").is_null());
     let server = builder()
+        .embedded()
         .children(2, 4)
         .load(&["status"])
         .config("WSGIServerMetrics On\nExtendedStatus On")
@@ -370,8 +371,11 @@ def app(environ, start_response):
 fn the_request_of_the_server_is_given_out_where_it_is_allowed() {
     let is_there =
         |server: &Server| value(server, "type(environ.get('apache.request_rec')).__name__");
-    assert_eq!(is_there(&builder().start()), "NoneType");
-    assert_eq!(is_there(&builder().config("WSGIPassApacheRequest On").start()), "PyCapsule");
+    assert_eq!(is_there(&builder().embedded().start()), "NoneType");
+    assert_eq!(
+        is_there(&builder().embedded().config("WSGIPassApacheRequest On").start()),
+        "PyCapsule"
+    );
 }
 
 #[test]
@@ -379,7 +383,7 @@ fn an_installed_package_of_the_same_name_stays_importable() {
     let server = builder()
         .file("site/mod_wsgi/__init__.py", "raise AssertionError('not this one')")
         .file("site/mod_wsgi/express.py", "HERE = True")
-        .config("WSGIPythonPath @root@/site")
+        .python_path("@root@/site")
         .start();
     let answer = probe(&server, "
 import mod_wsgi

@@ -59,6 +59,7 @@ def application(environ, start_response):
     return [b'my page']
 ")
     .config("ErrorDocument 404 \"httpd's page\"\nErrorDocument 401 \"httpd's page\"\nWSGIErrorOverride On")
+    .embedded()
     .start();
     for status in [400, 401, 404, 410, 500, 503, 599] {
         let answer = server.get(&format!("/?{status}"));

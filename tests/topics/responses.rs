@@ -359,7 +359,7 @@ def application(environ, start_response):
     assert_eq!(connection.receive_head("GET").framing, Framing::Length(256 << 20));
     assert_eq!(connection.count_rest(), 256 << 20);
     let grown = server.resident().saturating_sub(before);
-    assert!(grown < 4096, "the child grew by {grown} KiB");
+    assert!(grown < 4096, "they grew by {grown} KiB");
 }
 
 #[test]

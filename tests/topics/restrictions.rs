@@ -107,15 +107,26 @@ def app(environ, start_response):
     let results = probe(&threaded, install).json();
     assert_eq!(results[0], "builtin_function_or_method");
     assert!(results[1].as_str().unwrap().starts_with("ValueError: "), "{results}");
-    let prefork = builder().mpm(Mpm::Prefork).config("WSGIRestrictSignal Off").start();
+    let prefork = builder().embedded().mpm(Mpm::Prefork).config("WSGIRestrictSignal Off").start();
     let results = probe(&prefork, install).json();
     assert!(!results[1].as_str().unwrap().contains("Error"), "{results}");
 }
 
 #[test]
+fn a_stream_that_must_not_be_used_is_not_missed_in_the_end() {
+    let server = builder().config("WSGIRestrictStdin On\nWSGIRestrictStdout On").start();
+    assert_eq!(probe(&server, "def app(e, s): return say(s, 1)").json(), 1);
+    let log = server.stop().error_log;
+    assert!(!log.contains("Exception ignored") && !log.contains("exit code 120"), "{log}");
+}
+
+#[test]
 fn in_one_process_the_terminal_stays_connected() {
-    let server =
-        builder().single_process().config("WSGIRestrictStdin On\nWSGIRestrictStdout On").start();
+    let server = builder()
+        .embedded()
+        .single_process()
+        .config("WSGIRestrictStdin On\nWSGIRestrictStdout On")
+        .start();
     let answer = probe(
         &server,
         "

@@ -252,6 +252,8 @@ fn ask(server: &Server, headers: &[u8]) -> Result<Environ, u16> {
         "REMOTE_PORT",
         "mod_wsgi.application_start",
         "mod_wsgi.connection_id",
+        "mod_wsgi.daemon_start",
+        "mod_wsgi.queue_start",
         "mod_wsgi.request_id",
         "mod_wsgi.request_start",
         "mod_wsgi.thread_id",

@@ -1,5 +1,6 @@
-//! Bodies larger than a child may ever hold: uploads through `wsgi.input`, downloads through `wsgi.file_wrapper` and
-//! through a generator. The child's highest resident memory is what counts, not where it stood before and after.
+//! Bodies larger than a process may ever hold: uploads through `wsgi.input`, downloads through `wsgi.file_wrapper` and
+//! through a generator. What counts is the highest resident memory of each process that they go through, not where it stood
+//! before and after.
 
 use crate::harness::{Builder, Connection, Framing, Server, request};
 use std::fs;
@@ -49,26 +50,28 @@ fn block() -> Vec<u8> {
     (0..=255).cycle().take(1 << 16).collect()
 }
 
-/// Runs `transfer` for a small size, and then for `size` bytes, and says how far the highest resident memory of the child
-/// rose above that after the small one.
+/// Runs `transfer` for a small size, and then for `size` bytes, and says how far the highest resident memory of the child,
+/// or of its worker, rose above that after the small one.
 #[track_caller]
 fn growth(server: &Server, size: u64, transfer: impl Fn(&Server, u64)) -> u64 {
     for _ in 0..3 {
         transfer(server, MIB);
     }
-    let pid = server.child();
-    fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("the highest mark can be set back");
-    let before = highest(pid);
+    let way = server.way();
+    for pid in &way {
+        fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("the mark can be set back");
+    }
+    let before: Vec<u64> = way.iter().map(|pid| highest(*pid)).collect();
     let begun = Instant::now();
     transfer(server, size);
     let took = begun.elapsed();
-    assert_eq!(server.child(), pid, "the same child");
-    let grown = highest(pid) - before;
+    assert_eq!(server.way(), way, "the same processes");
+    let grown: Vec<u64> = way.iter().zip(&before).map(|(pid, kib)| highest(*pid) - kib).collect();
     println!(
-        "{} MiB in {took:.1?}: resident memory rose by {grown} KiB over {before} KiB",
+        "{} MiB in {took:.1?}: resident memory rose by {grown:?} KiB over {before:?} KiB",
         size / MIB
     );
-    grown
+    grown.into_iter().max().unwrap_or_default()
 }
 
 /// The highest resident memory of a process since it was set back, in KiB.

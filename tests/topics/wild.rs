@@ -1,12 +1,14 @@
 //! Configurations of the shapes that are found in the wild, written out anew: each is accepted by `httpd -t`, and a server
 //! that has it answers.
 
-use crate::harness::{Builder, Server};
+use crate::harness::{Builder, Installation, Server, run};
+use std::process::Command;
 
 /// Answers with SCRIPT_NAME and PATH_INFO, whatever it is called.
 const SAYS: &str = "
 def application(environ, start_response):
-    start_response('200 OK', [('Content-Type', 'text/plain')])
+    group = environ['mod_wsgi.process_group']
+    start_response('200 OK', [('Content-Type', 'text/plain'), ('X-Group', group)])
     return [f\"{environ['SCRIPT_NAME']}|{environ['PATH_INFO']}\".encode()]
 app = handle_request = application
 ";
@@ -17,8 +19,8 @@ enum Asked {
     Page(&'static str, &'static str),
     /// The application of a virtual host answers.
     PageOf(&'static str, &'static str, &'static str),
-    /// The request belongs to a group of daemon processes, and this release has none: 503, and the log says why.
-    Daemon(&'static str),
+    /// The application answers in this group of daemon processes.
+    Daemon(&'static str, &'static str, &'static str),
     /// httpd answers with a status.
     Status(&'static str, u16),
 }
@@ -27,7 +29,8 @@ use Asked::{Daemon, Page, PageOf, Status};
 /// A server with a configuration answers as expected.
 #[track_caller]
 fn serves(builder: Builder, config: &str, asked: &[Asked]) {
-    let config = config.replace("@user@", "nobody");
+    // Another user than httpd's, with a home that is there.
+    let config = config.replace("@user@", "daemon");
     let server = builder.app("app.wsgi", SAYS).config(&config).start();
     for asked in asked {
         match asked {
@@ -37,16 +40,24 @@ fn serves(builder: Builder, config: &str, asked: &[Asked]) {
                 assert_eq!(answer.text(), *text, "{host}{path}");
             }
             Status(path, status) => assert_eq!(server.get(path).status, *status, "{path}"),
-            Daemon(path) => {
-                assert_eq!(server.get(path).status, 503, "{path}");
-                server.await_log("WSGI1013");
+            Daemon(group, path, text) => {
+                let answer = server.get(path);
+                assert_eq!((answer.text(), answer.header("X-Group")), (*text, Some(*group)));
             }
         }
     }
 }
 
+/// With a virtual environment in `venv`.
+fn with_venv(builder: Builder) -> Builder {
+    let venv = builder.root().join("venv");
+    let python = &Installation::get().python;
+    run(Command::new(python).args(["-m", "venv", "--without-pip"]).arg(venv));
+    builder
+}
+
 fn plain() -> Builder {
-    Server::builder().load(&["alias", "mime", "dir", "env", "setenvif"])
+    Server::builder().embedded().load(&["alias", "mime", "dir", "env", "setenvif"])
 }
 
 #[test]
@@ -66,10 +77,10 @@ Require all granted
 #[test]
 fn djangos_own_page_in_daemon_mode() {
     let config = "
-WSGIDaemonProcess example.com python-home=/path/to/venv python-path=/path/to/mysite.com
+WSGIDaemonProcess example.com python-home=@root@/venv python-path=/path/to/mysite.com
 WSGIProcessGroup example.com
 WSGIScriptAlias / @apps@/app.wsgi process-group=example.com";
-    serves(plain(), config, &[Daemon("/")]);
+    serves(with_venv(plain()), config, &[Daemon("example.com", "/", "|/")]);
 }
 
 #[test]
@@ -156,7 +167,11 @@ Alias /identity @apps@/app.wsgi
     WSGIPassAuthorization On
 </Location>";
     // The group stands in a host without a name of its own, which is the main server's.
-    serves(plain().load(&["version"]), config, &[Daemon("/identity")]);
+    serves(
+        plain().load(&["version"]),
+        config,
+        &[Daemon("keystone-public", "/identity", "/identity|")],
+    );
 }
 
 #[test]
@@ -188,7 +203,11 @@ Alias /horizon/static @docs@/static/
   Require all granted
 </Directory>";
     let builder = plain().file("docs/static/x.js", "js");
-    serves(builder, config, &[Page("/horizon/static/x.js", "js"), Daemon("/horizon")]);
+    serves(
+        builder,
+        config,
+        &[Page("/horizon/static/x.js", "js"), Daemon("horizon", "/horizon", "/horizon|")],
+    );
 }
 
 #[test]
@@ -220,14 +239,18 @@ WSGISocketPrefix run/wsgi
     serves(
         plain().file("docs/content/x", "content"),
         config,
-        &[Page("/content/x", "content"), Page("/embedded", "|/embedded"), Daemon("/")],
+        &[
+            Page("/content/x", "content"),
+            Page("/embedded", "|/embedded"),
+            Daemon("graphite", "/", "|/"),
+        ],
     );
 }
 
 #[test]
 fn pgadmin() {
     let config = "
-WSGIDaemonProcess pgadmin processes=1 threads=25 python-home=/usr/pgadmin4/venv
+WSGIDaemonProcess pgadmin processes=1 threads=25 python-home=@root@/venv
 WSGIScriptAlias /pgadmin4 @apps@/app.wsgi
 
 <Directory @apps@/>
@@ -235,7 +258,7 @@ WSGIScriptAlias /pgadmin4 @apps@/app.wsgi
     WSGIApplicationGroup %{GLOBAL}
     Require all granted
 </Directory>";
-    serves(plain(), config, &[Daemon("/pgadmin4")]);
+    serves(with_venv(plain()), config, &[Daemon("pgadmin", "/pgadmin4", "/pgadmin4|")]);
 }
 
 #[test]
@@ -292,7 +315,11 @@ Alias /ipa/ui \"@docs@/ui\"
   Require all granted
 </Directory>";
     let builder = plain().load(&["headers"]).file("docs/ui/index.html", "ui");
-    serves(builder, config, &[Page("/ipa/ui/index.html", "ui"), Daemon("/ipa/json")]);
+    serves(
+        builder,
+        config,
+        &[Page("/ipa/ui/index.html", "ui"), Daemon("ipa", "/ipa/json", "/ipa|/json")],
+    );
 }
 
 #[test]
@@ -336,7 +363,7 @@ fn a_hosting_panel() {
     ServerName other.com
     WSGIScriptAlias / @apps@/app.wsgi
 </VirtualHost>";
-    serves(plain(), config, &[PageOf("other.com", "/x", "|/x"), Daemon("/")]);
+    serves(plain(), config, &[PageOf("other.com", "/x", "|/x"), Daemon("example.com", "/", "|/")]);
 }
 
 #[test]
@@ -361,7 +388,7 @@ fn a_configuration_written_by_puppet() {
   WSGIPassAuthorization On
   WSGIChunkedRequest On
 </VirtualHost>";
-    serves(plain(), config, &[Page("/plain", "/plain|"), Daemon("/app")]);
+    serves(plain(), config, &[Page("/plain", "/plain|"), Daemon("wsgi", "/app", "/app|")]);
 }
 
 #[test]
@@ -378,7 +405,11 @@ fn flasks_own_page() {
         Allow from all
     </Directory>
 </VirtualHost>";
-    serves(plain().load(&["access_compat", "authz_host"]), config, &[Daemon("/")]);
+    serves(
+        plain().load(&["access_compat", "authz_host"]),
+        config,
+        &[Daemon("yourapplication", "/", "|/")],
+    );
 }
 
 #[test]
@@ -485,7 +516,10 @@ Alias /mailman3/static @docs@/static
     serves(
         plain().file("docs/static/x", "static"),
         config,
-        &[Page("/mailman3/static/x", "static"), Daemon("/mailman3/lists")],
+        &[
+            Page("/mailman3/static/x", "static"),
+            Daemon("mailman3-web", "/mailman3/lists", "/mailman3|/lists"),
+        ],
     );
 }
 
@@ -653,7 +687,7 @@ fn ckan() {
         Require all granted
     </Directory>
 </VirtualHost>";
-    serves(plain(), config, &[Daemon("/")]);
+    serves(plain(), config, &[Daemon("ckan_default", "/", "|/")]);
 }
 
 #[test]
@@ -688,7 +722,7 @@ WSGIScriptAlias /myapp @apps@/app.wsgi
   WSGIProcessGroup pyramid
   Require all granted
 </Directory>";
-    serves(plain(), config, &[Daemon("/myapp")]);
+    serves(plain(), config, &[Daemon("pyramid", "/myapp", "/myapp|")]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 /// A script in one interpreter and a callable of it. Leaked: there are as many as were served.
@@ -33,6 +33,8 @@ struct File {
     loading: Turn<()>,
     /// How often it has been loaded.
     loads: AtomicU64,
+    /// It was loaded before there was a request for it, and there has been none since.
+    is_unused: AtomicBool,
 }
 
 /// The scripts of one interpreter.
@@ -80,6 +82,7 @@ impl Scripts {
             module: Kept::new(attached.interned(&module_name(path))?),
             loading: Turn::default(),
             loads: AtomicU64::new(0),
+            is_unused: AtomicBool::new(false),
         };
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
         Ok(files.entry(path.to_vec()).or_insert_with(|| Box::leak(Box::new(made))))
@@ -215,7 +218,9 @@ impl Script {
         if is_current { Standing::Ready(names) } else { Standing::Outdated(names) }
     }
 
-    /// `reload_required(path)` of the module, if it has one. An exception means no, and is reported.
+    /// `reload_required(path)` of the module, if it has one. An exception means no, and is reported. The first request for
+    /// what was loaded before does not ask: if it is the one for which new processes were started, and the answer were
+    /// always yes, there would be no end of them.
     fn asks_for_reload(
         &self,
         attached: &Attached,
@@ -228,7 +233,7 @@ impl Script {
             let Some(function) = names.dict_get(state.names.reload_required.get(attached))? else {
                 return Ok(false);
             };
-            if !function.is_callable() {
+            if !function.is_callable() || self.file.is_unused.swap(false, Ordering::Relaxed) {
                 return Ok(false);
             }
             function.call([&attached.path(&wanted.resource)?])?.is_true()
@@ -281,6 +286,7 @@ impl Script {
         match &loaded {
             Ok(_) => {
                 self.file.loads.fetch_add(1, Ordering::Release);
+                self.file.is_unused.store(purpose == Purpose::Preload, Ordering::Relaxed);
                 let interpreter = request.interpreter;
                 worker::loaded(&self.file.path, &interpreter.name, interpreter.is_main());
             }

@@ -121,6 +121,9 @@ def finish():
         raised.append(exception)
     finally:
         sys.unraisablehook = hook
+    # Python flushes it once more in the end, and takes what a restricted one raises for a failure of the process.
+    if type(sys.stdout).__name__ == "Restricted":
+        sys.stdout = None
     return raised
 
 

@@ -134,7 +134,6 @@ codes! {
     1010 Panic                    Ourselves     500 "An internal error was caught";
     1011 UnusableInProcess        Application   500 "The process cannot run the request, as it was forked by an application";
     1012 ResponseUnread           Carrier       500 "A file of the response could not be read";
-    1013 DaemonModeMissing        Ourselves     503 "Daemon processes are not available in this release";
     1014 DirectiveGone            Configuration 0   "Something in the configuration has no effect any more";
     1015 NameWithNul              Application   500 "A script gave a name with a NUL in it";
     1016 GenerationRefused        Application   0   "New workers could not take over; those that were there go on";

@@ -197,9 +197,7 @@ impl Before {
         if let Some(identity) = identity {
             identity::assume(identity)?;
         }
-        if let Some(home) = home(group, identity) {
-            nix::unistd::chdir(home).map_err(|error| (Step::Home, error))?;
-        }
+        self.enter_home(group, identity)?;
         umask(self.mask);
         self.limit(group);
         // Only now: a change of the user undoes it. No worker outlives a supervisor that was killed.
@@ -208,6 +206,20 @@ impl Before {
             return Err((Step::Parent, Errno::ESRCH));
         }
         close_others_on_exec();
+        Ok(())
+    }
+
+    /// A directory that is named must be there. The home of a user need not (`nobody` has none): then it is the root.
+    fn enter_home(&self, group: &Group, identity: Option<&Identity>) -> Result<(), (Step, Errno)> {
+        if let Some(home) = &group.home {
+            return nix::unistd::chdir(home.as_slice()).map_err(|error| (Step::Home, error));
+        }
+        if let Some(identity) = identity.filter(|identity| identity.is_other) {
+            if let Err(error) = nix::unistd::chdir(identity.home.as_slice()) {
+                self.try_step(Step::Home, Err(error));
+                nix::unistd::chdir("/").map_err(|error| (Step::Home, error))?;
+            }
+        }
         Ok(())
     }
 
@@ -236,12 +248,6 @@ impl Before {
         });
         self.try_step(Step::Core, core);
     }
-}
-
-/// Where a worker works.
-fn home<'a>(group: &'a Group, identity: Option<&'a Identity>) -> Option<&'a [u8]> {
-    let own = identity.filter(|identity| identity.is_other).map(|identity| &identity.home);
-    group.home.as_ref().or(own).map(Vec::as_slice)
 }
 
 fn of_rustix(error: rustix::io::Errno) -> Errno {
