@@ -119,10 +119,9 @@ fn builder() -> Builder {
         .file("secret", "secret")
         .file("log", "secret")
         .files_may_stay_open();
-    let builder = ["malformed", "WSGI0148", "WSGI1012", "WSGI1027"]
+    ["malformed", "WSGI0148", "WSGI1012", "WSGI1027"]
         .into_iter()
-        .fold(builder, Builder::expect_in_log);
-    builder
+        .fold(builder, Builder::expect_in_log)
 }
 
 /// A server with files that its children may read and its workers may not.
