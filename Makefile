@@ -30,10 +30,17 @@ uninstall: ## take them away again
 serve: module ## serve APP at PORT with a private httpd, until Ctrl-C
 	@tools/serve.sh "$(APP)" "$(PORT)"
 
-test: module check ## everything
+# What is not about where applications run, or says itself where they do, is run once.
+ONCE := auth commands daemon_ directive image old_directives wild
+
+test: module check ## everything: workers alone, then a server with applications in its children, then in daemon processes
 	@tools/prerequisites.sh test
 	RUSTGI_MODULE="$$(tools/build.sh --where)/mod_rustgi.so" \
+	  cargo test -p rustgi-tests --test worker -- --test-threads=$(JOBS)
+	RUSTGI_MODULE="$$(tools/build.sh --where)/mod_rustgi.so" \
 	  cargo test -p rustgi-tests --test server -- --test-threads=$(JOBS)
+	RUSTGI_MODULE="$$(tools/build.sh --where)/mod_rustgi.so" RUSTGI_MODE=daemon \
+	  cargo test -p rustgi-tests --test server -- --test-threads=$(JOBS) $(ONCE:%=--skip topics::%)
 
 check: ## the quick part: format, clippy, unit tests, separations
 	@tools/prerequisites.sh build

@@ -12,7 +12,10 @@ pub const MARK: &str = "RUSTGI_TEST_SERVER";
 /// What no log may hold.
 const CRASHES: &[&str] = &[
     "exit signal",
-    "was ended by SIG",
+    "was ended by SIGABRT",
+    "was ended by SIGBUS",
+    "was ended by SIGILL",
+    "was ended by SIGSEGV",
     "as memory had run out",
     "Segmentation fault",
     "core dumped",

@@ -29,8 +29,8 @@ use Asked::{Daemon, Page, PageOf, Status};
 /// A server with a configuration answers as expected.
 #[track_caller]
 fn serves(builder: Builder, config: &str, asked: &[Asked]) {
-    // Another user than httpd's, with a home that is there.
-    let config = config.replace("@user@", "daemon");
+    // Another user than httpd's, with a home that need not be there.
+    let config = config.replace("@user@", "nobody");
     let server = builder.app("app.wsgi", SAYS).config(&config).start();
     for asked in asked {
         match asked {

@@ -50,8 +50,7 @@ pub fn leave_at_once(code: i32) -> ! {
 /// Takes the channel that the process was started with as its standard input, and hears the first message.
 fn hear() -> io::Result<Begin> {
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
-    let null = std::fs::File::open("/dev/null")?;
-    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdin(nothing()?)?;
     forks::withhold(socket.as_raw_fd());
     let reports = Channel::new(rustix::io::fcntl_dupfd_cloexec(&socket, 3)?);
     let mut channel = Channel::new(socket);
@@ -74,6 +73,14 @@ fn hear() -> io::Result<Begin> {
     }
     let post = Post::new(number, options, clients, Shared::adopt(page)?, reports)?;
     Ok(Begin { post: post::take(post), settings, channel, listener, scripts })
+}
+
+/// A file of which nothing can be read. A root directory of one's own need not have devices.
+fn nothing() -> io::Result<OwnedFd> {
+    match std::fs::File::open("/dev/null") {
+        Ok(null) => Ok(null.into()),
+        Err(_) => Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?.0),
+    }
 }
 
 /// A process that runs scripts handles its signals itself.

@@ -109,7 +109,11 @@ fn start(
         let number = i32::from_le_bytes([record[1], record[2], record[3], record[4]]);
         let found = Step::ALL.iter().find(|(step, _)| *step as u8 == record[0]);
         let Some((step, text)) = found else { continue };
-        let text = format!("{text}: {}", io::Error::from_raw_os_error(number));
+        let which = match &group.home {
+            Some(home) if matches!(step, Step::Home) => format!(" ({})", super::log::show(home)),
+            _ => String::new(),
+        };
+        let text = format!("{text}{which}: {}", io::Error::from_raw_os_error(number));
         if step.is_harmless() { warnings.push(text) } else { fatal = Some(text) }
     }
     let program = super::log::show(&group.program);

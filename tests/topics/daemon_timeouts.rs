@@ -1,0 +1,293 @@
+//! The times that are set for a group of daemon processes, each by what it does: what a client waits for, what a request may
+//! take, and how long a worker may be idle, stuck, on its way in or on its way out.
+
+use super::with_notes;
+use crate::harness::{Builder, Connection, Response, Server, request, wait_for};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::time::{Duration, Instant};
+
+/// Sleeps, works, or keeps Python's lock for so many seconds.
+const APPLICATION: &str = "
+import ctypes, os, time
+
+def application(environ, start_response):
+    what, seconds = environ['PATH_INFO'][1:], float(environ['QUERY_STRING'] or 0)
+    with open('@root@/run/calls', 'a') as file:
+        file.write(what + '\\n')
+    until = time.time() + seconds
+    if what == 'sleep':
+        time.sleep(seconds)
+    elif what == 'work':
+        while time.time() < until:
+            sum(range(1000))
+    elif what == 'hold':
+        ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+    elif what == 'yield':
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return (b'x' * 65536 for _ in range(int(seconds)))
+    elif what == 'begin':
+        write = start_response('200 OK', [('Content-Type', 'text/plain')])
+        write(b'begun')
+        time.sleep(seconds)
+        return [b' ended']
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [b'process %d' % os.getpid()]
+";
+
+fn builder(options: &str) -> Builder {
+    with_notes(Server::builder_of(APPLICATION)).daemon(&format!("site {options}"))
+}
+
+/// How often the application was called for this.
+fn calls(server: &Server, what: &str) -> usize {
+    let text = std::fs::read_to_string(server.root().join("run/calls")).unwrap_or_default();
+    text.lines().filter(|line| *line == what).count()
+}
+
+/// A request that is being served.
+fn begin(server: &Server, target: &str) -> Connection {
+    let what = target.trim_start_matches('/').split('?').next().unwrap();
+    let before = calls(server, what);
+    let mut connection = server.connect();
+    connection.send(request("GET", target, &[("Connection", "close")], b""));
+    wait_for("the request to be served", || (calls(server, what) > before).then_some(()));
+    connection
+}
+
+/// An answer, and how long it took.
+fn timed(answer: impl FnOnce() -> Response) -> (u16, Duration) {
+    let begun = Instant::now();
+    (answer().status, begun.elapsed())
+}
+
+fn other_worker(server: &Server, than: i32) {
+    wait_for("another worker", || {
+        let all = server.workers();
+        (!all.is_empty() && !all.contains(&than)).then_some(())
+    });
+}
+
+#[test]
+fn queue_timeout_whoever_waits_too_long_for_a_thread_gets_a_504_and_is_not_served() {
+    let server = builder("threads=1 queue-timeout=1").start();
+    let mut busy = begin(&server, "/sleep?3");
+    let (status, took) = timed(|| server.get("/other"));
+    assert_eq!(status, 504);
+    assert!(took < Duration::from_millis(2900), "{took:?}");
+    server.await_log("WSGI0084");
+    assert_eq!(busy.receive().status, 200);
+    assert_eq!(calls(&server, "other"), 0);
+    assert_eq!(server.get("/").status, 200);
+}
+
+#[test]
+fn socket_timeout_a_worker_that_is_silent_for_too_long_is_a_504() {
+    let server = builder("threads=2 socket-timeout=1").start();
+    let (status, took) = timed(|| server.get("/sleep?2"));
+    assert_eq!(status, 504);
+    assert!(took >= Duration::from_secs(1) && took < Duration::from_millis(1900), "{took:?}");
+    server.await_log("WSGI0145");
+    let begun = server.get("/begin?2");
+    assert_eq!((begun.status, begun.complete), (200, false), "{begun:?}");
+}
+
+#[test]
+fn the_timeout_of_the_server_holds_where_the_group_has_none() {
+    let server = builder("threads=2").config("Timeout 1").start();
+    assert_eq!(server.get("/sleep?2").status, 504);
+    server.await_log("WSGI0145");
+}
+
+#[test]
+fn connect_timeout_is_how_long_a_group_without_a_ready_worker_is_waited_for() {
+    let script = "
+import time
+time.sleep(6)
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [b'late']
+";
+    let start = |options: &str| {
+        Server::builder_of(script)
+            .daemon(&format!("site {options}"))
+            .config(
+                "WSGIImportScript @apps@/app.wsgi process-group=site application-group=%{GLOBAL}",
+            )
+            .start()
+    };
+    let server = start("connect-timeout=1");
+    let begun = Instant::now();
+    let answer = server.get("/");
+    assert_eq!(answer.status, 503);
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(answer.header("Retry-After").is_some());
+    assert_eq!(start("connect-timeout=15").get("/").text(), "late");
+}
+
+#[test]
+fn listen_backlog_is_how_many_may_knock_at_a_worker_that_does_not_answer() {
+    let of_backlog = |backlog: u32| {
+        let server = builder(&format!(
+            "threads=2 listen-backlog={backlog} connect-timeout=1 socket-timeout=3"
+        ))
+        .start();
+        assert_eq!(server.get("/").status, 200);
+        let worker = Pid::from_raw(server.worker());
+        kill(worker, Signal::SIGSTOP).unwrap();
+        let statuses: Vec<u16> = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..8).map(|_| scope.spawn(|| server.get("/").status)).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        kill(worker, Signal::SIGCONT).unwrap();
+        let told = server.error_log();
+        wait_for("the worker to go on", || (server.get("/").status == 200).then_some(()));
+        (statuses.iter().filter(|status| **status == 503).count(), told)
+    };
+    let (refused, told) = of_backlog(1);
+    assert!(refused >= 3 && told.contains("WSGI0116"), "{refused} were refused: {told}");
+    assert_eq!(of_backlog(100).0, 0);
+}
+
+#[test]
+fn request_timeout_has_a_worker_replaced_and_the_request_may_end() {
+    let server = builder("threads=1 request-timeout=1").start();
+    let worker = server.worker();
+    let mut slow = begin(&server, "/sleep?3");
+    server.await_log("request_timeout");
+    assert_eq!(slow.receive().status, 200);
+    other_worker(&server, worker);
+}
+
+#[test]
+fn interrupt_timeout_a_request_that_takes_too_long_is_a_504_and_its_worker_goes_on() {
+    let server = builder("threads=1 request-timeout=1 interrupt-timeout=5").start();
+    let worker = server.worker();
+    let answer = server.get("/work?20");
+    assert_eq!(answer.status, 504);
+    let (status, took) = timed(|| server.get("/"));
+    assert_eq!((status, server.worker()), (200, worker));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn deadlock_timeout_a_worker_that_is_stuck_is_replaced() {
+    let server = builder("threads=2 deadlock-timeout=1 shutdown-timeout=1").start();
+    let worker = server.worker();
+    let mut held = begin(&server, "/hold?30");
+    let line = server.await_log("WSGI1031");
+    assert!(line.contains("wsgi:error"), "{line}");
+    other_worker(&server, worker);
+    assert_eq!(held.receive().status, 502);
+    assert_eq!(server.get("/").status, 200);
+    let line = server.await_log(&format!("worker {worker} was ended"));
+    assert!(line.contains("deadlock-timeout"), "{line}");
+}
+
+#[test]
+fn inactivity_timeout_a_worker_that_was_used_and_is_not_any_more_is_replaced_once() {
+    let server = builder("threads=2 inactivity-timeout=1").start();
+    let worker = server.worker();
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(server.worker(), worker, "it has not been used yet");
+    assert_eq!(server.get("/sleep?2").status, 200, "nobody is idle who serves");
+    other_worker(&server, worker);
+    server.await_log("inactivity_timeout");
+    let fresh = server.worker();
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(server.worker(), fresh);
+}
+
+#[test]
+fn requests_that_do_not_count_as_activity_keep_no_worker_awake() {
+    let server = builder("threads=2 inactivity-timeout=1")
+        .config("<Location /ping>\nWSGIIgnoreActivity On\n</Location>")
+        .start();
+    let worker = server.worker();
+    server.get("/");
+    let begun = Instant::now();
+    while server.workers().contains(&worker) {
+        assert!(begun.elapsed() < Duration::from_secs(15), "it is kept awake");
+        server.get("/ping");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let server = builder("threads=2 inactivity-timeout=1").start();
+    let worker = server.worker();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(4) {
+        server.get("/ping");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(server.worker(), worker, "other requests do keep it awake");
+}
+
+#[test]
+fn startup_timeout_a_worker_that_does_not_come_to_its_start_is_ended() {
+    let server = Server::builder_of("import time; time.sleep(100)")
+        .daemon("site threads=2 startup-timeout=1 connect-timeout=2 shutdown-timeout=1")
+        .config("WSGIImportScript @apps@/app.wsgi process-group=site application-group=%{GLOBAL}")
+        .start();
+    let line = server.await_log("startup-timeout");
+    assert!(line.contains("site"), "{line}");
+    assert_eq!(server.get("/").status, 503);
+}
+
+/// How long a request of 30 seconds lasts when `what` is done to its worker.
+fn lasts(options: &str, what: impl FnOnce(&Server, Pid)) -> Duration {
+    let server = builder(options).start();
+    let worker = Pid::from_raw(server.worker());
+    let mut slow = begin(&server, "/sleep?30");
+    let begun = Instant::now();
+    what(&server, worker);
+    let answer = slow.receive();
+    assert_eq!(answer.status, 502, "{answer:?}");
+    other_worker(&server, worker.as_raw());
+    begun.elapsed()
+}
+
+#[test]
+fn graceful_and_shutdown_timeout_are_what_a_request_of_a_replaced_worker_has() {
+    let took = lasts("threads=2 graceful-timeout=1 shutdown-timeout=1", |server, _| {
+        server.graceful();
+    });
+    assert!(took < Duration::from_secs(9), "{took:?}");
+    assert!(took > Duration::from_millis(1800), "both together: {took:?}");
+}
+
+#[test]
+fn eviction_timeout_takes_the_place_of_graceful_timeout_after_sigusr1() {
+    let options = "threads=2 graceful-timeout=30 eviction-timeout=1 shutdown-timeout=1";
+    let took = lasts(options, |_, worker| kill(worker, Signal::SIGUSR1).unwrap());
+    assert!(took < Duration::from_secs(9), "{took:?}");
+}
+
+#[test]
+fn shutdown_timeout_ends_a_worker_that_was_told_to_end() {
+    let took = lasts("threads=2 graceful-timeout=30 shutdown-timeout=1", |_, worker| {
+        kill(worker, Signal::SIGTERM).unwrap();
+    });
+    assert!(took < Duration::from_secs(8), "{took:?}");
+}
+
+#[test]
+fn cpu_time_limit_replaces_a_worker_that_has_used_it_up() {
+    let server = builder("threads=2 cpu-time-limit=1").start();
+    let worker = server.worker();
+    let mut busy = begin(&server, "/work?6");
+    server.await_log("cpu_time_limit");
+    assert_eq!(busy.receive().status, 200);
+    other_worker(&server, worker);
+    assert_eq!(server.get("/").status, 200);
+}
+
+#[test]
+fn response_socket_timeout_is_how_long_a_client_that_takes_nothing_is_waited_for() {
+    let server = builder("threads=2 response-socket-timeout=1").start();
+    let mut silent = server.connect();
+    silent.send(request("GET", "/yield?1024", &[], b""));
+    silent.receive_head("GET");
+    let begun = Instant::now();
+    wait_for("the end of the request", || server.access_log().contains("/yield").then_some(()));
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(12), "{took:?}; Timeout is 30 s");
+}
