@@ -277,9 +277,12 @@ fn read_within(
         if left.is_zero() || !process::wait_readable(pipe.as_fd(), left) {
             return Err(Error::new(ErrorKind::TimedOut, format!("it said nothing for {time:?}")));
         }
-        match pipe.read(&mut buffer)? {
-            0 => return Ok(output),
-            count => output.extend_from_slice(&buffer[..count]),
+        match pipe.read(&mut buffer) {
+            Ok(0) => return Ok(output),
+            Ok(count) => output.extend_from_slice(&buffer[..count]),
+            // httpd has been told something while it reads its configuration, which it does when that has been read.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// `c"..."` of httpd, which lives as long as the process.
 fn constant(text: *const c_char) -> &'static [u8] {
@@ -230,9 +230,19 @@ pub fn module_file() -> Option<PathBuf> {
 /// Waits until there is something to read, or the other side has closed; `false` when the time is over.
 pub fn wait_readable(file: BorrowedFd<'_>, time: Duration) -> bool {
     let mut poll = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let milliseconds = c_int::try_from(time.as_millis()).unwrap_or(c_int::MAX).max(1);
-    // SAFETY: one descriptor, which is open while it is borrowed.
-    unsafe { libc::poll(&mut poll, 1, milliseconds) != 0 }
+    let until = Instant::now() + time;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let milliseconds = c_int::try_from(left.as_millis()).unwrap_or(c_int::MAX).max(1);
+        // SAFETY: one descriptor, which is open while it is borrowed.
+        let ready = unsafe { libc::poll(&mut poll, 1, milliseconds) };
+        // A signal is no answer, neither this nor that.
+        let is_interrupted =
+            || std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted;
+        if ready >= 0 || !is_interrupted() {
+            return ready != 0;
+        }
+    }
 }
 
 /// Whether whoever opened it may read it: not if it was opened for writing only, or only to be named (`O_PATH`).

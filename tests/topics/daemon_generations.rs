@@ -257,3 +257,17 @@ fn a_group_that_is_gone_from_the_configuration_leaves_no_process() {
     wait_for("the request to be served embedded", || (server.get("/").status == 200).then_some(()));
     wait_for("the workers to leave", || server.workers().is_empty().then_some(()));
 }
+
+#[test]
+fn restarts_that_follow_each_other_at_once_are_survived() {
+    let server = Server::builder_of(
+        "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'end']\n",
+    )
+    .daemon("site threads=2")
+    .start();
+    for round in 0..100 {
+        server.signal(Signal::SIGUSR1);
+        std::thread::sleep(Duration::from_millis(10 + round % 7 * 9));
+    }
+    assert_eq!(server.get("/").text(), "end");
+}

@@ -291,9 +291,16 @@ pub struct WorkerStatus {
     pub age: u64,
 }
 
+/// What each message ends with. Nothing else in it tells a message of another version from one of this: after an upgrade
+/// a supervisor of the old one may be told things by a server of the new one.
+pub const SIGNATURE: [u8; 4] = crate::VERSION.to_le_bytes();
+
 /// A message as bytes.
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
-    postcard::to_stdvec(message).expect("a message of numbers, bytes and lists can be encoded")
+    let encoded = postcard::to_stdvec(message);
+    let mut bytes = encoded.expect("a message of numbers, bytes and lists can be encoded");
+    bytes.extend(SIGNATURE);
+    bytes
 }
 
 /// A message from bytes.
@@ -301,12 +308,29 @@ pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
 /// # Errors
 /// It is none: the other side is of another version.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
-    postcard::from_bytes(bytes).map_err(|_| Malformed("a message is of another version"))
+    const OTHER: Malformed = Malformed("a message is of another version");
+    let message = bytes.strip_suffix(&SIGNATURE).ok_or(OTHER)?;
+    match postcard::take_from_bytes(message) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(OTHER),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_of_another_version_is_not_understood_by_accident() {
+        let mut bytes = encode(&FromWorker::Changed(b"/a".to_vec()));
+        assert!(decode::<FromWorker>(&bytes).is_ok());
+        let end = bytes.len() - SIGNATURE.len();
+        bytes.insert(end, 0);
+        assert!(decode::<FromWorker>(&bytes).is_err());
+        bytes.remove(end);
+        bytes[end] += 1;
+        assert!(decode::<FromWorker>(&bytes).is_err());
+    }
 
     #[test]
     fn what_is_to_be_remembered_is_short() {

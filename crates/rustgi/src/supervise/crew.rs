@@ -285,12 +285,17 @@ impl Crew {
         if member.phase == Phase::Leaving {
             return;
         }
+        let was_ready = member.is_ready();
+        let started = member.started;
         member.phase = Phase::Leaving;
         member.deadline = turn::end(now, Duration::ZERO, member.group.shutdown_timeout);
         member.retiring = Some(reason);
         self.actions.push(Action::Leaving { number });
         if is_upcoming {
             self.give_up(now, Refusal::Gone(number));
+        } else if !was_ready && self.is_of(number, self.generation) {
+            // What it was to load has ended it, and will end the next one.
+            self.back_off(now, started);
         }
         self.settle(now);
     }

@@ -29,6 +29,7 @@ def text(value):
 
 
 def say(message):
+    message += signature
     channel.sendall(struct.pack('<II', len(message), 0) + message)
 
 
@@ -46,7 +47,9 @@ def exactly(count):
 def hear():
     length, count = struct.unpack('<II', exactly(8))
     exactly((count + 127) // 128)
+    global signature
     message = exactly(length)
+    message, signature = message[:-4], message[-4:]
     with open(f'{place}/{pid}.heard', 'ab') as file:
         file.write(repr((message[0], count, message)).encode() + b'\n')
     return message

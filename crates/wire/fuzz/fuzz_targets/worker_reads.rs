@@ -13,6 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
         let back = Request::decode(&again[HEADER..], &mut list).unwrap();
         assert_eq!(format!("{back:?}"), format!("{request:?}"));
     }
+    let bytes = &[bytes, &control::SIGNATURE].concat();
     if let Ok(message) = control::decode::<control::ToWorker>(bytes) {
         let _ = control::encode(&message);
     }

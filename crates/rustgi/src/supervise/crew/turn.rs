@@ -194,7 +194,7 @@ impl Crew {
         }
     }
 
-    fn back_off(&mut self, now: Time, started: Time) {
+    pub(super) fn back_off(&mut self, now: Time, started: Time) {
         // Those that were started together and die together have failed once.
         if self.failed_at.is_some_and(|at| started < at) {
             return;

@@ -261,3 +261,18 @@ fn a_service_script_runs_once_at_a_time_and_begins_at_most_once_a_second() {
     }
     assert_eq!(delays, [1000, 1000, 1000, 1000, 1000, 1600]);
 }
+
+#[test]
+fn one_that_leaves_before_it_is_ready_has_failed_as_if_it_had_died() {
+    let mut stage = Stage::new(group(1));
+    let mut delays = Vec::new();
+    for number in 1..5 {
+        stage.pass(0.01);
+        stage.act(|crew, now| crew.leaving(now, number, "shutdown_signal".to_owned()));
+        stage.dies(number);
+        let next = stage.crew.next().map_or(stage.now, |next| next.max(stage.now));
+        delays.push((next - stage.now).as_millis());
+        stage.pass(delays[delays.len() - 1] as f64 / 1000.0);
+    }
+    assert_eq!(delays, [0, 100, 200, 400]);
+}
