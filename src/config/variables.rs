@@ -23,8 +23,7 @@ pub fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
 pub fn read(path: &[u8]) -> Result<Vec<Variable>, String> {
     let text = std::fs::read(OsStr::from_bytes(path))
         .map_err(|error| format!("a file that can be read ({error})"))?;
-    parse(&text)
-        .map_err(|line| format!("a file of lines NAME=VALUE, which line {line} of it is not;"))
+    parse(&text).map_err(|line| format!("a file of lines NAME=VALUE (line {line} is none)"))
 }
 
 /// The variables, or the number of the line that is none.

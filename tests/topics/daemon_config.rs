@@ -24,6 +24,7 @@ fn what_a_group_cannot_be_is_refused_with_the_name_of_the_option() {
         ("a python=bin/python3", &["python", "absolute"]),
         ("a env=NAME", &["env", "NAME=VALUE"]),
         ("a environment-file=relative", &["environment-file", "absolute"]),
+        ("a environment-file=@root@/httpd.conf", &["NAME=VALUE", "line 1"]),
         ("a environment-file=@root@/missing", &["environment-file", "missing"]),
         ("a request-body=sometimes", &["request-body", "gather or stream"]),
         ("a\nWSGIDaemonProcess a", &["'a'", "duplicates"]),

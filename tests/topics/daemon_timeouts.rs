@@ -135,6 +135,9 @@ fn listen_backlog_is_how_many_may_knock_at_a_worker_that_does_not_answer() {
         assert_eq!(server.get("/").status, 200);
         let worker = Pid::from_raw(server.worker());
         kill(worker, Signal::SIGSTOP).unwrap();
+        let stat = format!("/proc/{worker}/stat");
+        let is_stopped = || std::fs::read_to_string(&stat).unwrap().contains(") T ");
+        wait_for("the worker to stand still", || is_stopped().then_some(()));
         let statuses: Vec<u16> = std::thread::scope(|scope| {
             let all: Vec<_> = (0..8).map(|_| scope.spawn(|| server.get("/").status)).collect();
             all.into_iter().map(|one| one.join().unwrap()).collect()
