@@ -154,6 +154,7 @@ fn worker(main: ServerRec<'_>, options: &Options<'_>) -> Worker {
         deadlock_timeout: options.number_or("deadlock-timeout", 300),
         request_timeout: options.number_or("request-timeout", 0),
         interrupt_timeout: options.number_or("interrupt-timeout", 0),
+        startup_timeout: options.number_or("startup-timeout", 0),
         shutdown_timeout: options.number_or("shutdown-timeout", 5),
         settings: Vec::new(),
     }

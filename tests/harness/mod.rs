@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | [`Installation`] | the httpd of this machine and the module that was built | `installation.rs` |
 //! | [`Builder`] | a configuration in the making | `builder.rs` |
-//! | [`Server`] | one private httpd, from its start to the checks after its end | `server.rs` |
+//! | [`Mode`], [`Mpm`], [`Identity`] | what kind of server it is | `mode.rs` |
+//! | [`Server`] | one private httpd, from its start to the checks after its end | `server.rs` `processes.rs` |
 //! | [`Connection`], [`Response`] | a client that sees every byte | `client.rs` |
 //! | [`Load`], [`Tally`] | clients that keep asking, and what came of it | `load.rs` |
 //! | [`Visitor`] | a client with cookies and forms | `visitor.rs` |
@@ -17,16 +18,19 @@ mod builder;
 mod client;
 mod installation;
 mod load;
+mod mode;
+mod processes;
 mod server;
 mod venv;
 mod visitor;
 mod watch;
 
 pub use browser::Browser;
-pub use builder::{Builder, Identity, Mode, Mpm, free_port};
+pub use builder::{Builder, free_port};
 pub use client::{Connection, Framing, Response, chunked, request};
 pub use installation::{Installation, open_to_everybody};
 pub use load::{Load, Tally};
+pub use mode::{Identity, Mode, Mpm};
 pub use server::{Server, pid_of};
 pub use venv::{Venv, run};
 pub use visitor::{Field, Visitor, quote};

@@ -232,6 +232,19 @@ fn startup_timeout_a_worker_that_does_not_come_to_its_start_is_ended() {
     assert_eq!(server.get("/").status, 503);
 }
 
+#[test]
+fn startup_timeout_a_worker_whose_first_request_does_not_get_its_script_loaded_is_ended() {
+    let server = Server::builder_of("import time; time.sleep(100)")
+        .daemon("site threads=2 startup-timeout=1 shutdown-timeout=1")
+        .start();
+    let worker = server.worker();
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(server.worker(), worker, "there was no request yet");
+    assert_eq!(server.get("/").status, 502);
+    server.await_log("startup-timeout");
+    other_worker(&server, worker);
+}
+
 /// How long a request of 30 seconds lasts when `what` is done to its worker.
 fn lasts(options: &str, what: impl FnOnce(&Server, Pid)) -> Duration {
     let server = builder(options).start();

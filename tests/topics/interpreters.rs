@@ -206,6 +206,7 @@ def application(environ, start_response):
 ",
         )
         .children(1, 1)
+        .daemon_options("threads=1")
         .config(THREE)
         .start();
     for turn in 1..6 {

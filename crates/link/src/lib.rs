@@ -20,4 +20,4 @@ pub use board::{Board, Cause, Group, State, Worker};
 pub use channel::Channel;
 pub use page::{Offer, Page};
 pub use shared::{Mapped, Shared};
-pub use stream::{Credentials, Stream, connect, directory, listen, path, peer};
+pub use stream::{Credentials, Stream, accept, connect, directory, listen, path, peer};

@@ -3,8 +3,8 @@
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, recvmsg,
-    sendmsg, socket_with, sockopt,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind,
+    recvmsg, sendmsg, socket_with, sockopt,
 };
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -37,8 +37,7 @@ pub fn directory(prefix: &Path, supervisor: u32) -> PathBuf {
     name.into()
 }
 
-/// A socket at `path` that accepts connections, up to `backlog` of which may wait. It does not block; what it accepts
-/// inherits its options.
+/// A socket at `path` that accepts connections, up to `backlog` of which may wait. It does not block.
 ///
 /// # Errors
 /// Those of the system. A path of more than 107 bytes is too long for one.
@@ -47,6 +46,27 @@ pub fn listen(path: &Path, backlog: u32) -> io::Result<OwnedFd> {
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     bind(&socket, &SocketAddrUnix::new(path)?)?;
     rustix::net::listen(&socket, i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket)
+}
+
+/// A connection of whoever waits at a socket. Its buffers are as large as the socket's: Linux gives every connection those
+/// of the system.
+///
+/// # Errors
+/// Those of the system; `WouldBlock` if nobody waits.
+pub fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
+    use sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
+    let socket = accept_with(&listener, SocketFlags::CLOEXEC)?;
+    let (wanted, there) = (&listener, &socket);
+    // What is read is twice what was set.
+    let sending = sockopt::socket_send_buffer_size(wanted)?;
+    if sending != sockopt::socket_send_buffer_size(there)? {
+        set_socket_send_buffer_size(there, sending / 2)?;
+    }
+    let receiving = sockopt::socket_recv_buffer_size(wanted)?;
+    if receiving != sockopt::socket_recv_buffer_size(there)? {
+        set_socket_recv_buffer_size(there, receiving / 2)?;
+    }
     Ok(socket)
 }
 

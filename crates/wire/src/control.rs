@@ -147,6 +147,8 @@ pub struct Worker {
     pub request_timeout: u32,
     /// `interrupt-timeout`
     pub interrupt_timeout: u32,
+    /// `startup-timeout`
+    pub startup_timeout: u32,
     /// `shutdown-timeout`
     pub shutdown_timeout: u32,
 }

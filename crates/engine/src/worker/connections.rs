@@ -9,7 +9,7 @@ use link::{Page, Stream};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
-use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
+use rustix::net::{Shutdown, shutdown};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -118,10 +118,11 @@ impl Connections {
     /// Accepts whoever waits, and greets them.
     pub fn accept(&self, post: &Post, listener: BorrowedFd<'_>) {
         loop {
-            let socket = match accept_with(listener, SocketFlags::CLOEXEC) {
+            let socket = match link::accept(listener) {
                 Ok(socket) => socket,
-                Err(Errno::INTR | Errno::CONNABORTED) => continue,
-                Err(Errno::AGAIN) => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
                 Err(_) => {
                     // No descriptor is free. Whoever waits goes on waiting; asking at once would only keep us busy.
                     std::thread::sleep(Duration::from_millis(20));

@@ -40,6 +40,7 @@ pub struct Post {
     maximum_requests: Option<u64>,
     reports: Mutex<Channel>,
     scripts: Mutex<HashSet<control::Script>>,
+    has_loaded: AtomicBool,
     wants_out: AtomicBool,
     bell: OwnedFd,
 }
@@ -59,6 +60,7 @@ pub fn take(post: Post) -> &'static Post {
 /// A worker has loaded a script; tells the supervisor unless it had asked for that. Nothing in another process.
 pub fn loaded(path: &[u8], group: &[u8], main: bool) {
     if let Some(post) = post() {
+        post.has_loaded.store(true, Ordering::Relaxed);
         let script = control::Script { path: path.to_vec(), group: group.to_vec(), main };
         if post.lock_scripts().insert(script.clone()) {
             post.say(&FromWorker::Loaded(script));
@@ -93,9 +95,15 @@ impl Post {
             options,
             reports: Mutex::new(reports),
             scripts: Mutex::default(),
+            has_loaded: AtomicBool::new(false),
             wants_out: AtomicBool::new(false),
             bell,
         })
+    }
+
+    /// Whether any script has been loaded.
+    pub fn has_loaded(&self) -> bool {
+        self.has_loaded.load(Ordering::Relaxed)
     }
 
     /// Says something to the supervisor. If it is not there any more the thread that steers finds out.

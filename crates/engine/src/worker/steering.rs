@@ -33,6 +33,8 @@ pub struct Steering {
     timers: Timers,
     prober: Option<Prober>,
     callbacks: Callbacks,
+    /// When the first request came.
+    first: Option<u64>,
     /// Until when requests are waited for.
     patience: Option<u64>,
     /// When the process is ended, whatever it does.
@@ -55,6 +57,7 @@ impl Steering {
             timers: Timers::new(&post.options),
             prober: None,
             callbacks: Callbacks::default(),
+            first: None,
             patience: None,
             deadline: None,
         };
@@ -235,10 +238,14 @@ impl Steering {
         }
         self.have_prober();
         let desks: Vec<Option<Sitting>> = post.desks.iter().map(|desk| desk.sitting()).collect();
+        let used = post.used.load(Ordering::Relaxed);
+        let earliest = desks.iter().flatten().map(|sitting| sitting.since).min();
+        self.first = self.first.or(earliest).or((used > 0).then_some(used));
         let state = State {
             desks: &desks,
-            used: post.used.load(Ordering::Relaxed),
+            used,
             waiting: self.prober.as_ref().and_then(Prober::waiting_since),
+            starting: self.first.filter(|_| !post.has_loaded()),
         };
         let look = self.timers.look(&state, now);
         for due in look.due {
@@ -254,6 +261,7 @@ impl Steering {
                     post.want_out("request_timeout");
                 }
                 Due::Inactive => post.want_out("inactivity_timeout"),
+                Due::Unstarted => self.leave("startup_timeout"),
                 Due::Deadlock => {
                     let code = Code::DeadlockDetected;
                     journal::note(Level::Error, &format!("{code}: {}.", code.text()));

@@ -11,6 +11,7 @@ pub struct Timers {
     interrupt: Option<u64>,
     inactivity: Option<u64>,
     deadlock: Option<u64>,
+    startup: Option<u64>,
     /// Requests that are older do not count as alive.
     alive: Option<u64>,
 }
@@ -24,6 +25,8 @@ pub struct State<'a> {
     pub used: u64,
     /// Since when the main interpreter is being waited for.
     pub waiting: Option<u64>,
+    /// When the first request came; nothing once a script has been loaded.
+    pub starting: Option<u64>,
 }
 
 /// Something that is due.
@@ -37,6 +40,8 @@ pub enum Due {
     Inactive,
     /// The main interpreter cannot be had.
     Deadlock,
+    /// There have been requests, and no script has been loaded.
+    Unstarted,
 }
 
 /// What has been found.
@@ -60,6 +65,7 @@ impl Timers {
             interrupt: time(options.interrupt_timeout),
             inactivity: time(options.inactivity_timeout),
             deadlock: time(options.deadlock_timeout),
+            startup: time(options.startup_timeout),
             alive: time(options.request_timeout.saturating_add(options.interrupt_timeout)),
         }
     }
@@ -100,6 +106,9 @@ impl Timers {
         if let Some(time) = self.deadlock {
             look.when(state.waiting.unwrap_or(now) + time, now, Due::Deadlock);
         }
+        if let Some(time) = self.startup {
+            look.when(state.starting.unwrap_or(now) + time, now, Due::Unstarted);
+        }
         look
     }
 
@@ -138,7 +147,7 @@ mod tests {
     }
 
     fn state<'a>(desks: &'a [Option<Sitting>], used: u64) -> State<'a> {
-        State { desks, used, waiting: None }
+        State { desks, used, waiting: None, starting: None }
     }
 
     fn sitting(since: u64, interrupted: Option<u64>) -> Option<Sitting> {
@@ -184,10 +193,19 @@ mod tests {
     #[test]
     fn a_deadlock_is_one_after_its_time() {
         let timers = timers(control::Worker { deadlock_timeout: 1, ..control::Worker::default() });
-        let look = |waiting, now| timers.look(&State { desks: &[], used: 0, waiting }, now).due;
+        let look = |waiting, now| timers.look(&State { waiting, ..state(&[], 0) }, now).due;
         assert_eq!(look(None, 5000), []);
         assert_eq!(look(Some(4500), 5000), []);
         assert_eq!(look(Some(4000), 5000), [Due::Deadlock]);
+    }
+
+    #[test]
+    fn a_process_has_so_long_for_its_first_script() {
+        let timers = timers(control::Worker { startup_timeout: 1, ..control::Worker::default() });
+        let look = |starting, now| timers.look(&State { starting, ..state(&[], 0) }, now);
+        assert_eq!(look(None, 5000), Look { due: vec![], next: Some(6000) });
+        assert_eq!(look(Some(4500), 5000).next, Some(5500));
+        assert_eq!(look(Some(4000), 5000).due, [Due::Unstarted]);
     }
 
     #[test]
