@@ -230,9 +230,10 @@ pub fn module_file() -> Option<PathBuf> {
 /// Waits until there is something to read, or the other side has closed; `false` when the time is over.
 pub fn wait_readable(file: BorrowedFd<'_>, time: Duration) -> bool {
     let mut poll = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let until = Instant::now() + time;
+    // Without one if it is beyond all clocks.
+    let until = Instant::now().checked_add(time);
     loop {
-        let left = until.saturating_duration_since(Instant::now());
+        let left = until.map_or(time, |until| until.saturating_duration_since(Instant::now()));
         let milliseconds = c_int::try_from(left.as_millis()).unwrap_or(c_int::MAX).max(1);
         // SAFETY: one descriptor, which is open while it is borrowed.
         let ready = unsafe { libc::poll(&mut poll, 1, milliseconds) };
