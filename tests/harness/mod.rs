@@ -23,7 +23,7 @@ mod visitor;
 mod watch;
 
 pub use browser::Browser;
-pub use builder::{Builder, Identity, Mpm, free_port};
+pub use builder::{Builder, Identity, Mode, Mpm, free_port};
 pub use client::{Connection, Framing, Response, chunked, request};
 pub use installation::{Installation, open_to_everybody};
 pub use load::{Load, Tally};
