@@ -6,7 +6,7 @@ use super::body::Gathered;
 use super::connection::{Connection, Lost};
 use super::remote::{Chosen, Group, Remote};
 use crate::httpd::process::wait_readable;
-use exchange::{Code, Exchange, Outcome, WriteError};
+use exchange::{Code, Exchange, Known, Outcome, Variable, WriteError};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -19,9 +19,7 @@ pub use answer::Instead;
 
 /// What is said of one request besides what is in its head.
 #[derive(Clone, Copy, Debug)]
-pub struct Particulars<'r> {
-    /// The URL, for the log.
-    pub url: &'r [u8],
+pub struct Particulars {
     /// Records of this level and below are written to its log.
     pub log_level: exchange::Level,
     /// `WSGIIgnoreActivity`
@@ -73,7 +71,7 @@ pub struct Ended {
 pub struct Relay<'r, C: Client> {
     remote: &'r Remote,
     group: &'r Group,
-    particulars: Particulars<'r>,
+    particulars: Particulars,
     client: &'r mut C,
     body: Option<Gathered>,
     /// When it began to look for a worker; known once it has had to wait.
@@ -110,7 +108,7 @@ impl<'r, C: Client> Relay<'r, C> {
     pub fn new(
         remote: &'r Remote,
         group: &'r Group,
-        particulars: Particulars<'r>,
+        particulars: Particulars,
         client: &'r mut C,
         body: Option<Gathered>,
     ) -> Self {
@@ -323,11 +321,13 @@ impl<'r, C: Client> Relay<'r, C> {
         };
         let head = self.client.head();
         let age = (now() - head.clocks.request_start) as f64 / 1e6;
+        let is_url = |variable: &&Variable<'_>| variable.slot() == Some(Known::RequestUri);
+        let url = head.variables.get().iter().find(is_url).map_or(&[][..], Variable::value);
         let cause = self.cause(chosen).unwrap_or_else(|| how.to_string());
         let line = format!(
             "request {} {} after {age:.3} s; {}: {cause}",
             String::from_utf8_lossy(&head.id),
-            String::from_utf8_lossy(self.particulars.url),
+            String::from_utf8_lossy(url),
             of_worker(chosen),
         );
         Turn::Over(self.fail(code, &line))

@@ -5,7 +5,7 @@ use super::body::Gathered;
 use super::relay::{Ended, Instead, Particulars, Relay};
 use super::remote::{self, Group, Remote};
 use super::{inside, owner};
-use crate::environ::{self, Variables};
+use crate::environ::Variables;
 use crate::handler::{Call, Status};
 use crate::httpd_exchange::HttpdExchange;
 use exchange::{Body, Code, Known};
@@ -75,7 +75,6 @@ pub fn serve(
     }
     let request = call.request;
     let particulars = Particulars {
-        url: environ::request_uri(request),
         log_level: request.log_level(),
         ignored: call.meant.ignore_activity,
         overrides_errors: call.meant.error_override,

@@ -22,7 +22,6 @@ mod proxies;
 mod reduced;
 mod variables;
 
-pub use cgi::request_uri;
 pub use paths::{Paths, of as paths};
 pub use reduced::variables as reduced;
 pub use variables::Variables;

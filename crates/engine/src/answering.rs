@@ -110,16 +110,27 @@ impl AnswerHead {
 
     /// The head as a carrier takes it.
     pub fn with_answer<R>(&self, body: impl FnOnce(&Answer<'_>) -> R) -> R {
-        let headers: Vec<Header<'_>> = self
-            .headers
-            .iter()
-            .map(|&(name, value)| Header { name: self.bytes(name), value: self.bytes(value) })
-            .collect();
+        const FEW: usize = 8;
+        let empty = Header { name: Bytes::EMPTY, value: Bytes::EMPTY };
+        let header =
+            |&(name, value): &_| Header { name: self.bytes(name), value: self.bytes(value) };
+        // Most answers have few headers, for which no memory needs to be had.
+        let (mut few, many) = ([empty; FEW], &mut Vec::new());
+        let headers = match few.get_mut(..self.headers.len()) {
+            Some(few) => {
+                few.iter_mut().zip(&self.headers).for_each(|(place, from)| *place = header(from));
+                few
+            }
+            None => {
+                many.extend(self.headers.iter().map(header));
+                many.as_mut_slice()
+            }
+        };
         body(&Answer {
             status: self.status,
             has_reason: self.reason.is_some(),
             reason: self.reason.map_or(Bytes::EMPTY, |span| self.bytes(span)),
-            headers: Slice::new(&headers),
+            headers: Slice::new(headers),
             has_length: self.length.is_some(),
             length: self.length.unwrap_or(0),
         })

@@ -32,8 +32,12 @@ pub struct Sample {
     pub thread: u32,
     /// Its status; 0 counts as 5xx.
     pub status: u16,
-    /// From the beginning of the request to that of the application.
+    /// From the beginning of the request to that of the application, or until it was handed towards this process.
     pub server_time: f64,
+    /// From there until this process took it, if it came from another.
+    pub queue_time: Option<f64>,
+    /// From there to the beginning of the application.
+    pub daemon_time: f64,
     /// The application's.
     pub application_time: f64,
     /// Spent waiting for the body.
@@ -128,6 +132,9 @@ struct Window {
     output: (u64, u64),
     gil_waits: u64,
     phases: [Phase; 6],
+    /// How many requests came from another process, and their times on the way.
+    queued: u64,
+    way: [Phase; 2],
 }
 
 const PHASES: [&str; 6] = [
@@ -138,6 +145,8 @@ const PHASES: [&str; 6] = [
     "output_write_time",
     "gil_wait_time",
 ];
+/// Times that only requests from another process have.
+const WAY: [&str; 2] = ["queue_time", "daemon_time"];
 
 /// What the process as a whole has used. Seconds and bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -170,6 +179,8 @@ pub struct Metrics {
     started: f64,
     window_begun: Moment,
     window: Window,
+    /// Requests come from another process.
+    has_queue: bool,
     requests: u64,
     busy: f64,
     threads: Vec<Thread>,
@@ -204,6 +215,7 @@ impl Metrics {
             started,
             window_begun: moment,
             window: Window::default(),
+            has_queue: false,
             requests: 0,
             busy: 0.0,
             threads: Vec::new(),
@@ -245,10 +257,18 @@ impl Metrics {
         window.input = (window.input.0 + sample.input.0, window.input.1 + sample.input.1);
         window.output = (window.output.0 + sample.output.0, window.output.1 + sample.output.1);
         window.gil_waits += sample.gil_wait_count;
+        let way = [sample.queue_time.unwrap_or_default(), sample.daemon_time];
+        if sample.queue_time.is_some() {
+            self.has_queue = true;
+            window.queued += 1;
+            window.way.iter_mut().zip(way).for_each(|(phase, seconds)| phase.add(seconds));
+        }
+        let before: f64 =
+            [sample.server_time, way[0], way[1]].map(|time| time.max(0.0)).iter().sum();
         let times = [
             sample.server_time,
             sample.application_time,
-            sample.server_time.max(0.0) + sample.application_time,
+            before + sample.application_time,
             sample.input_time,
             sample.output_time,
             sample.gil_wait_time,
@@ -326,12 +346,15 @@ impl Metrics {
         for (phase, name) in self.window.phases.iter().zip(PHASES) {
             phase.report(name, count, &mut report);
         }
-        // No request waits for a process of its own here.
-        for name in ["queue_time", "daemon_time"] {
-            report.push((name.into(), Value::Nothing));
-            report.push((format!("{name}_min_us"), Value::Nothing));
-            report.push((format!("{name}_max_us"), Value::Nothing));
-            report.push((format!("{name}_buckets"), Value::Ints(vec![0; BUCKETS])));
+        for (phase, name) in self.window.way.iter().zip(WAY) {
+            phase.report(name, self.window.queued, &mut report);
+            if !self.has_queue {
+                // No request waits for a process of its own here.
+                report
+                    .iter_mut()
+                    .filter(|(key, _)| key == name)
+                    .for_each(|it| it.1 = Value::Nothing);
+            }
         }
         self.next_window(now);
         report
@@ -429,6 +452,29 @@ mod tests {
         assert_eq!(value(&process, "request_count"), Value::Int(2));
         assert_eq!(value(&process, "request_busy_time"), Value::Float(5.0));
         assert_eq!(value(&process, "running_time"), Value::Int(6));
+    }
+
+    #[test]
+    fn the_way_from_another_process_is_counted_where_there_is_one() {
+        let start = Instant::now();
+        let at = |seconds: f64| moment(start + Duration::from_secs_f64(seconds), seconds);
+        let mut metrics = Metrics::new(at(0.0), 0.0);
+        let sample = Sample {
+            thread: 1,
+            server_time: 0.25,
+            queue_time: Some(0.5),
+            daemon_time: 0.125,
+            application_time: 1.0,
+            ..Sample::default()
+        };
+        metrics.end(&sample, start + Duration::from_secs(1));
+        let report = metrics.requests(at(2.0), 1);
+        assert_eq!(value(&report, "queue_time"), Value::Float(0.5));
+        assert_eq!(value(&report, "daemon_time_max_us"), Value::Int(125_000));
+        assert_eq!(value(&report, "request_time"), Value::Float(1.875));
+        let empty = metrics.requests(at(3.0), 1);
+        assert_eq!(value(&empty, "queue_time"), Value::Float(0.0));
+        assert_eq!(value(&empty, "queue_time_min_us"), Value::Nothing);
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Scripts {
         let made = Script {
             file: self.file(attached, path)?,
             callable_name: callable.to_vec(),
-            callable: Kept::new(attached.latin1(callable)?),
+            callable: Kept::new(attached.interned_latin1(callable)?),
         };
         let mut scripts = self.by_target.write().unwrap_or_else(PoisonError::into_inner);
         Ok(scripts.entry(key).or_insert_with(|| Box::leak(Box::new(made))))

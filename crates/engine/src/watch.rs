@@ -57,10 +57,14 @@ impl<'h> Watch<'h> {
         };
         request.account.end();
         events::request_finished(attached, request, &self.facts, &cost);
+        let Facts { request_start, queue_start, daemon_start, application_start, .. } = self.facts;
+        let came = daemon_start > 0.0;
         let sample = Sample {
             thread: thread_id(),
             status,
-            server_time: self.facts.application_start - self.facts.request_start,
+            server_time: if came { queue_start } else { application_start } - request_start,
+            queue_time: came.then_some(daemon_start - queue_start),
+            daemon_time: if came { application_start - daemon_start } else { 0.0 },
             application_time: cost.application_finish - self.facts.application_start,
             input_time: cost.input_time,
             output_time: cost.output_time,

@@ -28,6 +28,33 @@ pub trait Put {
     fn put_bytes(&mut self, value: &[u8]);
 }
 
+/// A row of pairs of a byte and bytes, in memory that has been made for all of them at once: there are many in a request.
+pub struct Tagged<'a>(&'a mut [u8]);
+
+impl<'a> Tagged<'a> {
+    /// What stands before the bytes.
+    const HEAD: usize = 5;
+
+    /// So many pairs with so many bytes in all, at the end of a row.
+    pub fn new(row: &'a mut Vec<u8>, pairs: usize, bytes: usize) -> Tagged<'a> {
+        let start = row.len();
+        row.resize(start + pairs * Self::HEAD + bytes, 0);
+        Tagged(&mut row[start..])
+    }
+
+    /// The next pair. They must not be more than have been announced.
+    #[inline(always)]
+    pub fn put(&mut self, tag: u8, value: &[u8]) {
+        let length = u32::try_from(value.len()).expect("a field is shorter than 4 GiB");
+        let [a, b, c, d] = length.to_le_bytes();
+        let (head, rest) = std::mem::take(&mut self.0).split_at_mut(Self::HEAD);
+        head.copy_from_slice(&[tag, a, b, c, d]);
+        let (place, rest) = rest.split_at_mut(value.len());
+        place.copy_from_slice(value);
+        self.0 = rest;
+    }
+}
+
 impl Put for Vec<u8> {
     fn put_u8(&mut self, value: u8) {
         self.push(value);
@@ -106,6 +133,15 @@ impl<'a> Fields<'a> {
         Ok(bytes)
     }
 
+    /// The next pair of a byte and bytes.
+    #[inline(always)]
+    pub fn tagged(&mut self) -> Option<(u8, &'a [u8])> {
+        let [tag, a, b, c, d, rest @ ..] = self.0 else { return None };
+        let (bytes, rest) = rest.split_at_checked(u32::from_le_bytes([*a, *b, *c, *d]) as usize)?;
+        self.0 = rest;
+        Some((*tag, bytes))
+    }
+
     /// What is left: bytes whose length is that of the payload.
     pub fn rest(self) -> &'a [u8] {
         self.0
@@ -130,6 +166,9 @@ mod tests {
         row.put_u64(u64::MAX);
         row.put_bytes(b"environ");
         row.put_bytes(b"");
+        let mut tagged = Tagged::new(&mut row, 2, 6);
+        tagged.put(9, b"tagged");
+        tagged.put(0, b"");
         let mut fields = Fields::new(&row);
         assert_eq!(fields.u8(), Ok(7));
         assert_eq!(fields.u16(), Ok(300));
@@ -137,6 +176,8 @@ mod tests {
         assert_eq!(fields.i64(), Ok(-1));
         assert_eq!(fields.bytes(), Ok(&b"environ"[..]));
         assert_eq!(fields.bytes(), Ok(&b""[..]));
+        assert_eq!(fields.tagged(), Some((9, &b"tagged"[..])));
+        assert_eq!(fields.tagged(), Some((0, &b""[..])));
         assert_eq!(fields.end(), Ok(()));
     }
 
@@ -146,6 +187,7 @@ mod tests {
         row.put_bytes(b"environ");
         for cut in 0..row.len() {
             assert!(Fields::new(&row[..cut]).bytes().is_err(), "{cut}");
+            assert!(Fields::new(&[b"t", &row[..cut]].concat()).tagged().is_none(), "{cut}");
         }
         assert!(Fields::new(&[0xff, 0xff, 0xff, 0xff, 0]).bytes().is_err());
         assert!(Fields::new(&[2]).flag().is_err());

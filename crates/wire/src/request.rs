@@ -1,7 +1,7 @@
 //! A request as a child sends it to a worker: everything that is known before its body is read, and how the body comes.
 
 use crate::Malformed;
-use crate::fields::{Fields, Put};
+use crate::fields::{Fields, Put, Tagged};
 use crate::frame::{self, Kind, Tag};
 use exchange::{
     Body, Clocks, Group, Head, Known, Level, ReadError, Scheme, Script, Slice, Variable,
@@ -87,17 +87,7 @@ impl<'a> Request<'a> {
             }
             Body::Unknown => row.put_u8(2),
         }
-        row.put_u32(head.variables.len() as u32);
-        for variable in head.variables.get() {
-            match variable.slot() {
-                Some(known) => row.put_u8(known as u8),
-                None => {
-                    row.put_u8(OTHER);
-                    row.put_bytes(variable.name());
-                }
-            }
-            row.put_bytes(variable.value());
-        }
+        put_variables(row, head.variables.get());
         row.put_u8(self.broken.map_or(0, |error| error as u8));
         match self.carried {
             Carried::OnDemand => row.put_u8(0),
@@ -143,12 +133,14 @@ impl<'a> Request<'a> {
             _ => return Err(Malformed("there is no such kind of body")),
         };
         for _ in 0..row.u32()? {
-            variables.push(match row.u8()? {
-                OTHER => Variable::other(row.bytes()?, row.bytes()?),
-                slot => {
-                    let known = Known::from_slot(slot.into());
-                    Variable::known(known.ok_or(Malformed("a name is unknown"))?, row.bytes()?)
-                }
+            let (slot, bytes) = row.tagged().ok_or(Malformed("variables are missing"))?;
+            variables.push(match Known::from_slot(slot.into()) {
+                Some(known) => Variable::known(known, bytes),
+                None if slot == OTHER => match row.tagged() {
+                    Some((OTHER, value)) => Variable::other(bytes, value),
+                    _ => return Err(Malformed("a name has no value")),
+                },
+                None => return Err(Malformed("a name is unknown")),
             });
         }
         let broken = match row.u8()? {
@@ -180,6 +172,25 @@ impl<'a> Request<'a> {
             clocks,
         };
         Ok(Request { serial, head, carried, broken, log_level, as_loaded, ignored, queue_timeout })
+    }
+}
+
+/// Appends variables: those whose names have numbers as pairs; of the others the name is one, and the value follows as
+/// another.
+fn put_variables(row: &mut Vec<u8>, variables: &[Variable<'_>]) {
+    let is_other = |variable: &&Variable<'_>| variable.slot().is_none();
+    let others = variables.iter().filter(is_other);
+    let (count, names) =
+        others.fold((0, 0), |(count, names), other| (count + 1, names + other.name().len()));
+    let values: usize = variables.iter().map(|variable| variable.value().len()).sum();
+    row.put_u32(variables.len() as u32);
+    let mut pairs = Tagged::new(row, variables.len() + count, names + values);
+    for variable in variables {
+        let slot = variable.slot().map_or(OTHER, |known| known as u8);
+        if slot == OTHER {
+            pairs.put(OTHER, variable.name());
+        }
+        pairs.put(slot, variable.value());
     }
 }
 

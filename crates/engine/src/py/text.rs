@@ -36,7 +36,16 @@ impl Attached {
 
     /// An interned `str`, for a key that is used again and again.
     pub fn interned(&self, text: &str) -> Py<Object<'_>> {
-        let mut pointer = self.text(text)?.into_ptr();
+        self.intern(self.text(text)?)
+    }
+
+    /// The same of latin-1.
+    pub fn interned_latin1(&self, bytes: &[u8]) -> Py<Object<'_>> {
+        self.intern(self.latin1(bytes)?)
+    }
+
+    fn intern<'a>(&'a self, text: Object<'a>) -> Py<Object<'a>> {
+        let mut pointer = text.into_ptr();
         // SAFETY: attached; the count moves from the string to the interned one.
         unsafe { ffi::PyUnicode_InternInPlace(&mut pointer) };
         // SAFETY: as above.

@@ -7,12 +7,13 @@ use super::post::Post;
 use exchange::{Code, Level};
 use link::{Page, Stream};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use wire::Hello;
@@ -22,15 +23,31 @@ pub struct Connections {
     epoll: OwnedFd,
     /// Readable when no thread shall wait for requests any more.
     over: OwnedFd,
-    table: Vec<Mutex<Option<Arc<Stream>>>>,
+    table: Vec<Place>,
     free: Mutex<Vec<u32>>,
 }
+
+/// The place of a connection: that of its slot.
+#[derive(Default)]
+struct Place {
+    stream: Mutex<Option<Arc<Stream>>>,
+    /// Whether a thread has to do with it.
+    state: AtomicU8,
+}
+
+/// Nobody has to do with a connection.
+const IDLE: u8 = 0;
+/// A thread has.
+const BUSY: u8 = 1;
+/// A thread has, and something has arrived since it began.
+const MORE: u8 = 2;
 
 /// In place of a slot: it is over.
 const OVER: u64 = u64::MAX;
 
-/// Each event is for one thread, which asks for the next one when it has done with this.
-const ARMED: EventFlags = EventFlags::IN.union(EventFlags::ONESHOT);
+/// An arrival is told once, to one thread. Nothing has to be asked for again, which would be a system call for each
+/// request; that only one thread has to do with a connection is seen to by its place.
+const ARMED: EventFlags = EventFlags::IN.union(EventFlags::ET);
 
 impl Connections {
     /// None yet.
@@ -43,27 +60,32 @@ impl Connections {
         Ok(Connections {
             epoll,
             over,
-            table: (0..Page::SLOTS).map(|_| Mutex::default()).collect(),
+            table: (0..Page::SLOTS).map(|_| Place::default()).collect(),
             free: Mutex::new((0..Page::SLOTS).rev().collect()),
         })
     }
 
-    /// Waits until something arrives, and gives the slot of the connection on which it does; with `now`, does not wait.
-    /// `Err` when it is over.
-    pub fn next(&self, now: bool) -> Result<Option<u32>, ()> {
-        const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+    /// Waits until something arrives, and gives the slot of the connection on which it does. The connection is the caller's
+    /// until it is released or closed. `None` when it is over.
+    pub fn next(&self) -> Option<u32> {
         let mut space = [MaybeUninit::<Event>::uninit()];
         loop {
-            match epoll::wait(&self.epoll, &mut space, now.then_some(&AT_ONCE)) {
-                Ok(([event], _)) => {
-                    let data = event.data.u64();
-                    return if data == OVER { Err(()) } else { Ok(Some(data as u32)) };
-                }
-                Ok(_) if now => return Ok(None),
+            match epoll::wait(&self.epoll, &mut space, None) {
+                Ok(([event], _)) => match event.data.u64() {
+                    OVER => return None,
+                    slot if self.table[slot as usize].claim() => return Some(slot as u32),
+                    _ => {}
+                },
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(_) => return Err(()),
+                Err(_) => return None,
             }
         }
+    }
+
+    /// The caller has done with a connection, of which it has read everything. `false` if more has arrived, which the
+    /// caller has to read.
+    pub fn release(&self, slot: u32) -> bool {
+        self.table[slot as usize].release()
     }
 
     /// The connection of a slot.
@@ -72,12 +94,7 @@ impl Connections {
     }
 
     fn place(&self, slot: u32) -> MutexGuard<'_, Option<Arc<Stream>>> {
-        self.table[slot as usize].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Asks for the next event of a connection.
-    pub fn rearm(&self, slot: u32, stream: &Stream) -> io::Result<()> {
-        Ok(epoll::modify(&self.epoll, stream, EventData::new_u64(slot.into()), ARMED)?)
+        self.table[slot as usize].stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes a connection whose other side is not interested in its slot any more.
@@ -85,6 +102,8 @@ impl Connections {
         let connection = self.place(slot).take();
         if let Some(stream) = connection {
             self.part_with(slot, &stream);
+            // Whoever is told of it late finds another connection here, or none, and nothing to be read.
+            self.table[slot as usize].state.store(IDLE, Ordering::Release);
             self.lock_free().push(slot);
         }
     }
@@ -158,5 +177,39 @@ impl Connections {
         stream.write(&[&hello], Some(post.page_memory.as_fd()))?;
         epoll::add(&self.epoll, &stream, EventData::new_u64(slot.into()), ARMED)?;
         Ok(())
+    }
+}
+
+impl Place {
+    /// Something has arrived. `true` if the connection is now the caller's; otherwise whoever has it is told.
+    fn claim(&self) -> bool {
+        let next = |state| if state == IDLE { BUSY } else { MORE };
+        let change = |state| Some(next(state));
+        let before = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, change);
+        before == Ok(IDLE)
+    }
+
+    fn release(&self) -> bool {
+        let (order, otherwise) = (Ordering::AcqRel, Ordering::Acquire);
+        if self.state.compare_exchange(BUSY, IDLE, order, otherwise).is_ok() {
+            return true;
+        }
+        self.state.store(BUSY, Ordering::Release);
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Place;
+
+    #[test]
+    fn a_connection_is_one_thread_s_which_learns_of_what_others_were_told() {
+        let place = Place::default();
+        assert!(place.claim());
+        assert!(!place.claim() && !place.claim());
+        assert!(!place.release());
+        assert!(place.release());
+        assert!(place.claim());
     }
 }

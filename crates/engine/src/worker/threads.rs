@@ -52,6 +52,23 @@ struct Clerk {
     variables: Vec<Variable<'static>>,
 }
 
+/// What became of a request.
+enum Turn {
+    /// It was answered.
+    Answered,
+    /// It was another worker's before it could be taken.
+    Withdrawn,
+    /// The connection is of no use any more.
+    Lost,
+}
+
+impl Turn {
+    /// A request has been taken; whether its connection stays.
+    fn taken(stays: bool) -> Turn {
+        if stays { Turn::Answered } else { Turn::Lost }
+    }
+}
+
 /// A frame of more is exceptional; its memory is given back.
 const USUAL: usize = 96 * 1024;
 
@@ -64,34 +81,46 @@ impl Clerk {
 
     fn work(mut self) {
         let connections = &self.post.connections;
-        while let Ok(next) = connections.next(false) {
-            let Some(slot) = next else { continue };
-            let Some(stream) = connections.at(slot) else { continue };
-            let stays = self.attend(slot, &stream).unwrap_or(false);
-            self.file = None;
-            // From here on it is another thread's.
-            if !stays || connections.rearm(slot, &stream).is_err() {
-                connections.close(slot);
+        while let Some(slot) = connections.next() {
+            loop {
+                if let Some(stream) = connections.at(slot) {
+                    let stays = self.attend(slot, &stream).unwrap_or(false);
+                    self.file = None;
+                    if !stays {
+                        connections.close(slot);
+                        break;
+                    }
+                }
+                // From here on it is another thread's.
+                if connections.release(slot) {
+                    break;
+                }
             }
         }
     }
 
-    /// Deals with what has arrived on a connection. `false` or an error if the connection is of no use any more.
+    /// Deals with all that has arrived on a connection. `false` or an error if the connection is of no use any more.
     fn attend(&mut self, slot: u32, stream: &Stream) -> io::Result<bool> {
-        let mut have = match stream.try_read(&mut self.frame, &mut self.file) {
-            Ok(0) => return Ok(false),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-            Err(error) => return Err(error),
-        };
-        // More than one request arrives at once if the child has withdrawn those before.
-        while have > 0 {
-            let whole = self.complete(stream, &mut have)?;
-            if !self.decide(slot, stream, whole)? {
-                return Ok(false);
+        let mut answered = false;
+        // Behind a request that was withdrawn there may be another, of which nothing more will be told. Behind one that was
+        // answered there is none: the child has waited for the answer.
+        while !answered {
+            let mut have = match stream.try_read(&mut self.frame, &mut self.file) {
+                Ok(0) => return Ok(false),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            };
+            while have > 0 {
+                let whole = self.complete(stream, &mut have)?;
+                answered = match self.decide(slot, stream, whole)? {
+                    Turn::Lost => return Ok(false),
+                    Turn::Answered => true,
+                    Turn::Withdrawn => false,
+                };
+                self.frame.copy_within(whole..have, 0);
+                have -= whole;
             }
-            self.frame.copy_within(whole..have, 0);
-            have -= whole;
         }
         self.buffers.shrink();
         if self.frame.len() > USUAL {
@@ -123,9 +152,9 @@ impl Clerk {
     }
 
     /// Serves the request in the frame, or does not.
-    fn decide(&mut self, slot: u32, stream: &Stream, whole: usize) -> io::Result<bool> {
+    fn decide(&mut self, slot: u32, stream: &Stream, whole: usize) -> io::Result<Turn> {
         let mut variables = emptied(std::mem::take(&mut self.variables));
-        let stays = match Request::decode(&self.frame[HEADER..whole], &mut variables) {
+        let turn = match Request::decode(&self.frame[HEADER..whole], &mut variables) {
             Ok(request) => {
                 // A descriptor that came together with several requests is that of the last one.
                 let is_for_this = matches!(request.carried, Carried::File(_));
@@ -136,7 +165,7 @@ impl Clerk {
             Err(error) => Err(malformed(error)),
         };
         self.variables = emptied(variables);
-        stays
+        turn
     }
 }
 
@@ -162,7 +191,7 @@ struct Case {
 }
 
 impl Case {
-    /// Takes a request if it can still be had, and serves it. `false` if the connection is of no use any more.
+    /// Takes a request if it can still be had, and serves it.
     fn handle(
         self,
         slot: u32,
@@ -170,11 +199,11 @@ impl Case {
         request: &Request<'_>,
         file: Option<OwnedFd>,
         buffers: &mut Buffers,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Turn> {
         let body = Body::new(request.carried, request.broken, file, Tag::of_serial(request.serial))
             .ok_or_else(|| malformed(Malformed("a body has no file")))?;
         if !self.post.page.take(slot, Offer::from_serial(request.serial)) {
-            return Ok(true);
+            return Ok(Turn::Withdrawn);
         }
         let now = microseconds();
         let mut request = *request;
@@ -182,10 +211,10 @@ impl Case {
         request.head.script.reloading &= !request.as_loaded;
         let mut exchange = SocketExchange::new(self.post, stream, &request, body, buffers);
         if self.post.course.is_draining() {
-            return Ok(exchange.end(End::Leaving));
+            return Ok(Turn::taken(exchange.end(End::Leaving)));
         }
         if is_late(&request, now) {
-            return Ok(exchange.end(End::Late));
+            return Ok(Turn::taken(exchange.end(End::Late)));
         }
         self.post.page.begin();
         self.desk.begin();
@@ -199,7 +228,7 @@ impl Case {
         }
         self.desk.end();
         self.post.count();
-        Ok(stays)
+        Ok(Turn::taken(stays))
     }
 
     fn serve(&self, exchange: &mut SocketExchange<'_>) -> End {
