@@ -68,6 +68,7 @@ fn two_hundred_graceful_restarts_lose_no_request_and_leave_no_gap() {
     graceful(200, Duration::from_millis(200));
 }
 
+/// Changes the script so many times, a quarter of a second after the one before was served.
 fn touches(processes: usize, times: usize, longest: Duration) -> (Tally, Tally) {
     let server = builder(&format!("processes={processes} threads=4")).start();
     let load = Load::of(&server).expect("end");
@@ -79,7 +80,8 @@ fn touches(processes: usize, times: usize, longest: Duration) -> (Tally, Tally) 
             // One request notices and waits; as long as it does, others get what is there.
             let is_there = || server.get("/").text().contains(&version).then_some(());
             wait_for("the new version", is_there);
-            progress.more(100);
+            std::thread::sleep(Duration::from_millis(250));
+            progress.more(20);
         }
     });
     println!(
