@@ -35,7 +35,7 @@ fn groups_with_pythons_of_their_own_run_beside_the_embedded_one() {
         eprintln!("skipped: RUSTGI_PYTHONS names no other Python");
         return;
     }
-    let mut builder = Server::builder_of(APPLICATION).embedded();
+    let mut builder = Server::builder().app("app.wsgi", APPLICATION).embedded();
     let mut pythons = vec![Installation::get().python.clone()];
     pythons.extend(others);
     for (number, python) in pythons.iter().enumerate() {
@@ -46,7 +46,7 @@ fn groups_with_pythons_of_their_own_run_beside_the_embedded_one() {
 WSGIScriptAlias /d{number} @apps@/app.wsgi process-group=d{number} application-group=%{{GLOBAL}}"
         ));
     }
-    let server = builder.start();
+    let server = builder.config("WSGIScriptAlias / @apps@/app.wsgi").start();
     let facts = "[sys.version, sys.prefix, sys.executable, sys.base_prefix]";
     let said = |python: &Path| {
         let printed = run(Command::new(python).args(["-c", "import sys; print(sys.version)"]));
