@@ -31,7 +31,7 @@ serve: module ## serve APP at PORT with a private httpd, until Ctrl-C
 	@tools/serve.sh "$(APP)" "$(PORT)"
 
 # What is not about where applications run, or says itself where they do, is run once.
-ONCE := auth commands costs daemon_ directive image old_directives wild
+ONCE := auth commands costs daemon_ directive frameworks_together image old_directives wild
 
 test: module check ## everything: workers alone, then a server with applications in its children, then in daemon processes
 	@tools/prerequisites.sh test
