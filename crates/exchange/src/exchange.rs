@@ -179,6 +179,21 @@ pub enum Level {
     Trace = 8,
 }
 
+impl Level {
+    /// As it stands in a line of httpd's error log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Critical => "crit",
+            Level::Error => "error",
+            Level::Warning => "warn",
+            Level::Notice => "notice",
+            Level::Info => "info",
+            Level::Debug => "debug",
+            Level::Trace => "trace1",
+        }
+    }
+}
+
 /// One line for a log.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]

@@ -66,7 +66,7 @@ fn line(now: SystemTime, level: Level, text: &[u8]) -> String {
     let mut line = String::with_capacity(96 + text.len());
     line.push('[');
     push_time(&mut line, now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
-    let _ = write!(line, "] [wsgi:{}] [pid {pid}:tid {thread}] ", name(level));
+    let _ = write!(line, "] [wsgi:{}] [pid {pid}:tid {thread}] ", level.name());
     for &byte in text {
         if line.len() >= MOST {
             break;
@@ -75,18 +75,6 @@ fn line(now: SystemTime, level: Level, text: &[u8]) -> String {
     }
     line.push('\n');
     line
-}
-
-fn name(level: Level) -> &'static str {
-    match level {
-        Level::Critical => "crit",
-        Level::Error => "error",
-        Level::Warning => "warn",
-        Level::Notice => "notice",
-        Level::Info => "info",
-        Level::Debug => "debug",
-        Level::Trace => "trace1",
-    }
 }
 
 /// As httpd does it in its error log, so that no line can be forged.

@@ -59,7 +59,7 @@ impl AsFd for Log {
 
 fn line(time: chrono::DateTime<chrono::Local>, level: Level, pid: u32, text: &str) -> String {
     let time = time.format("%a %b %d %H:%M:%S%.6f %Y");
-    let mut line = format!("[{time}] [wsgi:{}] [pid {pid}:tid {pid}] ", name(level));
+    let mut line = format!("[{time}] [wsgi:{}] [pid {pid}:tid {pid}] ", level.name());
     // What a character may become at most, and the end of the line.
     const ROOM: usize = 12;
     for char in text.chars() {
@@ -74,18 +74,6 @@ fn line(time: chrono::DateTime<chrono::Local>, level: Level, pid: u32, text: &st
     }
     line.push('\n');
     line
-}
-
-/// As the server names it.
-fn name(level: Level) -> &'static str {
-    match level {
-        Level::Critical => "crit",
-        Level::Error => "error",
-        Level::Warning => "warn",
-        Level::Notice => "notice",
-        Level::Info => "info",
-        _ => "debug",
-    }
 }
 
 /// Bytes as they are shown to a reader.
