@@ -2,7 +2,7 @@
 //! a request finds none that is idle; kept for later requests until the worker or this child ends.
 
 use exchange::Header;
-use link::{Mapped, Offer, Page, Shared, Stream};
+use link::{DESCRIPTORS, Line, Mapped, Offer, Page, Shared, Side, Stream, Tray};
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
@@ -24,14 +24,22 @@ const KEPT: usize = 256 * 1024;
 /// As many descriptors may be ahead of the frames that they belong to. Each takes one of this whole process's.
 const FILES: usize = 4;
 
+/// A connection on which the worker has not said who it is.
+pub struct Knock {
+    stream: Stream,
+    /// What has been read of the first thing that it says.
+    hello: [u8; Hello::LENGTH],
+    read: usize,
+    descriptors: VecDeque<OwnedFd>,
+    patience: Option<Duration>,
+}
+
 /// A connection to a worker.
 pub struct Connection {
-    stream: Stream,
-    page: Option<Arc<Mapped<Page>>>,
-    slot: u32,
+    line: Line,
     offer: Offer,
     input: Vec<u8>,
-    /// What of `input` has been read from the socket and not yet been taken.
+    /// What of `input` has come and not yet been taken.
     unread: Range<usize>,
     descriptors: VecDeque<OwnedFd>,
     output: Vec<u8>,
@@ -55,19 +63,67 @@ impl From<Malformed> for Lost {
     }
 }
 
-impl Connection {
-    /// A connection on which the worker has said nothing yet. A write may wait for so long.
+impl Knock {
+    /// Asks a worker who it is. A write may wait for so long later on.
     ///
     /// # Errors
     /// Those of the system.
-    pub fn new(stream: Stream, patience: Option<Duration>) -> io::Result<Connection> {
-        stream.set_timeout(patience)?;
+    pub fn new(stream: Stream, patience: Option<Duration>) -> io::Result<Knock> {
         stream.set_read_timeout(Some(TICK))?;
+        let (hello, descriptors) = ([0; Hello::LENGTH], VecDeque::new());
+        Ok(Knock { stream, hello, read: 0, descriptors, patience })
+    }
+
+    /// Waits for the worker to say who it is: it must be the one with this number. Its page comes along, unless it is known
+    /// already, and the memory of the line. Gives itself back if that takes longer than a tick.
+    ///
+    /// # Errors
+    /// It is somebody else, or is gone.
+    pub fn answered(
+        mut self,
+        number: u32,
+        known: Option<&Arc<Mapped<Page>>>,
+    ) -> Result<Result<Connection, Knock>, Lost> {
+        while self.read < self.hello.len() {
+            match self.stream.read(&mut self.hello[self.read..], &mut self.descriptors) {
+                Ok(0) => return Err(Lost::Closed(io::ErrorKind::UnexpectedEof)),
+                Ok(count) => self.read += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Err(self)),
+                Err(error) => return Err(Lost::Closed(error.kind())),
+            }
+            if self.descriptors.len() > DESCRIPTORS {
+                return Err(Malformed("more descriptors than were agreed on").into());
+            }
+        }
+        self.connection(number, known).map(Ok)
+    }
+
+    fn connection(
+        mut self,
+        number: u32,
+        known: Option<&Arc<Mapped<Page>>>,
+    ) -> Result<Connection, Lost> {
+        let hello = Hello::read(&self.hello)?;
+        if hello.worker != number {
+            return Err(Malformed("another worker has answered").into());
+        }
+        let mut memory =
+            || self.descriptors.pop_front().ok_or(Malformed("a worker shows no memory"));
+        let (page, tray) = (memory()?, memory()?);
+        let lost = |error: io::Error| Lost::Closed(error.kind());
+        let page = match known {
+            Some(page) => Arc::clone(page),
+            None => Arc::new(
+                Shared::<Page>::adopt(page).and_then(|page| page.map_for_now()).map_err(lost)?,
+            ),
+        };
+        let tray = Shared::<Tray>::adopt(tray).and_then(|tray| tray.map_for_now()).map_err(lost)?;
+        let offer = page.last(hello.slot);
+        let line = Line::new(page, hello.slot, tray, self.stream, Side::Child, self.patience)
+            .ok_or(Malformed("there is no such slot"))?;
         Ok(Connection {
-            stream,
-            page: None,
-            slot: 0,
-            offer: Offer::from_serial(0),
+            line,
+            offer,
             input: vec![0; BUFFER],
             unread: 0..0,
             descriptors: VecDeque::new(),
@@ -75,41 +131,12 @@ impl Connection {
             headers: Vec::new(),
         })
     }
+}
 
-    /// Whether the worker has said who it is.
-    pub fn is_open(&self) -> bool {
-        self.page.is_some()
-    }
-
-    /// Reads who the worker is: it must be the one with this number. Its page comes along, unless it is known already.
-    ///
-    /// # Errors
-    /// It has not said it yet, or is somebody else.
-    pub fn open(&mut self, number: u32, known: Option<&Arc<Mapped<Page>>>) -> Result<(), Lost> {
-        let frame = self.frame()?;
-        if frame.kind != Kind::Hello {
-            return Err(Malformed("a worker did not say who it is").into());
-        }
-        let payload = self.payload(frame.length)?;
-        let hello = Hello::decode(&self.input[payload.clone()])?;
-        if hello.worker != number || hello.slot >= Page::SLOTS {
-            return Err(Malformed("another worker has answered").into());
-        }
-        self.take(payload);
-        let file = self.descriptors.pop_front().ok_or(Malformed("a worker has no page"))?;
-        let page = match known {
-            Some(page) => Arc::clone(page),
-            None => Arc::new(mapped(file).map_err(|error| Lost::Closed(error.kind()))?),
-        };
-        self.slot = hello.slot;
-        self.offer = page.last(hello.slot);
-        self.page = Some(page);
-        Ok(())
-    }
-
-    /// The worker's page, once it has said who it is.
-    pub fn page(&self) -> Option<&Arc<Mapped<Page>>> {
-        self.page.as_ref()
+impl Connection {
+    /// The worker's page.
+    pub fn page(&self) -> &Arc<Mapped<Page>> {
+        self.line.page()
     }
 
     /// Offers a request to the worker, whose serial is that of this offer, and sends it. `false` if it is too large.
@@ -127,21 +154,24 @@ impl Connection {
         if !request.append_to(&mut self.output) {
             return Ok(false);
         }
-        if let Some(page) = &self.page {
-            page.offer(self.slot, self.offer);
+        self.line.restart();
+        self.page().offer(self.line.slot(), self.offer);
+        // First, as the worker looks for it when the request says so.
+        if let Some(body) = body {
+            self.line.send_descriptor(body)?;
         }
-        self.stream.write(&[&self.output], body)?;
+        self.line.call(&self.output)?;
         Ok(true)
     }
 
     /// Takes the offer back. `false` if the worker has taken it: nobody else may have it then.
     pub fn withdraw(&self) -> bool {
-        self.page.as_ref().is_none_or(|page| page.withdraw(self.slot, self.offer))
+        self.page().withdraw(self.line.slot(), self.offer)
     }
 
     /// Whether the worker has taken what was offered.
     pub fn is_taken(&self) -> bool {
-        self.page.as_ref().is_some_and(|page| page.is_taken(self.slot, self.offer))
+        self.page().is_taken(self.line.slot(), self.offer)
     }
 
     /// Sends a part of a request's body, or that there is no more.
@@ -149,7 +179,7 @@ impl Connection {
     /// # Errors
     /// As [`offer`](Connection::offer).
     pub fn send(&self, kind: Kind, payload: &[u8]) -> io::Result<()> {
-        self.stream.write(&[&wire::header(kind, 0, self.tag(), payload.len()), payload], None)
+        self.line.write(&[&wire::header(kind, 0, self.tag(), payload.len()), payload])
     }
 
     /// The next frame's header, which is taken.
@@ -172,10 +202,7 @@ impl Connection {
 
     /// What all frames bear that belong to the request that was offered.
     fn tag(&self) -> Tag {
-        match self.page {
-            Some(_) => Tag::of_serial(self.offer.serial()),
-            None => Tag::NONE,
-        }
+        Tag::of_serial(self.offer.serial())
     }
 
     /// The whole of a frame's payload, which is not taken yet: where it lies.
@@ -215,8 +242,18 @@ impl Connection {
     }
 
     /// The descriptor that came first and was not taken yet.
-    pub fn descriptor(&mut self) -> Option<OwnedFd> {
-        self.descriptors.pop_front()
+    ///
+    /// # Errors
+    /// There is none, or too many are waiting.
+    pub fn descriptor(&mut self) -> Result<OwnedFd, Lost> {
+        if self.descriptors.is_empty() {
+            let come = self.line.descriptors(&mut self.descriptors);
+            come.map_err(|error| Lost::Closed(error.kind()))?;
+        }
+        if self.descriptors.len() > FILES {
+            return Err(Malformed("more descriptors than files").into());
+        }
+        self.descriptors.pop_front().ok_or(Malformed("a file has no descriptor").into())
     }
 
     /// Memory for the headers of an answer; to be given back.
@@ -229,9 +266,33 @@ impl Connection {
         self.headers = headers;
     }
 
-    /// Whether bytes have been read that were not taken.
+    /// Whether there are bytes that were not taken.
     pub fn has_unread(&self) -> bool {
-        !self.unread.is_empty()
+        !self.unread.is_empty() || self.line.has_bytes()
+    }
+
+    /// Waits until the worker says something, or is gone; `false` when the time is over.
+    pub fn wait(&self, time: Duration) -> bool {
+        self.line.wait(Some(time)).is_ok()
+    }
+
+    /// Has the worker say at the socket, which is given to `wait`, that it has written something. Whether it has, or is gone.
+    ///
+    /// # Errors
+    /// Too many descriptors have come.
+    pub fn wait_with<T>(
+        &mut self,
+        wait: impl FnOnce(Option<BorrowedFd<'_>>) -> T,
+    ) -> Result<(T, bool), Lost> {
+        self.line.listen();
+        // What was written before is not told of.
+        let waited = wait((!self.line.has_bytes()).then(|| self.line.as_fd()));
+        let hushed = self.line.hush(&mut self.descriptors);
+        hushed.map_err(|error| Lost::Closed(error.kind()))?;
+        if self.descriptors.len() > FILES {
+            return Err(Malformed("more descriptors than files").into());
+        }
+        Ok((waited, self.line.has_bytes() || self.line.has_ended()))
     }
 
     /// Whether it can serve another request: nothing is left of the one before.
@@ -249,7 +310,7 @@ impl Connection {
         self.headers.shrink_to(KEPT / size_of::<Header<'_>>());
     }
 
-    /// Reads from the socket once. There shall be room for so many bytes that are not taken.
+    /// Reads once. There shall be room for so many bytes that are not taken.
     fn fill(&mut self, room: usize) -> Result<(), Lost> {
         if self.unread.is_empty() {
             self.unread = 0..0;
@@ -260,13 +321,7 @@ impl Connection {
         if self.input.len() < room {
             self.input.resize(room, 0);
         }
-        let mut descriptor = None;
-        let read = self.stream.read(&mut self.input[self.unread.end..], &mut descriptor);
-        self.descriptors.extend(descriptor);
-        if self.descriptors.len() > FILES {
-            return Err(Malformed("more descriptors than files").into());
-        }
-        match read {
+        match self.line.read(&mut self.input[self.unread.end..], Some(TICK)) {
             Ok(0) => Err(Lost::Closed(io::ErrorKind::UnexpectedEof)),
             Ok(count) => {
                 self.unread.end += count;
@@ -278,14 +333,11 @@ impl Connection {
     }
 }
 
-impl AsFd for Connection {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+/// The worker is told at once, whatever it waits for.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.line.end();
     }
-}
-
-fn mapped(file: OwnedFd) -> io::Result<Mapped<Page>> {
-    Shared::<Page>::adopt(file)?.map_for_now()
 }
 
 /// The same memory for headers of another answer: an empty list has no lifetime to speak of.

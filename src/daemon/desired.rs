@@ -55,8 +55,6 @@ fn group(
         listen_backlog: options.number_or("listen-backlog", 100),
         socket_user: process::is_superuser()
             .then(|| options.identity("socket-user").unwrap_or(user)),
-        send_buffer: options.number_or("send-buffer-size", 0),
-        receive_buffer: options.number_or("receive-buffer-size", 0),
         restart_interval: options.number_or("restart-interval", 0),
         graceful_timeout: options.number_or("graceful-timeout", 15),
         eviction_timeout: options.number_or("eviction-timeout", 0),

@@ -5,10 +5,9 @@ use super::backlog::Backlog;
 use super::body::Gathered;
 use super::connection::{Connection, Lost};
 use super::remote::{Chosen, Group, Remote};
-use crate::httpd::process::wait_readable;
 use exchange::{Code, Exchange, Known, Outcome, Variable, WriteError};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wire::{Carried, Request};
 
@@ -233,8 +232,8 @@ impl<'r, C: Client> Relay<'r, C> {
         let patience = self.group.terms.patience;
         let left = patience.saturating_sub(self.waited());
         let writing = Some(self.particulars.timeout);
-        let mut connection = match self.remote.connect(chosen, left, writing) {
-            Ok(connection) => connection,
+        let mut knock = match self.remote.connect(chosen, left, writing) {
+            Ok(knock) => knock,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Err(Turn::Over(self.fail(Code::WorkerFull, &of_worker(chosen))));
             }
@@ -249,18 +248,18 @@ impl<'r, C: Client> Relay<'r, C> {
             }
             Err(_) => return Err(Turn::Again(Some(chosen.number))),
         };
-        while !connection.is_open() {
-            match connection.open(chosen.number, chosen.page()) {
-                Ok(()) => {}
-                Err(Lost::Tick) => self.untaken(chosen)?,
-                Err(Lost::Closed(_)) => return Err(Turn::Again(Some(chosen.number))),
+        loop {
+            match knock.answered(chosen.number, chosen.page()) {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(still)) => knock = still,
                 Err(Lost::Malformed(malformed)) => {
                     let why = format!("{}: {malformed}", of_worker(chosen));
                     return Err(Turn::Over(self.fail(Code::AnswerMalformed, &why)));
                 }
+                Err(_) => return Err(Turn::Again(Some(chosen.number))),
             }
+            self.untaken(chosen)?;
         }
-        Ok(connection)
     }
 
     /// Nobody has taken the request for a while: whether to go on waiting for this worker.
@@ -302,7 +301,7 @@ impl<'r, C: Client> Relay<'r, C> {
     fn wait(&mut self, chosen: &Chosen, connection: &Connection) -> Result<(), Turn> {
         let timeout = self.particulars.timeout;
         if connection.is_taken() {
-            if wait_readable(connection.as_fd(), timeout) {
+            if connection.wait(timeout) {
                 return Ok(());
             }
             return Err(Turn::Over(self.fail(Code::WorkerTimedOut, &of_worker(chosen))));

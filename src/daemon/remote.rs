@@ -1,7 +1,7 @@
 //! `Remote`: the groups of workers as a child of httpd knows them, and which worker is to answer. Made when the child
 //! begins, and lives as long as it.
 
-use super::connection::Connection;
+use super::connection::{Connection, Knock};
 use crate::config::daemon::Daemon;
 use crate::httpd::ServerRec;
 use link::{Board, Mapped, Page, State, Worker as Posted};
@@ -186,7 +186,7 @@ impl Remote {
         chosen: &Chosen,
         patience: Duration,
         writing: Option<Duration>,
-    ) -> std::io::Result<Connection> {
+    ) -> std::io::Result<Knock> {
         let supervisor = self.board.supervisor();
         let path = link::path(&self.prefix, supervisor, chosen.0.number);
         let stream = link::connect(&path, patience)?;
@@ -194,7 +194,7 @@ impl Remote {
         if link::peer(&stream)?.pid != supervisor {
             return Err(std::io::ErrorKind::PermissionDenied.into());
         }
-        Connection::new(stream, writing)
+        Knock::new(stream, writing)
     }
 
     fn is_there(&self, worker: &Worker) -> bool {
@@ -241,9 +241,7 @@ impl Worker {
 
     /// Keeps a connection for a later request.
     pub fn keep(&self, mut connection: Connection) {
-        if let Some(page) = connection.page() {
-            self.page.get_or_init(|| Arc::clone(page));
-        }
+        self.page.get_or_init(|| Arc::clone(connection.page()));
         connection.rest();
         locked(&self.idle).push(connection);
     }

@@ -115,28 +115,6 @@ def application(environ, start_response):
 }
 
 #[test]
-fn send_and_receive_buffer_size_are_those_of_connections() {
-    let source = "
-import os, socket
-def application(environ, start_response):
-    found = set()
-    for number in os.listdir('/proc/self/fd'):
-        try:
-            with socket.socket(fileno=os.dup(int(number))) as one:
-                if one.family == socket.AF_UNIX and one.getsockname():
-                    found.add(tuple(one.getsockopt(socket.SOL_SOCKET, what) for what in (socket.SO_SNDBUF, socket.SO_RCVBUF)))
-        except OSError:
-            pass
-    start_response('200 OK', [('Content-Type', 'text/plain')])
-    return [repr(found).encode()]
-";
-    let options = "send-buffer-size=50000 receive-buffer-size=60000";
-    let server = Server::builder_of(source).daemon(&format!("site {options}")).start();
-    // The kernel doubles them, for what it needs itself.
-    assert_eq!(server.get("/").text(), "{(100000, 120000)}");
-}
-
-#[test]
 fn request_body_memory_says_what_of_a_body_goes_to_the_disk() {
     let source = "
 import os

@@ -4,13 +4,15 @@ use exchange::{
     Body, Clocks, Group, Head, Known, Level, Outcome, ReadError, Scheme, Script, Settings, Slice,
     Variable,
 };
-use link::{Channel, Offer, Page, Shared, Stream};
+use link::{Channel, Line, Offer, Page, Shared, Side, Tray};
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 use wire::control::{self, FromWorker, ToWorker};
@@ -288,23 +290,21 @@ impl Worker {
         let path = self.directory.path().join("socket");
         let stream = link::connect(&path, PATIENCE).unwrap();
         stream.set_timeout(Some(PATIENCE)).unwrap();
-        let mut client = Client {
-            stream,
-            slot: 0,
-            offer: Offer::from_serial(0),
-            page: self.page(),
+        let (mut said, mut memory) = ([0; Hello::LENGTH], VecDeque::new());
+        assert_eq!(stream.read(&mut said, &mut memory).unwrap(), said.len());
+        let hello = Hello::read(&said).unwrap();
+        assert_eq!(hello.worker, 7);
+        let page = Shared::<Page>::adopt(memory.pop_front().unwrap()).unwrap();
+        let tray = Shared::<Tray>::adopt(memory.pop_front().unwrap()).unwrap();
+        let (page, tray) = (Arc::new(page.map_for_now().unwrap()), tray.map_for_now().unwrap());
+        let line = Line::new(page, hello.slot, tray, stream, Side::Child, Some(PATIENCE)).unwrap();
+        Client {
+            offer: line.page().last(hello.slot),
+            line,
             script: name_in(self.directory.path(), b"app.wsgi"),
             received: Vec::new(),
-            descriptor: None,
-        };
-        let (frame, payload) = client.frame();
-        assert_eq!(frame.kind, Kind::Hello);
-        let hello = Hello::decode(&payload).unwrap();
-        assert_eq!(hello.worker, 7);
-        client.slot = hello.slot;
-        let page = Shared::<Page>::adopt(client.descriptor.take().unwrap()).unwrap();
-        client.page = page.write().unwrap();
-        client
+            descriptors: VecDeque::new(),
+        }
     }
 
     /// What a new connection is answered for `GET path`.
@@ -325,13 +325,11 @@ impl Drop for Worker {
 
 /// A connection of a child.
 pub struct Client {
-    stream: Stream,
-    slot: u32,
+    line: Line,
     offer: Offer,
-    page: &'static Page,
     script: Vec<u8>,
     received: Vec<u8>,
-    descriptor: Option<OwnedFd>,
+    descriptors: VecDeque<OwnedFd>,
 }
 
 /// What is special about a request.
@@ -438,8 +436,8 @@ impl Answer {
 
 impl Client {
     /// The connection itself.
-    pub fn stream(&self) -> &Stream {
-        &self.stream
+    pub fn line(&self) -> &Line {
+        &self.line
     }
 
     /// Asks and waits for the answer.
@@ -456,22 +454,23 @@ impl Client {
     /// Offers a request.
     pub fn offer(&mut self, ask: &Ask<'_>) {
         self.offer = self.offer.next();
-        assert!(self.page.offer(self.slot, self.offer));
+        self.line.restart();
+        assert!(self.line.page().offer(self.line.slot(), self.offer));
         self.send(ask);
     }
 
     /// Whether the worker has taken the request.
     pub fn is_taken(&self) -> bool {
-        self.page.is_taken(self.slot, self.offer)
+        self.line.page().is_taken(self.line.slot(), self.offer)
     }
 
     /// Withdraws the request. `false` if it was taken.
     pub fn withdraw(&self) -> bool {
-        self.page.withdraw(self.slot, self.offer)
+        self.line.page().withdraw(self.line.slot(), self.offer)
     }
 
     /// Sends the frame of a request under the number of the offer.
-    pub fn send(&mut self, ask: &Ask<'_>) {
+    fn send(&mut self, ask: &Ask<'_>) {
         let script = match ask.script {
             Some(name) => name_in(
                 Path::new(std::str::from_utf8(&self.script).unwrap()).parent().unwrap(),
@@ -514,13 +513,14 @@ impl Client {
         let mut frame = Vec::new();
         assert!(request.append_to(&mut frame));
         // The worker may have left, as the caller will see.
-        let _ = self.stream.write(&[&frame], ask.file.map(AsFd::as_fd));
+        let _ = ask.file.map(|file| self.line.send_descriptor(file.as_fd()));
+        let _ = self.line.call(&frame);
     }
 
     /// Sends a piece of the body that was asked for.
     pub fn give(&mut self, kind: Kind, bytes: &[u8]) {
         let tag = Tag::of_serial(self.offer.serial());
-        self.stream.write(&[&header(kind, 0, tag, bytes.len()), bytes], None).unwrap();
+        self.line.write(&[&header(kind, 0, tag, bytes.len()), bytes]).unwrap();
     }
 
     /// Waits for the answer. `wanted` is asked for pieces of the body.
@@ -566,7 +566,9 @@ impl Client {
                 }
                 Kind::File => {
                     let wire::File(part) = wire::File::decode(&payload).unwrap();
-                    let file = File::from(self.descriptor.take().expect("a file comes along"));
+                    self.line.descriptors(&mut self.descriptors).unwrap();
+                    let file = self.descriptors.pop_front().expect("a file comes along");
+                    let file = File::from(file);
                     let mut bytes = vec![0; part.length as usize];
                     file.read_exact_at(&mut bytes, part.offset).unwrap();
                     answer.body.extend_from_slice(&bytes);
@@ -587,10 +589,6 @@ impl Client {
         answer
     }
 
-    fn frame(&mut self) -> (Frame, Vec<u8>) {
-        self.try_frame().expect("the connection is there")
-    }
-
     /// The next frame; `None` if the connection has broken.
     pub fn try_frame(&mut self) -> Option<(Frame, Vec<u8>)> {
         loop {
@@ -603,7 +601,7 @@ impl Client {
                 }
             }
             let mut buffer = [0; 65536];
-            match self.stream.read(&mut buffer, &mut self.descriptor) {
+            match self.line.read(&mut buffer, Some(PATIENCE)) {
                 Ok(0) => return None,
                 Ok(count) => self.received.extend_from_slice(&buffer[..count]),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {

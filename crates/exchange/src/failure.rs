@@ -159,6 +159,7 @@ codes! {
     1040 NoWorker                 Carrier       503 "The group has no process that serves";
     1041 BodyNotGathered          Carrier       500 "The body of the request could not be kept";
     1042 AnswerNotKept            Carrier       500 "The answer could not be kept for a client that reads slowly";
+    1043 ConnectionNotMade        Carrier       0   "A connection of the server could not be made";
 }
 
 impl fmt::Display for Code {

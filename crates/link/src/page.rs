@@ -1,14 +1,19 @@
 //! The page of a worker: one slot for each connection, in which a child of the server offers a request and the worker takes
 //! it. As long as it has not been taken, the child may withdraw it and offer it to another worker; afterwards never. A
 //! slot outlives the worker, so a child can tell what became of its request when the worker has died.
+//!
+//! Children call at a slot when a request lies there; a thread of the worker that has nothing else to do is woken, and whichever
+//! is free first takes it.
 #![expect(unsafe_code, reason = "says that the page may lie in shared memory")]
 
+use crate::ring::{self, Positions};
 use crate::shared::Layout;
 use rustix::io::pread;
 use std::io;
 use std::mem::offset_of;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// How many connections a worker has at most.
 const SLOTS: usize = 4096;
@@ -20,11 +25,26 @@ pub struct Page {
     busy: AtomicU32,
     /// Requests that it has finished.
     served: AtomicU64,
+    /// Changes whenever somebody calls.
+    bell: AtomicU32,
+    /// Threads of the worker that wait for the bell.
+    sleepers: AtomicU32,
+    /// As many words of `calls` have been used.
+    words: AtomicU32,
+    /// A bit for each slot: somebody calls there.
+    calls: [AtomicU64; WORDS],
     slots: [Slot; SLOTS],
 }
 
 #[repr(C, align(64))]
-struct Slot(AtomicU32);
+struct Slot {
+    offer: AtomicU32,
+    to_worker: Positions,
+    to_child: Positions,
+}
+
+const WORDS: usize = SLOTS / BITS;
+const BITS: usize = u64::BITS as usize;
 
 // SAFETY: atomics only.
 unsafe impl Layout for Page {}
@@ -65,7 +85,86 @@ impl Page {
     pub const SLOTS: u32 = SLOTS as u32;
 
     fn slot(&self, number: u32) -> Option<&AtomicU32> {
-        self.slots.get(number as usize).map(|slot| &slot.0)
+        self.slots.get(number as usize).map(|slot| &slot.offer)
+    }
+
+    /// The positions of a slot's rings: to the worker, and to the child. `None` if there is no such slot.
+    pub fn positions(&self, slot: u32) -> Option<[&Positions; 2]> {
+        self.slots.get(slot as usize).map(|slot| [&slot.to_worker, &slot.to_child])
+    }
+
+    /// The child calls: a request lies at a slot.
+    pub fn call(&self, slot: u32) {
+        let (word, bit) = (slot as usize / BITS, slot as usize % BITS);
+        let Some(calls) = self.calls.get(word) else { return };
+        calls.fetch_or(1 << bit, Ordering::SeqCst);
+        if self.words.load(Ordering::SeqCst) <= word as u32 {
+            self.words.fetch_max(word as u32 + 1, Ordering::SeqCst);
+        }
+        self.ring_bell(1);
+    }
+
+    /// A slot at which somebody calls, as the first one from `from` on; the call is the caller's.
+    pub fn next(&self, from: u32) -> Option<u32> {
+        let words = (self.words.load(Ordering::SeqCst) as usize).min(WORDS);
+        let (first, bit) = ((from as usize / BITS).min(words), from as usize % BITS);
+        let later = !0 << bit;
+        // Where it begins comes once more at the end, with what lies before `from`.
+        let all = (first..words).chain(0..words.min(first + 1));
+        for (round, word) in all.enumerate() {
+            let mask = if round == 0 && word == first { later } else { !0 };
+            let found = self.take_call(word, mask);
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+
+    fn take_call(&self, word: usize, mask: u64) -> Option<u32> {
+        loop {
+            let there = self.calls[word].load(Ordering::SeqCst) & mask;
+            if there == 0 {
+                return None;
+            }
+            let bit = there.trailing_zeros();
+            if self.calls[word].fetch_and(!(1 << bit), Ordering::SeqCst) & 1 << bit != 0 {
+                return Some(word as u32 * u64::BITS + bit);
+            }
+        }
+    }
+
+    /// A thread of the worker waits for a call, and takes it as [`next`](Page::next) does. `None` if it was woken for
+    /// something else.
+    pub fn wait(&self, from: u32) -> Option<u32> {
+        const LONG: Duration = Duration::from_secs(3600);
+        let bell = self.bell.load(Ordering::SeqCst);
+        let found = self.next(from);
+        if found.is_some() {
+            return found;
+        }
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        ring::wait(&self.bell, bell, LONG);
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        self.next(from)
+    }
+
+    /// Wakes all threads of the worker that wait for a call.
+    pub fn wake_all(&self) {
+        self.ring_bell(u32::MAX >> 1);
+    }
+
+    fn ring_bell(&self, count: u32) {
+        self.bell.fetch_add(1, Ordering::SeqCst);
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            ring::wake(&self.bell, count);
+        }
+    }
+
+    /// The worker has died: wakes the children that wait for what it would have said.
+    pub fn mourn(&self) {
+        let waits = |slot: &&Slot| slot.to_child.has_reader();
+        self.slots.iter().filter(waits).for_each(|slot| slot.to_child.wake_reader());
     }
 
     /// The offer that was the last one in a slot, whoever made it. A connection that is given a slot goes on from there: the
@@ -170,6 +269,66 @@ mod tests {
         assert!(page.offer(9, after));
         assert!(!page.withdraw(9, before) && !page.take(9, before));
         assert!(page.take(9, after));
+    }
+
+    #[test]
+    fn each_call_is_taken_once_and_all_have_their_turn() {
+        let shared = Shared::<Page>::create("page").unwrap();
+        let page = shared.write().unwrap();
+        assert_eq!(page.next(0), None);
+        for slot in [3, 64, 4095, 63, Page::SLOTS] {
+            page.call(slot);
+        }
+        assert_eq!((page.next(4), page.next(64), page.next(65)), (Some(63), Some(64), Some(4095)));
+        page.call(4095);
+        assert_eq!((page.next(4000), page.next(4000), page.next(9)), (Some(4095), Some(3), None));
+        page.call(0);
+        assert_eq!((page.next(Page::SLOTS), page.next(u32::MAX)), (Some(0), None));
+    }
+
+    #[test]
+    fn no_call_is_missed() {
+        const ROUNDS: u32 = 20_000;
+        let shared = Shared::<Page>::create("page").unwrap();
+        let page = shared.write().unwrap();
+        let taken = AtomicU32::new(0);
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let mut from = 0;
+                    while !is_over.load(Ordering::SeqCst) {
+                        if let Some(slot) = page.wait(from) {
+                            from = slot + 1;
+                            page.slots[slot as usize].offer.store(1, Ordering::SeqCst);
+                            taken.fetch_add(1, Ordering::SeqCst);
+                        }
+                    }
+                });
+            }
+            let callers: Vec<_> = [7, 80]
+                .map(|slot| {
+                    scope.spawn(move || {
+                        let begun = std::time::Instant::now();
+                        for round in 0..ROUNDS {
+                            page.slots[slot].offer.store(0, Ordering::SeqCst);
+                            page.call(slot as u32);
+                            while page.slots[slot].offer.load(Ordering::SeqCst) == 0 {
+                                assert!(begun.elapsed().as_secs() < 60, "round {round}");
+                                std::thread::yield_now();
+                            }
+                        }
+                    })
+                })
+                .into_iter()
+                .collect();
+            for caller in callers {
+                caller.join().unwrap();
+            }
+            is_over.store(true, Ordering::SeqCst);
+            page.wake_all();
+        });
+        assert_eq!(taken.into_inner(), 2 * ROUNDS);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Memory that several processes map. It is a `memfd` whose size is sealed, so that no process can take it away from under
-//! another; its content is atomics, so that no process can make another's reads unsound. It is mapped for the rest of the
+//! another; its content is atomics, or bytes that are only copied, so that no process can make another's reads unsound. It is mapped for the rest of the
 //! process's life, or as long as a [`Mapped`] of it lives.
 #![expect(unsafe_code, reason = "maps memory that other processes map as well")]
 
@@ -15,7 +15,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// What may lie in shared memory.
 ///
 /// # Safety
-/// All bytes zero is a value, every value of every byte is one, and everything in it is an atomic.
+/// All bytes zero is a value, every value of every byte is one, and everything in it is an atomic or lies in an `UnsafeCell`
+/// to which nobody is given a reference.
 pub unsafe trait Layout: Sync + 'static {}
 
 /// Memory of the layout `T`, to be mapped.

@@ -6,6 +6,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind,
     recvmsg, sendmsg, socket_with, sockopt,
 };
+use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,6 +16,9 @@ use std::time::Duration;
 /// A connection.
 #[derive(Debug)]
 pub struct Stream(OwnedFd);
+
+/// As many descriptors go together.
+pub const DESCRIPTORS: usize = 2;
 
 /// Who is at the other end: for whoever connected, the process that made the socket listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,25 +53,12 @@ pub fn listen(path: &Path, backlog: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// A connection of whoever waits at a socket. Its buffers are as large as the socket's: Linux gives every connection those
-/// of the system.
+/// A connection of whoever waits at a socket.
 ///
 /// # Errors
 /// Those of the system; `WouldBlock` if nobody waits.
 pub fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
-    use sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
-    let socket = accept_with(&listener, SocketFlags::CLOEXEC)?;
-    let (wanted, there) = (&listener, &socket);
-    // What is read is twice what was set.
-    let sending = sockopt::socket_send_buffer_size(wanted)?;
-    if sending != sockopt::socket_send_buffer_size(there)? {
-        set_socket_send_buffer_size(there, sending / 2)?;
-    }
-    let receiving = sockopt::socket_recv_buffer_size(wanted)?;
-    if receiving != sockopt::socket_recv_buffer_size(there)? {
-        set_socket_recv_buffer_size(there, receiving / 2)?;
-    }
-    Ok(socket)
+    Ok(accept_with(&listener, SocketFlags::CLOEXEC)?)
 }
 
 /// Connects to the socket at `path`. Waits up to `patience` while its queue is full.
@@ -119,30 +110,34 @@ impl Stream {
         Ok(sockopt::set_socket_timeout(&self.0, sockopt::Timeout::Recv, time)?)
     }
 
-    /// Reads what there is, or waits for something. 0 is the end. A descriptor that comes along is put into `descriptor`;
-    /// one that comes when there is none to be expected is closed.
+    /// Reads what there is, or waits for something. 0 is the end. Descriptors that come along are appended to
+    /// `descriptors`, up to [`DESCRIPTORS`] at a time.
     ///
     /// # Errors
     /// `WouldBlock` when the time is over.
-    pub fn read(&self, into: &mut [u8], descriptor: &mut Option<OwnedFd>) -> io::Result<usize> {
-        self.receive(into, descriptor, RecvFlags::CMSG_CLOEXEC)
+    pub fn read(&self, into: &mut [u8], descriptors: &mut VecDeque<OwnedFd>) -> io::Result<usize> {
+        self.receive(into, descriptors, RecvFlags::CMSG_CLOEXEC)
     }
 
     /// As [`read`](Stream::read), without waiting.
     ///
     /// # Errors
     /// `WouldBlock` when there is nothing.
-    pub fn try_read(&self, into: &mut [u8], descriptor: &mut Option<OwnedFd>) -> io::Result<usize> {
-        self.receive(into, descriptor, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)
+    pub fn try_read(
+        &self,
+        into: &mut [u8],
+        descriptors: &mut VecDeque<OwnedFd>,
+    ) -> io::Result<usize> {
+        self.receive(into, descriptors, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)
     }
 
     fn receive(
         &self,
         into: &mut [u8],
-        descriptor: &mut Option<OwnedFd>,
+        descriptors: &mut VecDeque<OwnedFd>,
         flags: RecvFlags,
     ) -> io::Result<usize> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut beside = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
             match recvmsg(&self.0, &mut [IoSliceMut::new(into)], &mut beside, flags) {
@@ -151,38 +146,36 @@ impl Stream {
             }
         };
         for message in beside.drain() {
-            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-                for received in descriptors {
-                    *descriptor = Some(received);
-                }
+            if let RecvAncillaryMessage::ScmRights(received) = message {
+                descriptors.extend(received);
             }
         }
         Ok(received.bytes)
     }
 
-    /// Writes all of the parts, and waits until they are in the socket. A descriptor goes with the first byte.
+    /// Writes all of the parts, and waits until they are in the socket. Descriptors go with the first byte.
     ///
     /// # Errors
     /// `WouldBlock` when the time is over, `BrokenPipe` or `ConnectionReset` when nobody is at the other end. Some of it may
     /// have been written.
-    pub fn write(&self, parts: &[&[u8]], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    pub fn write(&self, parts: &[&[u8]], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut slices: [IoSlice<'_>; 3] = std::array::from_fn(|_| IoSlice::new(&[]));
         assert!(parts.len() <= slices.len(), "a frame has a header and a payload");
         for (slice, part) in slices.iter_mut().zip(parts) {
             *slice = IoSlice::new(part);
         }
         let mut left = &mut slices[..parts.len()];
-        let mut descriptor = descriptor;
+        let mut descriptors = descriptors;
         while left.iter().any(|slice| !slice.is_empty()) {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
             let mut beside = SendAncillaryBuffer::new(&mut space);
-            let one = descriptor.map(|descriptor| [descriptor]);
-            if let Some(one) = &one {
-                beside.push(SendAncillaryMessage::ScmRights(one));
+            if !descriptors.is_empty() {
+                let fit = beside.push(SendAncillaryMessage::ScmRights(descriptors));
+                assert!(fit, "no more descriptors go together");
             }
             match sendmsg(&self.0, left, &mut beside, SendFlags::NOSIGNAL) {
                 Ok(count) => {
-                    descriptor = None;
+                    descriptors = &[];
                     IoSlice::advance_slices(&mut left, count);
                 }
                 Err(Errno::INTR) => {}
@@ -190,6 +183,12 @@ impl Stream {
             }
         }
         Ok(())
+    }
+
+    /// Sends one byte that says nothing, if there is room: whoever waits wakes up.
+    pub fn nudge(&self) {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        let _is_awake = rustix::net::send(&self.0, b"n", flags);
     }
 }
 
@@ -203,6 +202,18 @@ impl From<Stream> for OwnedFd {
     fn from(stream: Stream) -> OwnedFd {
         stream.0
     }
+}
+
+/// Two connected ends.
+#[cfg(test)]
+pub fn pair() -> io::Result<(Stream, Stream)> {
+    let (one, other) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    Ok((Stream(one), Stream(other)))
 }
 
 #[cfg(test)]
@@ -224,16 +235,17 @@ mod tests {
     }
 
     #[test]
-    fn bytes_and_a_descriptor_arrive_together() {
+    fn bytes_and_descriptors_arrive_together() {
         let (_directory, client, server) = pair();
         let mut file = tempfile::tempfile().unwrap();
         std::io::Write::write_all(&mut file, b"content").unwrap();
-        client.write(&[b"he", b"", b"llo"], Some(file.as_fd())).unwrap();
-        let (mut buffer, mut descriptor) = ([0; 16], None);
-        assert_eq!(server.read(&mut buffer, &mut descriptor).unwrap(), 5);
+        client.write(&[b"he", b"", b"llo"], &[client.as_fd(), file.as_fd()]).unwrap();
+        let (mut buffer, mut descriptors) = ([0; 16], VecDeque::new());
+        assert_eq!(server.read(&mut buffer, &mut descriptors).unwrap(), 5);
+        assert_eq!(descriptors.len(), DESCRIPTORS);
         assert_eq!(&buffer[..5], b"hello");
         let mut text = String::new();
-        let mut received = File::from(descriptor.unwrap());
+        let mut received = File::from(descriptors.pop_back().unwrap());
         std::io::Seek::rewind(&mut received).unwrap();
         received.read_to_string(&mut text).unwrap();
         assert_eq!(text, "content");
@@ -246,22 +258,22 @@ mod tests {
         assert_eq!(peer(&client).unwrap(), me);
         assert_eq!(peer(&server).unwrap(), me);
         drop(server);
-        assert_eq!(client.read(&mut [0; 4], &mut None).unwrap(), 0);
-        assert_eq!(client.write(&[b"x"], None).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(client.read(&mut [0; 4], &mut VecDeque::new()).unwrap(), 0);
+        assert_eq!(client.write(&[b"x"], &[]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[test]
     fn nothing_is_waited_for_longer_than_said() {
         let (_directory, client, _server) = pair();
         client.set_timeout(Some(Duration::from_millis(20))).unwrap();
-        let wait = client.read(&mut [0; 4], &mut None).unwrap_err();
+        let wait = client.read(&mut [0; 4], &mut VecDeque::new()).unwrap_err();
         assert_eq!(wait.kind(), io::ErrorKind::WouldBlock);
         assert_eq!(
-            client.try_read(&mut [0; 4], &mut None).unwrap_err().kind(),
+            client.try_read(&mut [0; 4], &mut VecDeque::new()).unwrap_err().kind(),
             io::ErrorKind::WouldBlock
         );
         let large = vec![0; 8 << 20];
-        let full = client.write(&[&large], None).unwrap_err();
+        let full = client.write(&[&large], &[]).unwrap_err();
         assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
     }
 

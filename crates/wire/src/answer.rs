@@ -1,7 +1,7 @@
 //! What a worker says to a child: who it is, what is to be logged, the answer in pieces, and how it ended.
 
 use crate::fields::{Fields, Put};
-use crate::frame::{self, Kind, Tag};
+use crate::frame::{self, Frame, Kind, Tag};
 use crate::{Malformed, VERSION, request};
 use exchange::{Answer as Head, Code, Failure, Header, Outcome, Part, Push, Record, Slice};
 
@@ -22,6 +22,23 @@ impl Hello {
             row.put_u32(self.worker);
             row.put_u32(self.slot);
         });
+    }
+
+    /// How long its frame is.
+    pub const LENGTH: usize = frame::HEADER + 3 * size_of::<u32>();
+
+    /// Reads its frame, and nothing else.
+    ///
+    /// # Errors
+    /// It is none, or the worker is of another version.
+    pub fn read(bytes: &[u8; Hello::LENGTH]) -> Result<Hello, Malformed> {
+        let short = Malformed("a header is short");
+        let (head, payload) = bytes.split_first_chunk().ok_or(short)?;
+        let frame = Frame::decode(*head)?;
+        if frame.kind != Kind::Hello || frame.length != payload.len() {
+            return Err(Malformed("a worker did not say who it is"));
+        }
+        Hello::decode(payload)
     }
 
     /// Reads the payload of a frame.

@@ -87,10 +87,6 @@ pub struct Group {
     pub listen_backlog: u32,
     /// The owner of its sockets; `None` for whom the supervisor runs as.
     pub socket_user: Option<u32>,
-    /// `send-buffer-size` in bytes; 0 for the system's.
-    pub send_buffer: u32,
-    /// `receive-buffer-size` in bytes; 0 for the system's.
-    pub receive_buffer: u32,
     /// `restart-interval` in seconds; 0 for never.
     pub restart_interval: u32,
     /// `graceful-timeout` in seconds: how long a worker that has been replaced may go on with what it has.

@@ -67,7 +67,7 @@ impl<C: Client> Relay<'_, C> {
     /// Reads frames until the request has ended, whoever has to wait for whom.
     pub(super) fn relay(&mut self, chosen: &Chosen, mut connection: Connection) -> Turn {
         loop {
-            if let Err(broken) = self.pass_time(&connection) {
+            if let Err(broken) = self.pass_time(&mut connection) {
                 return self.broken(chosen, broken);
             }
             let step = match connection.frame() {
@@ -190,7 +190,7 @@ impl<C: Client> Relay<'_, C> {
             match read(connection) {
                 Err(Lost::Tick) => {
                     let timeout = self.particulars.timeout;
-                    if !crate::httpd::process::wait_readable(connection.as_fd(), timeout) {
+                    if !connection.wait(timeout) {
                         return Err(Lost::Tick.into());
                     }
                 }
@@ -301,7 +301,7 @@ impl<C: Client> Relay<'_, C> {
         part: Part,
         push: Push,
     ) -> Result<Step, Broken> {
-        let file = connection.descriptor().ok_or(Malformed("a file has no descriptor"))?;
+        let file = connection.descriptor()?;
         // httpd opens it anew, which must not give anybody what only this process may read.
         if !crate::httpd::process::is_open_for_reading(file.as_fd()) {
             return Err(Malformed("a worker has sent a file that it cannot read").into());

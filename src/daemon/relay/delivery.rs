@@ -6,7 +6,6 @@ use super::{Client, Connection, Relay};
 use crate::daemon::connection::PIECE;
 use exchange::{Code, Outcome, Push, WriteError};
 use std::ops::Range;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// Few enough bytes to be in the socket of a client that has room, whatever is asked for besides.
@@ -54,24 +53,25 @@ impl<C: Client> Relay<'_, C> {
     /// Whether the client takes bytes without waiting. If that cannot be known, it is given some when there is nothing
     /// else to do.
     fn takes(&self, connection: &Connection) -> bool {
-        let other = (!connection.has_unread()).then(|| connection.as_fd());
-        let waited = self.client.wait(other, Duration::ZERO);
-        waited.takes.unwrap_or(!waited.readable && !connection.has_unread())
+        let waited = self.client.wait(None, Duration::ZERO);
+        waited.takes.unwrap_or_else(|| !connection.has_unread())
     }
 
     /// As long as something waits for the client and nothing comes from the worker: has the client take of it.
-    pub(super) fn pass_time(&mut self, connection: &Connection) -> Result<(), Broken> {
+    pub(super) fn pass_time(&mut self, connection: &mut Connection) -> Result<(), Broken> {
         while !self.backlog.is_empty() || (self.owes_flush && self.client.holds()) {
-            let is_at_its_end = self.backlog.is_at_its_end();
-            let has_unread = connection.has_unread();
-            let other = (!is_at_its_end && !has_unread).then(|| connection.as_fd());
-            let time = if has_unread { Duration::ZERO } else { self.client_timeout() };
-            let waited = self.client.wait(other, time);
-            let has_more = !is_at_its_end && (waited.readable || has_unread);
+            let time = self.client_timeout();
+            let (waited, has_more) = if self.backlog.is_at_its_end() {
+                (self.client.wait(None, time), false)
+            } else if connection.has_unread() {
+                (self.client.wait(None, Duration::ZERO), true)
+            } else {
+                connection.wait_with(|worker| self.client.wait(worker, time))?
+            };
             match waited.takes {
                 Some(true) => self.send_first()?,
                 None if !has_more => self.send_first()?,
-                Some(false) if !has_more => return Err(WriteError::Gone.into()),
+                Some(false) if !has_more && !waited.readable => return Err(WriteError::Gone.into()),
                 _ => {}
             }
             if has_more {

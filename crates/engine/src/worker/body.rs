@@ -2,7 +2,7 @@
 //! application asks for it.
 
 use exchange::ReadError;
-use link::Stream;
+use link::Line;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -49,7 +49,7 @@ impl<'r> Body<'r> {
     /// As [`exchange::Exchange::read`].
     pub fn read(
         &mut self,
-        stream: &Stream,
+        line: &Line,
         buffer: &mut Vec<u8>,
         most: usize,
         sink: &mut dyn FnMut(&[u8]),
@@ -70,7 +70,7 @@ impl<'r> Body<'r> {
                 piece.len()
             }
             Source::OnDemand(tag) => {
-                let count = ask(stream, *tag, buffer, most.min(MOST), sink)?;
+                let count = ask(line, *tag, buffer, most.min(MOST), sink)?;
                 if count == 0 && most > 0 {
                     self.source = Source::Over;
                 }
@@ -95,7 +95,7 @@ pub fn room(buffer: &mut Vec<u8>, length: usize) -> &mut [u8] {
 
 /// Asks the child for a piece.
 fn ask(
-    stream: &Stream,
+    line: &Line,
     tag: Tag,
     buffer: &mut Vec<u8>,
     most: usize,
@@ -103,18 +103,18 @@ fn ask(
 ) -> Result<usize, ReadError> {
     let mut want = Vec::with_capacity(HEADER + 4);
     append_want(&mut want, tag, most as u32);
-    stream.write(&[&want], None).map_err(|error| unread(&error))?;
+    line.write(&[&want]).map_err(|error| unread(&error))?;
     if most == 0 {
         return Ok(0);
     }
     let mut head = [0; HEADER];
-    read_exactly(stream, &mut head).map_err(|error| unread(&error))?;
+    line.read_exactly(&mut head).map_err(|error| unread(&error))?;
     let frame = Frame::decode(head).map_err(|_| ReadError::Failed)?;
     if frame.tag != tag {
         return Err(ReadError::Failed);
     }
     let payload = room(buffer, frame.length);
-    read_exactly(stream, payload).map_err(|error| unread(&error))?;
+    line.read_exactly(payload).map_err(|error| unread(&error))?;
     match (frame.kind, &*payload) {
         (Kind::Body, payload) if payload.len() <= most => {
             sink(payload);
@@ -132,18 +132,4 @@ fn unread(error: &io::Error) -> ReadError {
         io::ErrorKind::Other | io::ErrorKind::InvalidData => ReadError::Failed,
         _ => ReadError::Disconnected,
     }
-}
-
-/// Fills `into`.
-///
-/// # Errors
-/// Those of the system; the end is one.
-pub fn read_exactly(stream: &Stream, mut into: &mut [u8]) -> io::Result<()> {
-    while !into.is_empty() {
-        match stream.read(into, &mut None)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            count => into = &mut into[count..],
-        }
-    }
-    Ok(())
 }

@@ -9,7 +9,7 @@ use exchange::{
     Answer, Exchange, Found, Head, Level, LookUp, Outcome, Part, Push, ReadError, Record, Scheme,
     WriteError,
 };
-use link::Stream;
+use link::Line;
 use std::io;
 use std::os::fd::BorrowedFd;
 use wire::{End, File, Kind, Ready, Tag, append_answer, append_end, append_note, header};
@@ -17,7 +17,7 @@ use wire::{End, File, Kind, Ready, Tag, append_answer, append_end, append_note, 
 /// One request and its answer.
 pub struct SocketExchange<'r> {
     post: &'static Post,
-    stream: &'r Stream,
+    line: &'r Line,
     tag: Tag,
     head: Head<'r>,
     body: Body<'r>,
@@ -62,7 +62,7 @@ impl<'r> SocketExchange<'r> {
     /// A request that has been taken.
     pub fn new(
         post: &'static Post,
-        stream: &'r Stream,
+        line: &'r Line,
         request: &wire::Request<'r>,
         body: Body<'r>,
         buffers: &'r mut Buffers,
@@ -70,7 +70,7 @@ impl<'r> SocketExchange<'r> {
         buffers.output.clear();
         SocketExchange {
             post,
-            stream,
+            line,
             tag: Tag::of_serial(request.serial),
             head: request.head,
             body,
@@ -88,7 +88,7 @@ impl<'r> SocketExchange<'r> {
         if !self.complete && !self.lost && !startup::forked() {
             self.complete = true;
             if self.waiting && end == End::Served(Outcome::Done) {
-                self.finish_waiting(Push::Last);
+                self.finish_waiting(0, Push::Last);
             } else {
                 append_end(&mut self.buffers.output, self.tag, end);
             }
@@ -97,10 +97,10 @@ impl<'r> SocketExchange<'r> {
         !self.lost
     }
 
-    /// Says of the answer that is waiting what is to happen to it.
-    fn finish_waiting(&mut self, push: Push) {
+    /// Says of the answer that is waiting how many bytes of the body follow it, and what is to happen to it.
+    fn finish_waiting(&mut self, following: usize, push: Push) {
         let output = &mut self.buffers.output;
-        let length = output.len() - wire::HEADER;
+        let length = output.len() - wire::HEADER + following;
         let head = header(Kind::Answer, Ready(push).flags(), self.tag, length);
         output[..wire::HEADER].copy_from_slice(&head);
     }
@@ -110,7 +110,7 @@ impl<'r> SocketExchange<'r> {
         let none: &[u8] = &[];
         let (first, second) =
             (parts.first().copied().unwrap_or(none), parts.get(1).copied().unwrap_or(none));
-        let sent = self.stream.write(&[&self.buffers.output, first, second], None);
+        let sent = self.line.write(&[&self.buffers.output, first, second]);
         self.buffers.output.clear();
         self.waiting = false;
         self.settle(sent)
@@ -143,7 +143,7 @@ impl Exchange for SocketExchange<'_> {
         if !self.ignored {
             self.post.touch();
         }
-        self.body.read(self.stream, &mut self.buffers.piece, most, sink)
+        self.body.read(self.line, &mut self.buffers.piece, most, sink)
     }
 
     fn start(&mut self, answer: &Answer<'_>) -> Result<(), WriteError> {
@@ -157,9 +157,8 @@ impl Exchange for SocketExchange<'_> {
         self.check()?;
         self.complete = push == Push::Last;
         if self.waiting && bytes.len() <= TOGETHER {
-            self.buffers.output.extend_from_slice(bytes);
-            self.finish_waiting(push);
-            return self.send(&[]);
+            self.finish_waiting(bytes.len(), push);
+            return self.send(&[bytes]);
         }
         // A frame holds less than 4 GiB.
         let mut pieces = bytes.chunks(1 << 30).peekable();
@@ -189,12 +188,12 @@ impl Exchange for SocketExchange<'_> {
             self.send(&[])?;
         }
         self.complete = push == Push::Last;
-        // By itself: the descriptor goes with the first byte of what is sent at once.
         let part = Part { offset: part.offset, length };
         File(part).append_to(&mut self.buffers.output, self.tag, push);
-        let sent = self.stream.write(&[&self.buffers.output], Some(file));
-        self.buffers.output.clear();
+        // First, as the other side looks for it when the frame says so.
+        let sent = self.line.send_descriptor(file);
         self.settle(sent)?;
+        self.send(&[])?;
         Ok(length)
     }
 
@@ -206,7 +205,7 @@ impl Exchange for SocketExchange<'_> {
         if !self.complete && self.check().is_ok() {
             let mut frame = Vec::with_capacity(record.line.len() + 64);
             append_note(&mut frame, self.tag, record);
-            if self.stream.write(&[&frame], None).is_ok() {
+            if self.line.write(&[&frame]).is_ok() {
                 return;
             }
             self.lost = true;

@@ -5,13 +5,13 @@ use super::connections::Connections;
 use super::course::Course;
 use super::desk::Desk;
 use super::scripts::Changes;
-use link::{Channel, Page, Shared};
+use link::{Channel, Mapped, Page, Shared};
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use wire::control::{self, FromWorker};
 
 /// What the threads of a worker share.
@@ -25,7 +25,7 @@ pub struct Post {
     /// How far it has come.
     pub course: Course,
     /// Its page.
-    pub page: &'static Page,
+    pub page: Arc<Mapped<Page>>,
     /// The memory of its page, for those who connect.
     pub page_memory: Shared<Page>,
     /// Where requests come from.
@@ -77,7 +77,7 @@ impl Post {
         page_memory: Shared<Page>,
         reports: Channel,
     ) -> io::Result<Post> {
-        let page = page_memory.write()?;
+        let page = Arc::new(page_memory.map_for_now()?);
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         super::forks::withhold(reports.as_fd().as_raw_fd());
         super::forks::withhold(bell.as_raw_fd());

@@ -68,9 +68,12 @@ impl Steering {
     fn steer(mut self) {
         loop {
             let next = self.see_to_what_is_due();
-            let [heard, knocked] = self.wait(next);
+            let [parted, heard, knocked] = self.wait(next);
             for signal in signals::take() {
                 self.obey(signal);
+            }
+            if parted {
+                self.post.connections.see_off();
             }
             if heard {
                 self.listen();
@@ -81,14 +84,19 @@ impl Steering {
         }
     }
 
-    /// Waits until `next`, or until something comes: from the supervisor, or from somebody who wants to connect.
-    fn wait(&self, next: Option<u64>) -> [bool; 2] {
+    /// Waits until `next`, or until something comes: from somebody who has gone, from the supervisor, or from somebody who
+    /// wants to connect.
+    fn wait(&self, next: Option<u64>) -> [bool; 3] {
         let time = next.map(|next| {
             let left = next.saturating_sub(now());
             Timespec { tv_sec: (left / 1000) as i64, tv_nsec: (left % 1000 * 1_000_000) as _ }
         });
         let bell = self.post.bell();
-        let mut all = vec![PollFd::new(bell, PollFlags::IN)];
+        let partings = self.post.connections.partings();
+        let mut all = vec![
+            PollFd::new(bell, PollFlags::IN),
+            PollFd::from_borrowed_fd(partings, PollFlags::IN),
+        ];
         let channel = self.channel.as_ref().map(|channel| {
             all.push(PollFd::new(channel, PollFlags::IN));
             all.len() - 1
@@ -98,13 +106,13 @@ impl Steering {
             all.len() - 1
         });
         if poll(&mut all, time.as_ref()).is_err() {
-            return [false; 2];
+            return [false; 3];
         }
         let came = |index: Option<usize>| index.is_some_and(|at| !all[at].revents().is_empty());
         if came(Some(0)) {
             let _ = rustix::io::read(bell, &mut [0; 8]);
         }
-        [came(channel), came(listener)]
+        [came(Some(1)), came(channel), came(listener)]
     }
 
     fn obey(&mut self, signal: Signal) {
@@ -192,7 +200,7 @@ impl Steering {
         }
         let line = format!("Shutdown requested ({}).", self.post.course.reason());
         journal::note(Level::Info, &line);
-        self.post.connections.end();
+        self.post.connections.end(&self.post.page);
         let timeout = u64::from(self.post.options.shutdown_timeout) * 1000;
         self.deadline = (timeout > 0).then(|| now() + timeout);
         if self.post.options.threads == 0 {

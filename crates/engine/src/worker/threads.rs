@@ -1,6 +1,6 @@
 //! The request threads of a worker: each waits for a request, takes it, serves it, and waits for the next.
 
-use super::body::{Body, read_exactly};
+use super::body::Body;
 use super::carrier::{Buffers, SocketExchange};
 use super::desk::Desk;
 use super::journal;
@@ -8,9 +8,10 @@ use super::post::Post;
 use crate::host::Host;
 use crate::{attach, serve};
 use exchange::{Code, Exchange, Failure, Level, Outcome, Variable};
-use link::{Offer, Stream};
+use link::{Line, Offer};
+use std::cmp::Ordering;
+use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -45,28 +46,9 @@ struct Clerk {
     desk: &'static Desk,
     /// The frame of a request. As long as the memory that it has.
     frame: Vec<u8>,
-    /// A descriptor that has come along.
-    file: Option<OwnedFd>,
     buffers: Buffers,
     /// The memory of the variables of a request.
     variables: Vec<Variable<'static>>,
-}
-
-/// What became of a request.
-enum Turn {
-    /// It was answered.
-    Answered,
-    /// It was another worker's before it could be taken.
-    Withdrawn,
-    /// The connection is of no use any more.
-    Lost,
-}
-
-impl Turn {
-    /// A request has been taken; whether its connection stays.
-    fn taken(stays: bool) -> Turn {
-        if stays { Turn::Answered } else { Turn::Lost }
-    }
 }
 
 /// A frame of more is exceptional; its memory is given back.
@@ -76,64 +58,44 @@ impl Clerk {
     fn new(post: &'static Post, host: &'static Host, desk: &'static Desk) -> Clerk {
         let frame = vec![0; USUAL];
         let buffers = Buffers::default();
-        Clerk { post, host, desk, frame, file: None, buffers, variables: Vec::new() }
+        Clerk { post, host, desk, frame, buffers, variables: Vec::new() }
     }
 
     fn work(mut self) {
         let connections = &self.post.connections;
-        while let Some(slot) = connections.next() {
-            loop {
-                if let Some(stream) = connections.at(slot) {
-                    let stays = self.attend(slot, &stream).unwrap_or(false);
-                    self.file = None;
-                    if !stays {
-                        connections.close(slot);
-                        break;
-                    }
-                }
-                // From here on it is another thread's.
-                if connections.release(slot) {
-                    break;
+        let mut from = 0;
+        while let Some(slot) = connections.next(&self.post.page, from) {
+            // All connections have their turn.
+            from = slot + 1;
+            if let Some(line) = connections.at(slot) {
+                if !self.attend(&line).unwrap_or(false) {
+                    connections.close(&line);
                 }
             }
         }
     }
 
-    /// Deals with all that has arrived on a connection. `false` or an error if the connection is of no use any more.
-    fn attend(&mut self, slot: u32, stream: &Stream) -> io::Result<bool> {
-        let mut answered = false;
-        // Behind a request that was withdrawn there may be another, of which nothing more will be told. Behind one that was
-        // answered there is none: the child has waited for the answer.
-        while !answered {
-            let mut have = match stream.try_read(&mut self.frame, &mut self.file) {
-                Ok(0) => return Ok(false),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            };
-            while have > 0 {
-                let whole = self.complete(stream, &mut have)?;
-                answered = match self.decide(slot, stream, whole)? {
-                    Turn::Lost => return Ok(false),
-                    Turn::Answered => true,
-                    Turn::Withdrawn => false,
-                };
-                self.frame.copy_within(whole..have, 0);
-                have -= whole;
-            }
+    /// Deals with what lies there after a call. `false` or an error if the connection is of no use any more.
+    fn attend(&mut self, line: &Line) -> io::Result<bool> {
+        let have = line.try_read(&mut self.frame)?;
+        if have == 0 {
+            // Whoever called has gone, and the slot is another's.
+            return Ok(true);
         }
+        let whole = self.complete(line, have)?;
+        let stays = self.decide(line, whole)?;
         self.buffers.shrink();
         if self.frame.len() > USUAL {
             self.frame = vec![0; USUAL];
         }
-        Ok(true)
+        Ok(stays)
     }
 
     /// Reads what is missing of a frame, of which so many bytes are there; its length.
-    fn complete(&mut self, stream: &Stream, have: &mut usize) -> io::Result<usize> {
-        if *have < HEADER {
-            read_exactly(stream, &mut self.frame[*have..HEADER])?;
-            *have = HEADER;
+    fn complete(&mut self, line: &Line, mut have: usize) -> io::Result<usize> {
+        if have < HEADER {
+            line.read_exactly(&mut self.frame[have..HEADER])?;
+            have = HEADER;
         }
         let head = self.frame.first_chunk::<HEADER>().copied().unwrap_or_default();
         let frame = Frame::decode(head).map_err(malformed)?;
@@ -144,28 +106,27 @@ impl Clerk {
         if self.frame.len() < whole {
             self.frame.resize(whole, 0);
         }
-        if *have < whole {
-            read_exactly(stream, &mut self.frame[*have..whole])?;
-            *have = whole;
+        match have.cmp(&whole) {
+            Ordering::Less => line.read_exactly(&mut self.frame[have..whole])?,
+            Ordering::Equal => {}
+            // The child waits for the answer before it says anything else.
+            Ordering::Greater => return Err(malformed(Malformed("something follows it"))),
         }
         Ok(whole)
     }
 
-    /// Serves the request in the frame, or does not.
-    fn decide(&mut self, slot: u32, stream: &Stream, whole: usize) -> io::Result<Turn> {
+    /// Serves the request in the frame, or does not. Whether the connection stays.
+    fn decide(&mut self, line: &Line, whole: usize) -> io::Result<bool> {
         let mut variables = emptied(std::mem::take(&mut self.variables));
-        let turn = match Request::decode(&self.frame[HEADER..whole], &mut variables) {
+        let stays = match Request::decode(&self.frame[HEADER..whole], &mut variables) {
             Ok(request) => {
-                // A descriptor that came together with several requests is that of the last one.
-                let is_for_this = matches!(request.carried, Carried::File(_));
-                let file = if is_for_this { self.file.take() } else { None };
                 let case = Case { post: self.post, host: self.host, desk: self.desk };
-                case.handle(slot, stream, &request, file, &mut self.buffers)
+                case.handle(line, &request, &mut self.buffers)
             }
             Err(error) => Err(malformed(error)),
         };
         self.variables = emptied(variables);
-        turn
+        stays
     }
 }
 
@@ -191,30 +152,29 @@ struct Case {
 }
 
 impl Case {
-    /// Takes a request if it can still be had, and serves it.
-    fn handle(
-        self,
-        slot: u32,
-        stream: &Stream,
-        request: &Request<'_>,
-        file: Option<OwnedFd>,
-        buffers: &mut Buffers,
-    ) -> io::Result<Turn> {
-        let body = Body::new(request.carried, request.broken, file, Tag::of_serial(request.serial))
+    /// Takes a request if it can still be had, and serves it. Whether the connection stays.
+    fn handle(self, line: &Line, request: &Request<'_>, buffers: &mut Buffers) -> io::Result<bool> {
+        let mut files = VecDeque::new();
+        if matches!(request.carried, Carried::File(_)) {
+            line.descriptors(&mut files)?;
+        }
+        let tag = Tag::of_serial(request.serial);
+        let body = Body::new(request.carried, request.broken, files.pop_front(), tag)
             .ok_or_else(|| malformed(Malformed("a body has no file")))?;
-        if !self.post.page.take(slot, Offer::from_serial(request.serial)) {
-            return Ok(Turn::Withdrawn);
+        // Whoever has withdrawn it will not use the connection again.
+        if !self.post.page.take(line.slot(), Offer::from_serial(request.serial)) {
+            return Ok(false);
         }
         let now = microseconds();
         let mut request = *request;
         request.head.clocks.daemon_start = now;
         request.head.script.reloading &= !request.as_loaded;
-        let mut exchange = SocketExchange::new(self.post, stream, &request, body, buffers);
+        let mut exchange = SocketExchange::new(self.post, line, &request, body, buffers);
         if self.post.course.is_draining() {
-            return Ok(Turn::taken(exchange.end(End::Leaving)));
+            return Ok(exchange.end(End::Leaving));
         }
         if is_late(&request, now) {
-            return Ok(Turn::taken(exchange.end(End::Late)));
+            return Ok(exchange.end(End::Late));
         }
         self.post.page.begin();
         self.desk.begin();
@@ -228,7 +188,7 @@ impl Case {
         }
         self.desk.end();
         self.post.count();
-        Ok(Turn::taken(stays))
+        Ok(stays)
     }
 
     fn serve(&self, exchange: &mut SocketExchange<'_>) -> End {

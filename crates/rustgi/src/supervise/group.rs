@@ -253,6 +253,7 @@ impl Group {
             entry.set_cause(cause);
             entry.set_state(State::Ended);
         }
+        worker.mourn();
         if let Some(sockets) = &around.sockets {
             sockets.forget(number);
         }

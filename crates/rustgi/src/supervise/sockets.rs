@@ -104,14 +104,7 @@ impl Sockets {
     /// The socket of a worker.
     pub fn listen(&self, number: u32, group: &Group) -> io::Result<OwnedFd> {
         let owner = group.socket_user.filter(|_| self.is_root);
-        let socket = self.listen_as(&name(number), group.listen_backlog, owner)?;
-        if group.send_buffer > 0 {
-            sockopt::set_socket_send_buffer_size(&socket, group.send_buffer as usize)?;
-        }
-        if group.receive_buffer > 0 {
-            sockopt::set_socket_recv_buffer_size(&socket, group.receive_buffer as usize)?;
-        }
-        Ok(socket)
+        self.listen_as(&name(number), group.listen_backlog, owner)
     }
 
     /// The socket of the supervisor itself.

@@ -45,7 +45,7 @@ pub struct Worker {
     pub has_more: bool,
     pid: Pid,
     channel: Option<Channel>,
-    page: OwnedFd,
+    page: Shared<Page>,
     memory_kills: u64,
 }
 
@@ -109,7 +109,7 @@ impl Worker {
         let socket = socket.transpose().map_err(|error| {
             NotStarted(Code::SocketFailed, format!("{}: {error}", sockets.prefix().display()))
         })?;
-        let page: OwnedFd = Shared::<Page>::create("rustgi-page").map_err(other)?.into();
+        let page = Shared::<Page>::create("rustgi-page").map_err(other)?;
         let (mut channel, theirs) = Channel::pair().map_err(other)?;
         channel.accept_at_most(MESSAGE, 0);
         sockopt::set_socket_timeout(&channel, sockopt::Timeout::Send, Some(PATIENCE))
@@ -208,6 +208,12 @@ impl Worker {
     /// How many requests it has in hand, and how many it has finished.
     pub fn counts(&self) -> (u32, u64) {
         Page::counts(&self.page).unwrap_or_default()
+    }
+
+    /// It has died: whoever waits for it shall know.
+    pub fn mourn(&self) {
+        // Without memory for that they find out a moment later.
+        let _ = self.page.map_for_now().map(|page| page.mourn());
     }
 
     /// Whether the kernel killed it because memory had run out.

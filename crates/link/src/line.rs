@@ -1,0 +1,393 @@
+//! A line between a child of the server and a worker: what they say goes through two rings in memory that both map, which
+//! costs no system call as long as nobody has to wait. The socket beside it carries descriptors, and its end is the end of
+//! the line, also when a process dies.
+#![expect(unsafe_code, reason = "says that rings may lie in shared memory")]
+
+use crate::ring::{Bytes, Ring};
+use crate::shared::Layout;
+use crate::{Mapped, Page, Stream};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{Shutdown, shutdown};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The memory of a line.
+#[repr(C)]
+pub struct Tray {
+    to_worker: Bytes,
+    to_child: Bytes,
+}
+
+// SAFETY: bytes in `UnsafeCell`s, of which each is a value, and which are copied only.
+unsafe impl Layout for Tray {}
+
+impl Tray {
+    /// What lies here goes to the worker.
+    pub fn to_worker(&self) -> &Bytes {
+        &self.to_worker
+    }
+
+    /// What lies here goes to the child.
+    pub fn to_child(&self) -> &Bytes {
+        &self.to_child
+    }
+}
+
+/// One end of a line.
+pub struct Line {
+    page: Arc<Mapped<Page>>,
+    slot: u32,
+    tray: Mapped<Tray>,
+    socket: Stream,
+    side: Side,
+    /// How long it waits for the other side while it writes, and in the middle of something that it reads; `None` for ever.
+    patience: Option<Duration>,
+}
+
+/// Whose end it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// A child of the server, which offers requests.
+    Child,
+    /// A worker, which answers them.
+    Worker,
+}
+
+/// If nobody wakes who waits, it looks after so long whether somebody is still there.
+const PULSE: Duration = Duration::from_secs(1);
+
+impl Line {
+    /// The line with this slot of a worker's page, this memory and this socket. While it writes, and in the middle of
+    /// something that it reads, it waits for so long each time, or for ever. `None` if there is no such slot.
+    pub fn new(
+        page: Arc<Mapped<Page>>,
+        slot: u32,
+        tray: Mapped<Tray>,
+        socket: Stream,
+        side: Side,
+        patience: Option<Duration>,
+    ) -> Option<Line> {
+        page.positions(slot)?;
+        Some(Line { page, slot, tray, socket, side, patience })
+    }
+
+    /// Its page.
+    pub fn page(&self) -> &Arc<Mapped<Page>> {
+        &self.page
+    }
+
+    /// Its slot of the page.
+    pub fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    fn rings(&self) -> [Ring<'_>; 2] {
+        let Some([to_worker, to_child]) = self.page.positions(self.slot) else {
+            unreachable!("the slot was there when the line was made")
+        };
+        [Ring::new(to_worker, self.tray.to_worker()), Ring::new(to_child, self.tray.to_child())]
+    }
+
+    fn incoming(&self) -> Ring<'_> {
+        self.rings()[usize::from(self.side == Side::Child)]
+    }
+
+    fn outgoing(&self) -> Ring<'_> {
+        self.rings()[usize::from(self.side == Side::Worker)]
+    }
+
+    /// Nothing is on its way any more. For the child, before it says something while the worker has nothing to say.
+    pub fn restart(&self) {
+        for ring in self.rings() {
+            ring.restart();
+        }
+    }
+
+    /// Whether something can be read without waiting.
+    pub fn has_bytes(&self) -> bool {
+        self.incoming().has_bytes()
+    }
+
+    /// Reads what there is, or waits so long for something. 0 is the end.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the time is over, `InvalidData` if the other side is not honest.
+    pub fn read(&self, into: &mut [u8], time: Option<Duration>) -> io::Result<usize> {
+        let ring = self.incoming();
+        if !ring.has_bytes() && !self.wait(time)? {
+            return Ok(0);
+        }
+        ring.read(into)
+    }
+
+    /// Fills `into`.
+    ///
+    /// # Errors
+    /// As [`read`](Line::read); the end is one.
+    pub fn read_exactly(&self, mut into: &mut [u8]) -> io::Result<()> {
+        while !into.is_empty() {
+            match self.read(into, self.patience)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => into = &mut into[count..],
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what there is, which may be nothing.
+    ///
+    /// # Errors
+    /// `InvalidData` if the other side is not honest.
+    pub fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
+        self.incoming().read(into)
+    }
+
+    /// Waits so long until there is something to be read. `false` if it is the end.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the time is over.
+    pub fn wait(&self, time: Option<Duration>) -> io::Result<bool> {
+        let ring = self.incoming();
+        self.until(time, || ring.has_bytes(), |time| ring.wait_for_bytes(time))
+    }
+
+    /// Waits with `wait` until something `is_so`. `false` if it never will be, because nobody is at the other end.
+    fn until(
+        &self,
+        time: Option<Duration>,
+        is_so: impl Fn() -> bool,
+        wait: impl Fn(Duration),
+    ) -> io::Result<bool> {
+        let begun = Instant::now();
+        let mut left = time;
+        loop {
+            wait(left.map_or(PULSE, |left| left.min(PULSE)));
+            if is_so() {
+                return Ok(true);
+            }
+            // What was said before the end counts.
+            if self.has_ended() {
+                return Ok(is_so());
+            }
+            left = time.map(|time| time.saturating_sub(begun.elapsed()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+        }
+    }
+
+    /// Writes all of the parts.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the time is over, `BrokenPipe` when nobody is at the other end, `InvalidData` if whoever is there is
+    /// not honest. Some of it may have been written.
+    pub fn write(&self, parts: &[&[u8]]) -> io::Result<()> {
+        self.write_from(parts, 0)
+    }
+
+    /// As [`write`](Line::write), of what is behind the first `written` bytes.
+    fn write_from(&self, parts: &[&[u8]], mut written: usize) -> io::Result<()> {
+        let ring = self.outgoing();
+        let whole: usize = parts.iter().map(|part| part.len()).sum();
+        while written < whole {
+            written += ring.write(parts, written)?;
+            if ring.wake_reader() {
+                self.socket.nudge();
+            }
+            let wait = |time| ring.wait_for_room(time);
+            if written < whole && !self.until(self.patience, || ring.has_room(), wait)? {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// For the child: says something that begins with a request, and has a thread of the worker come for it.
+    ///
+    /// # Errors
+    /// As [`write`](Line::write).
+    pub fn call(&self, frame: &[u8]) -> io::Result<()> {
+        let written = self.outgoing().write(&[frame], 0)?;
+        self.page.call(self.slot);
+        self.write_from(&[frame], written)
+    }
+
+    /// For the worker: the first thing it says, which goes through the socket.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn greet(&self, hello: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.socket.write(&[hello], descriptors)
+    }
+
+    /// Sends a descriptor, for which the other side will look when it is told to.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn send_descriptor(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        self.socket.write(&[b"d"], &[descriptor])
+    }
+
+    /// Takes descriptors that have come.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn descriptors(&self, into: &mut VecDeque<OwnedFd>) -> io::Result<()> {
+        let mut bytes = [0; 64];
+        loop {
+            match self.socket.try_read(&mut bytes, into) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// From now on there is something to be read from the [socket](Line::as_fd) once something has been written. What
+    /// has been written before is not told of.
+    pub fn listen(&self) {
+        self.incoming().listen();
+    }
+
+    /// Nothing is to be told of any more; takes descriptors that have come meanwhile.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn hush(&self, into: &mut VecDeque<OwnedFd>) -> io::Result<()> {
+        self.incoming().hush();
+        self.descriptors(into)
+    }
+
+    /// Whether nobody is at the other end.
+    pub fn has_ended(&self) -> bool {
+        let mut all = [PollFd::new(&self.socket, PollFlags::RDHUP)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut all, Some(&now)).is_ok() && !all[0].revents().is_empty()
+    }
+
+    /// Ends it, even if another process has it open, too. Whoever waits for anything is woken.
+    pub fn end(&self) {
+        let _gone = shutdown(&self.socket, Shutdown::Both);
+        for ring in self.rings() {
+            ring.wake();
+        }
+    }
+}
+
+/// The socket, which is readable when a descriptor has come, when the line [was told to say so](Line::listen), and when
+/// it has ended.
+impl AsFd for Line {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Shared, stream};
+
+    fn ends(patience: Option<Duration>) -> (Line, Line) {
+        let page = Arc::new(Shared::<Page>::create("page").unwrap().map_for_now().unwrap());
+        let tray = Shared::<Tray>::create("tray").unwrap();
+        let (child, worker) = stream::pair().unwrap();
+        let end = |socket, side| {
+            let (page, tray) = (Arc::clone(&page), tray.map_for_now().unwrap());
+            Line::new(page, 5, tray, socket, side, patience).unwrap()
+        };
+        (end(child, Side::Child), end(worker, Side::Worker))
+    }
+
+    const MOMENT: Option<Duration> = Some(Duration::from_millis(5));
+    const LONG: Option<Duration> = Some(Duration::from_secs(20));
+
+    #[test]
+    fn a_request_is_called_and_answered() {
+        let (child, worker) = ends(LONG);
+        assert_eq!(worker.page().next(0), None);
+        child.restart();
+        child.call(b"request").unwrap();
+        assert_eq!((worker.page().next(0), worker.page().next(0)), (Some(5), None));
+        let mut bytes = [0; 100];
+        assert_eq!((worker.read(&mut bytes, LONG).unwrap(), &bytes[..7]), (7, &b"request"[..]));
+        worker.write(&[b"ans", b"wer"]).unwrap();
+        assert_eq!((child.read(&mut bytes, LONG).unwrap(), &bytes[..6]), (6, &b"answer"[..]));
+        assert_eq!(child.try_read(&mut bytes).unwrap(), 0);
+        assert_eq!(child.read(&mut bytes, MOMENT).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn more_than_there_is_room_for_goes_in_pieces_or_not_at_all() {
+        let much: Vec<u8> = (0..1_000_000_u32).map(|at| (at % 251) as u8).collect();
+        let (child, _worker) = ends(MOMENT);
+        assert_eq!(child.call(&much).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let (child, worker) = ends(None);
+        std::thread::scope(|scope| {
+            scope.spawn(|| child.call(&much).unwrap());
+            let mut all = vec![0; much.len()];
+            worker.read_exactly(&mut all).unwrap();
+            assert!(all == much);
+        });
+    }
+
+    #[test]
+    fn the_end_comes_after_what_was_said_and_wakes_who_waits() {
+        let (child, worker) = ends(LONG);
+        worker.write(&[b"last"]).unwrap();
+        worker.end();
+        let mut bytes = [0; 100];
+        assert_eq!(child.read(&mut bytes, LONG).unwrap(), 4);
+        assert_eq!(child.read(&mut bytes, LONG).unwrap(), 0);
+        assert!(child.read_exactly(&mut bytes).is_err());
+
+        let (child, worker) = ends(LONG);
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert_eq!(child.read(&mut [0; 9], None).unwrap(), 0));
+            while worker.page().positions(5).is_none_or(|[_, to_child]| !to_child.has_reader()) {
+                std::thread::yield_now();
+            }
+            worker.end();
+        });
+        assert!(begun.elapsed() < PULSE, "it was not woken");
+
+        let (child, worker) = ends(LONG);
+        let much = vec![0; 1_000_000];
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let written = child.write(&[&much]);
+                assert_eq!(written.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+            });
+            while child.outgoing().has_room() {
+                std::thread::yield_now();
+            }
+            // As it is when a process is killed: nobody is woken.
+            drop(worker);
+        });
+    }
+
+    #[test]
+    fn whoever_waits_at_the_socket_is_told_there_and_descriptors_are_not_lost() {
+        let (child, worker) = ends(LONG);
+        let is_readable = |line: &Line| {
+            let mut all = [PollFd::new(line, PollFlags::IN)];
+            poll(&mut all, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0
+        };
+        worker.write(&[b"before"]).unwrap();
+        assert!(!is_readable(&child));
+        child.listen();
+        assert!(!is_readable(&child) && child.has_bytes());
+        worker.write(&[b"after"]).unwrap();
+        worker.send_descriptor(worker.as_fd()).unwrap();
+        assert!(is_readable(&child));
+        let mut descriptors = VecDeque::new();
+        child.hush(&mut descriptors).unwrap();
+        assert_eq!((descriptors.len(), is_readable(&child)), (1, false));
+        worker.write(&[b"later"]).unwrap();
+        assert!(!is_readable(&child));
+    }
+}

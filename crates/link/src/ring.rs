@@ -1,0 +1,363 @@
+//! A ring: bytes on their way from one process to another, in memory that both map. One process writes and the other reads;
+//! neither trusts the other to be honest about where it is, nor to leave alone what it has written.
+#![expect(unsafe_code, reason = "copies bytes that another process may be writing")]
+
+use rustix::io::Errno;
+use rustix::thread::futex;
+use std::cell::UnsafeCell;
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// As many bytes are on their way at most: a request or an answer with 64 KiB of body, and another frame or two.
+pub const CAPACITY: u32 = 128 * 1024;
+
+/// How far who writes and who reads have come, and whether one of them waits for the other. Positions go round.
+#[repr(C)]
+pub struct Positions {
+    written: AtomicU32,
+    read: AtomicU32,
+    waiting: AtomicU32,
+}
+
+/// The memory of a ring.
+#[repr(C, align(4096))]
+pub struct Bytes([UnsafeCell<u8>; CAPACITY as usize]);
+
+// SAFETY: nobody is given a reference to what is in it; it is copied in and out, whatever it is by then.
+unsafe impl Sync for Bytes {}
+
+/// The other process is to be woken when there are bytes.
+const READER: u32 = 1;
+/// It is to be woken when there is room.
+const WRITER: u32 = 2;
+/// It waits at the socket for bytes.
+const SOCKET: u32 = 4;
+
+/// A ring. Each process has one of its ends.
+#[derive(Clone, Copy)]
+pub struct Ring<'m> {
+    positions: &'m Positions,
+    bytes: &'m Bytes,
+}
+
+impl<'m> Ring<'m> {
+    /// The ring with these positions and this memory.
+    pub fn new(positions: &'m Positions, bytes: &'m Bytes) -> Ring<'m> {
+        Ring { positions, bytes }
+    }
+
+    /// Makes it empty, and begins at the beginning of its memory, which is in a cache then. Nobody writes or reads.
+    pub fn restart(&self) {
+        let Positions { written, read, waiting } = self.positions;
+        for word in [waiting, read, written] {
+            word.store(0, Ordering::Release);
+        }
+    }
+
+    /// How many bytes are there to be read.
+    ///
+    /// # Errors
+    /// More than can be: the other process is not honest.
+    fn there(&self) -> io::Result<u32> {
+        let read = self.positions.read.load(Ordering::Acquire);
+        let there = self.positions.written.load(Ordering::Acquire).wrapping_sub(read);
+        if there > CAPACITY { Err(io::ErrorKind::InvalidData.into()) } else { Ok(there) }
+    }
+
+    /// Whether there is something to be read, if it is only that the other process is not honest.
+    pub fn has_bytes(&self) -> bool {
+        self.there().map_or(true, |there| there > 0)
+    }
+
+    /// Whether there is room to write.
+    pub fn has_room(&self) -> bool {
+        self.there().map_or(true, |there| there < CAPACITY)
+    }
+
+    /// Reads what there is, which may be nothing.
+    ///
+    /// # Errors
+    /// The other process is not honest.
+    pub fn read(&self, into: &mut [u8]) -> io::Result<usize> {
+        let count = into.len().min(self.there()? as usize);
+        let from = self.positions.read.load(Ordering::Relaxed);
+        self.bytes.copy_out(from, &mut into[..count]);
+        // Who has been seen to be written to waits no longer, or is seen to wait below.
+        self.positions.read.swap(from.wrapping_add(count as u32), Ordering::SeqCst);
+        let is_waited_for = self.positions.waiting.load(Ordering::SeqCst) & WRITER != 0;
+        // To be woken for a few bytes at a time would be more work than to write them.
+        if is_waited_for && self.there()? <= CAPACITY / 2 {
+            self.wake_writer();
+        }
+        Ok(count)
+    }
+
+    /// Writes as much of the parts behind the first `skip` bytes as there is room for.
+    ///
+    /// # Errors
+    /// The other process is not honest.
+    pub fn write(&self, parts: &[&[u8]], skip: usize) -> io::Result<usize> {
+        let mut room = (CAPACITY - self.there()?) as usize;
+        let from = self.positions.written.load(Ordering::Relaxed);
+        let (mut to, mut skip) = (from, skip);
+        for part in parts {
+            let (_, rest) = part.split_at(skip.min(part.len()));
+            skip -= part.len() - rest.len();
+            let piece = &rest[..rest.len().min(room)];
+            self.bytes.copy_in(to, piece);
+            to = to.wrapping_add(piece.len() as u32);
+            room -= piece.len();
+        }
+        self.positions.written.swap(to, Ordering::SeqCst);
+        Ok(to.wrapping_sub(from) as usize)
+    }
+
+    /// Wakes who waits for bytes. `true` if that is at its socket, where the caller has to do it.
+    pub fn wake_reader(&self) -> bool {
+        let waiting = self.positions.waiting.load(Ordering::SeqCst);
+        if waiting & READER != 0 {
+            wake(&self.positions.written, 1);
+        }
+        waiting & SOCKET != 0 && self.positions.hush() & SOCKET != 0
+    }
+
+    fn wake_writer(&self) {
+        wake(&self.positions.read, 1);
+    }
+
+    /// Wakes everybody who waits, for whatever.
+    pub fn wake(&self) {
+        self.wake_writer();
+        self.positions.wake_reader();
+    }
+
+    /// Waits until somebody writes, or wakes, or the time is over; not if there is something already.
+    pub fn wait_for_bytes(&self, time: Duration) {
+        let written = self.positions.written.load(Ordering::Acquire);
+        self.positions.waiting.fetch_or(READER, Ordering::SeqCst);
+        if !self.has_bytes() {
+            wait(&self.positions.written, written, time);
+        }
+        self.positions.waiting.fetch_and(!READER, Ordering::Relaxed);
+    }
+
+    /// Waits until somebody has read a good deal, or wakes, or the time is over; not if there is room already.
+    pub fn wait_for_room(&self, time: Duration) {
+        let read = self.positions.read.load(Ordering::Acquire);
+        self.positions.waiting.fetch_or(WRITER, Ordering::SeqCst);
+        if !self.has_room() {
+            wait(&self.positions.read, read, time);
+        }
+        self.positions.waiting.fetch_and(!WRITER, Ordering::Relaxed);
+    }
+
+    /// Who writes shall say so at the socket, once. What has been written before is not told of.
+    pub fn listen(&self) {
+        self.positions.waiting.fetch_or(SOCKET, Ordering::SeqCst);
+    }
+
+    /// Who writes need not say so any more.
+    pub fn hush(&self) {
+        self.positions.hush();
+    }
+}
+
+impl Positions {
+    fn hush(&self) -> u32 {
+        self.waiting.fetch_and(!SOCKET, Ordering::SeqCst)
+    }
+
+    /// Wakes who waits for bytes that will never come.
+    pub fn wake_reader(&self) {
+        wake(&self.written, 1);
+    }
+
+    /// Whether somebody sleeps until there are bytes.
+    pub fn has_reader(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) & READER != 0
+    }
+}
+
+impl Bytes {
+    /// Copies bytes in, from this position on.
+    fn copy_in(&self, position: u32, from: &[u8]) {
+        let (at, first) = split(position, from.len());
+        let (start, rest) = from.split_at(first);
+        for (at, piece) in [(at, start), (0, rest)] {
+            let to = self.0[at..at + piece.len()].as_ptr();
+            // SAFETY: the memory is that long, as has just been checked, and cannot be cut (`Shared`); bytes may be
+            // written through an `UnsafeCell`. The other process may read them at the same time, which is its problem.
+            unsafe {
+                UnsafeCell::raw_get(to).copy_from_nonoverlapping(piece.as_ptr(), piece.len())
+            };
+        }
+    }
+
+    /// Copies bytes out, from this position on.
+    fn copy_out(&self, position: u32, into: &mut [u8]) {
+        let (at, first) = split(position, into.len());
+        let (start, rest) = into.split_at_mut(first);
+        for (at, piece) in [(at, start), (0, rest)] {
+            let from = self.0[at..at + piece.len()].as_ptr();
+            // SAFETY: as above. What the other process writes meanwhile makes other bytes of them, and every byte is one;
+            // what is looked at is the copy.
+            unsafe { piece.as_mut_ptr().copy_from_nonoverlapping(from.cast(), piece.len()) };
+        }
+    }
+}
+
+/// Where in the memory a position is, and how many of so many bytes from there on lie before its end.
+fn split(position: u32, count: usize) -> (usize, usize) {
+    const _: () =
+        assert!(CAPACITY.is_power_of_two(), "positions go round in a whole number of rings");
+    let at = (position % CAPACITY) as usize;
+    (at, count.min(CAPACITY as usize - at))
+}
+
+/// Waits as long as the word is what it was; no longer than so long.
+pub fn wait(word: &AtomicU32, was: u32, time: Duration) {
+    let time = futex::Timespec {
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    };
+    match futex::wait(word, futex::Flags::empty(), was, Some(&time)) {
+        Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => {}
+        // Nothing else can be, with a word that is there; whoever asks again shall not do so at once.
+        Err(_) => std::thread::sleep(Duration::from_millis(1)),
+    }
+}
+
+/// Wakes up to so many who wait at a word.
+pub fn wake(word: &AtomicU32, count: u32) {
+    let _nobody = futex::wake(word, futex::Flags::empty(), count);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::Layout;
+    use crate::{Shared, Tray};
+
+    #[repr(C)]
+    struct Memory {
+        positions: Positions,
+        tray: Tray,
+    }
+
+    // SAFETY: positions are atomics, and a tray is one.
+    unsafe impl Layout for Memory {}
+
+    fn memory() -> &'static Memory {
+        Shared::<Memory>::create("ring").unwrap().write().unwrap()
+    }
+
+    fn pattern(length: usize) -> Vec<u8> {
+        (0..length).map(|at| (at * 7 % 251) as u8).collect()
+    }
+
+    #[test]
+    fn what_is_written_is_read_in_any_pieces_and_across_the_end_of_the_memory() {
+        let memory = memory();
+        let ring = Ring::new(&memory.positions, memory.tray.to_child());
+        let (sent, mut received) = (pattern(1_000_000), Vec::new());
+        let mut at = 0;
+        for round in 0_usize.. {
+            let most = [1, 777, 70_000, 200_000][round % 4];
+            let parts = [
+                &sent[at..(at + most / 3).min(sent.len())],
+                &sent[(at + most / 3).min(sent.len())..(at + most).min(sent.len())],
+            ];
+            at += ring.write(&parts, 0).unwrap();
+            let mut piece = vec![0; [50_000, 3, 200_000][round % 3]];
+            let count = ring.read(&mut piece).unwrap();
+            received.extend_from_slice(&piece[..count]);
+            if received.len() == sent.len() {
+                break;
+            }
+        }
+        assert!(received == sent);
+        assert!(!ring.has_bytes() && ring.has_room());
+    }
+
+    #[test]
+    fn a_part_of_what_is_to_be_written_can_have_been_written() {
+        let memory = memory();
+        let ring = Ring::new(&memory.positions, memory.tray.to_worker());
+        let parts: [&[u8]; 3] = [b"abc", b"", b"defg"];
+        assert_eq!(ring.write(&parts, 2).unwrap(), 5);
+        assert_eq!(ring.write(&parts, 6).unwrap(), 1);
+        let mut all = [0; 9];
+        assert_eq!((ring.read(&mut all).unwrap(), &all[..6]), (6, &b"cdefgg"[..]));
+    }
+
+    #[test]
+    fn no_more_is_written_than_there_is_room_for() {
+        let memory = memory();
+        let ring = Ring::new(&memory.positions, memory.tray.to_worker());
+        let much = pattern(CAPACITY as usize + 5);
+        assert_eq!(ring.write(&[&much], 0).unwrap(), CAPACITY as usize);
+        assert_eq!(ring.write(&[&much], CAPACITY as usize).unwrap(), 0);
+        assert!(!ring.has_room());
+        let mut piece = [0; 2];
+        assert_eq!(ring.read(&mut piece).unwrap(), 2);
+        assert_eq!(ring.write(&[&much], CAPACITY as usize).unwrap(), 2);
+        ring.restart();
+        assert!(!ring.has_bytes() && ring.has_room());
+    }
+
+    #[test]
+    fn positions_that_cannot_be_are_an_error_and_nothing_worse() {
+        let memory = memory();
+        let ring = Ring::new(&memory.positions, memory.tray.to_worker());
+        for (written, read) in [(CAPACITY + 1, 0), (0, 1), (u32::MAX, 1)] {
+            memory.positions.written.store(written, Ordering::Relaxed);
+            memory.positions.read.store(read, Ordering::Relaxed);
+            assert!(ring.read(&mut [0; 9]).is_err() && ring.write(&[b"x"], 0).is_err());
+            assert!(ring.has_bytes() && ring.has_room());
+            ring.wait_for_bytes(Duration::from_secs(60));
+            ring.wait_for_room(Duration::from_secs(60));
+        }
+    }
+
+    #[test]
+    fn whoever_waits_for_bytes_or_for_room_is_woken() {
+        let memory = memory();
+        let ring = Ring::new(&memory.positions, memory.tray.to_worker());
+        let sent = pattern(3_000_000);
+        let received = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let (mut received, mut piece) = (Vec::new(), vec![0; 32 * 1024]);
+                while received.len() < sent.len() {
+                    ring.wait_for_bytes(Duration::from_secs(20));
+                    let count = ring.read(&mut piece).unwrap();
+                    assert!(count > 0, "it was not woken");
+                    received.extend_from_slice(&piece[..count]);
+                }
+                received
+            });
+            let mut at = 0;
+            while at < sent.len() {
+                ring.wait_for_room(Duration::from_secs(20));
+                let count = ring.write(&[&sent], at).unwrap();
+                assert!(count > 0, "it was not woken");
+                assert!(!ring.wake_reader());
+                at += count;
+            }
+            reader.join().unwrap()
+        });
+        assert!(received == sent);
+    }
+
+    #[test]
+    fn whoever_waits_at_its_socket_is_told_of_once() {
+        let memory = memory();
+        let ring = Ring::new(&memory.positions, memory.tray.to_worker());
+        assert!(!ring.wake_reader());
+        ring.listen();
+        assert!(ring.wake_reader() && !ring.wake_reader());
+        ring.listen();
+        ring.hush();
+        assert!(!ring.wake_reader());
+    }
+}
