@@ -1,5 +1,5 @@
-//! Workers that do not keep to what was agreed on: an application can write whatever it likes into its connections, and
-//! children of the server must neither crash, nor hang, nor give away what is not its own.
+//! Workers that do not keep to what was agreed on: an application can write whatever it likes into the memory and the sockets
+//! of its connections, and children of the server must neither crash, nor hang, nor give away what is not its own.
 
 use crate::harness::{Builder, Server, request, wait_for};
 use std::fs;
@@ -7,10 +7,14 @@ use std::os::unix::fs::PermissionsExt;
 
 /// What it is asked for in the query it writes by itself into the connection that its request has come on.
 const APPLICATION: &str = r#"
-import array, os, socket, struct, threading, time
+import array, ctypes, os, socket, struct, time
 
 HOLD, FLUSH, LAST = 0, 1, 2
 ANSWER, DATA, FILE, END, NOTE = 7, 8, 9, 10, 5
+
+# Where slots begin in a page, and how far they are apart; where in a slot the positions of the ring to the child are; where
+# in the memory of a line its bytes are, and how many.
+SLOTS, SLOT, WRITTEN, BYTES, CAPACITY = 576, 64, 16, 128 * 1024, 128 * 1024
 
 def connection():
     for name in os.listdir('/proc/self/fd'):
@@ -24,6 +28,20 @@ def connection():
                 return found
         except OSError:
             pass
+
+def memory(name):
+    for line in open('/proc/self/maps'):
+        if name in line:
+            start, end = (int(number, 16) for number in line.split()[0].split('-'))
+            return (ctypes.c_uint8 * (end - start)).from_address(start)
+
+def slot():
+    # There is one connection with a request.
+    page = memory('rustgi-page')
+    for at in range(SLOTS, len(page), SLOT):
+        word = ctypes.c_uint32.from_buffer(page, at).value
+        if word & 3 == 2:
+            return page, at, word >> 2 & 0xffff
 
 def frame(kind, flags, payload):
     return struct.pack('<BBHI', kind, flags, TAG, len(payload)) + payload
@@ -39,30 +57,28 @@ def answer(push, body=b'', length=None, headers=()):
     return frame(ANSWER, push, head + body)
 
 def send(raw, file=None):
-    beside = []
     if file is not None:
         beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [file]))]
-    connection().sendmsg([raw], beside)
+        connection().sendmsg([b'd'], beside, socket.MSG_DONTWAIT)
+    page, at, _ = slot()
+    written = ctypes.c_uint32.from_buffer(page, at + WRITTEN)
+    ring = memory('rustgi-line')
+    for byte in raw:
+        ring[BYTES + written.value % CAPACITY] = byte
+        written.value += 1
+    wake(written)
+
+def wake(word):
+    FUTEX, WAKE = 202 if os.uname().machine == 'x86_64' else 98, 1
+    ctypes.CDLL(None).syscall(FUTEX, ctypes.c_void_p(ctypes.addressof(word)), WAKE, 1)
 
 def part(offset, length, push=LAST):
     return frame(FILE, push, struct.pack('<QQ', offset, length))
 
-def tag():
-    # The serial of the request, as it stands in the page; there is one connection with a request.
-    for line in open('/proc/self/maps'):
-        if 'rustgi-page' in line:
-            start, end = (int(number, 16) for number in line.split()[0].split('-'))
-            with open('/proc/self/mem', 'rb') as memory:
-                memory.seek(start)
-                page = memory.read(end - start)
-    words = [struct.unpack_from('<I', page, at)[0] for at in range(64, len(page) - 3, 64)]
-    taken = [word >> 2 for word in words if word & 3 == 2]
-    return taken[-1] & 0xffff
-
 def application(environ, start_response):
     global TAG
     what = environ['QUERY_STRING']
-    TAG = tag()
+    _, _, TAG = slot()
     if what == 'named':
         send(answer(FLUSH))
         send(part(0, 6), os.open('@root@/secret', os.O_PATH))
@@ -106,6 +122,12 @@ def application(environ, start_response):
         send(answer(LAST, b'', None, [(b'X', b'a\r\nSet-Cookie: b')]))
     elif what == 'nonsense':
         send(b'\xff' * 4096)
+    elif what == 'beyond':
+        page, at, _ = slot()
+        written = ctypes.c_uint32.from_buffer(page, at + WRITTEN)
+        written.value += CAPACITY + 1
+        wake(written)
+        time.sleep(0.2)
     elif what == 'forged-line':
         line = b'good\n[Fri Nov 20 10:17:39 2026] [wsgi:error] forged'
         send(frame(NOTE, 0, struct.pack('<BI', 3, 0) + text(b'/f\nforged') + line))
@@ -191,7 +213,7 @@ fn nothing_follows_the_end_of_an_answer() {
 #[test]
 fn a_client_can_tell_that_an_answer_is_not_whole() {
     let server = start();
-    for what in ["short", "short-end", "taken-back", "no-answer", "lines", "nonsense"] {
+    for what in ["short", "short-end", "taken-back", "no-answer", "lines", "nonsense", "beyond"] {
         let mut connection = server.connect();
         connection.send(request("GET", &format!("/?{what}"), &[], b""));
         // The connection is closed: what comes next on it would be taken for the rest, or there is another answer.
