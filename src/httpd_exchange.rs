@@ -336,6 +336,10 @@ impl Client for HttpdExchange<'_, '_> {
         self.request().wait_for_client(other, time)
     }
 
+    fn room(&self) -> usize {
+        self.request().room_of_client()
+    }
+
     fn holds(&self) -> bool {
         self.request().holds_output()
     }

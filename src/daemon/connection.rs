@@ -16,9 +16,11 @@ pub const TICK: Duration = Duration::from_millis(50);
 
 /// More than most answers need.
 const BUFFER: usize = 16 * 1024;
-/// As much of a large body as is passed on at once: httpd keeps twice as much in front of a socket that has no room before
-/// it waits.
+/// As much of a large body as is given to a client of whom it is not known that it takes more: httpd keeps twice as much in
+/// front of a socket that has no room before it waits.
 pub const PIECE: usize = 32 * 1024;
+/// As much of a large body is taken at once.
+pub const LARGE: usize = 128 * 1024;
 /// A buffer that has grown larger is not kept.
 const KEPT: usize = 256 * 1024;
 /// As many descriptors may be ahead of the frames that they belong to. Each takes one of this whole process's.
@@ -222,7 +224,7 @@ impl Connection {
     /// There are none.
     pub fn some(&mut self, most: usize) -> Result<Range<usize>, Lost> {
         if self.unread.is_empty() {
-            self.fill(most.min(PIECE))?;
+            self.fill(most.min(LARGE))?;
         }
         let end = self.unread.end.min(self.unread.start + most);
         Ok(self.unread.start..end)

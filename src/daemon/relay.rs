@@ -34,6 +34,9 @@ pub trait Client: Exchange {
     /// Waits until the client takes bytes, or `other` has some to be read, if it is to be waited for.
     fn wait(&self, other: Option<BorrowedFd<'_>>, time: Duration) -> Waited;
 
+    /// How many bytes the client takes for certain without waiting; 0 if that cannot be known.
+    fn room(&self) -> usize;
+
     /// Whether bytes that it was given are held in front of its socket, which has no room.
     fn holds(&self) -> bool;
 

@@ -48,6 +48,27 @@ impl<'r> Request<'r> {
         Waited { takes: client.map(|_| watched[0].revents != 0), readable: watched[1].revents != 0 }
     }
 
+    /// How many bytes the client's socket takes without waiting (`SO_MEMINFO`, socket(7)): half of what the kernel still
+    /// allows, as it counts what it needs itself, too. 0 if that cannot be known.
+    pub fn room_of_client(self) -> usize {
+        /// Where they stand (`SK_MEMINFO_SNDBUF` and `SK_MEMINFO_WMEM_QUEUED` of linux/sock_diag.h).
+        const ALLOWED: usize = 3;
+        const QUEUED: usize = 5;
+        let Some(client) = self.client_descriptor() else { return 0 };
+        let mut counts = [0_u32; 9];
+        let mut length = size_of_val(&counts) as libc::socklen_t;
+        let level = libc::SOL_SOCKET;
+        let into = counts.as_mut_ptr().cast();
+        // SAFETY: an open socket; there is as much room as is said.
+        let asked = unsafe {
+            libc::getsockopt(client.as_raw_fd(), level, libc::SO_MEMINFO, into, &mut length)
+        };
+        if asked != 0 {
+            return 0;
+        }
+        counts[ALLOWED].saturating_sub(counts[QUEUED]) as usize / 2
+    }
+
     /// Whether something is held in front of the client's socket.
     pub fn holds_output(self) -> bool {
         // Of a connection that carries several requests, the last filter is not core's.

@@ -1,7 +1,7 @@
 //! The answer of a worker that has taken a request, frame by frame.
 
 use super::{Chosen, Client, Connection, Lost, Relay, Turn, of_worker};
-use crate::daemon::connection::{PIECE, emptied};
+use crate::daemon::connection::{LARGE, emptied};
 use exchange::{Code, Failure, Outcome, Part, Push, WriteError};
 use std::io;
 use std::ops::Range;
@@ -265,7 +265,7 @@ impl<C: Client> Relay<'_, C> {
         let mut left = frame.length;
         while left > 0 {
             self.pass_time(connection)?;
-            let most = left.min(PIECE);
+            let most = left.min(LARGE);
             let place = self.patiently(connection, |connection| connection.some(most))?;
             left -= place.len();
             let push = if left == 0 { push } else { Push::Hold };

@@ -21,10 +21,21 @@ impl<C: Client> Relay<'_, C> {
         at: Range<usize>,
         push: Push,
     ) -> Result<(), Broken> {
-        let bytes = connection.bytes(at.clone());
-        if self.backlog.is_empty() && !self.client.holds() && self.takes(connection) {
-            return Ok(self.give(bytes, push)?);
+        let mut at = at;
+        while self.backlog.is_empty() && !self.client.holds() {
+            let most = self.takes(connection);
+            if most == 0 {
+                break;
+            }
+            let end = at.end.min(at.start.saturating_add(most));
+            let push = if end == at.end { push } else { Push::Hold };
+            self.give(connection.bytes(at.start..end), push)?;
+            if end == at.end {
+                return Ok(());
+            }
+            at.start = end;
         }
+        let bytes = connection.bytes(at.clone());
         let limit = self.group.terms.answer_memory;
         while self.backlog.is_full(limit) && !self.is_slow {
             match self.client.wait(None, MOMENT).takes {
@@ -50,11 +61,15 @@ impl<C: Client> Relay<'_, C> {
         self.client.write(bytes, if waits { push } else { Push::Hold })
     }
 
-    /// Whether the client takes bytes without waiting. If that cannot be known, it is given some when there is nothing
+    /// How many bytes the client takes without waiting. If that cannot be known, it is given some when there is nothing
     /// else to do.
-    fn takes(&self, connection: &Connection) -> bool {
+    fn takes(&self, connection: &Connection) -> usize {
+        let room = self.client.room();
+        if room >= PIECE {
+            return room;
+        }
         let waited = self.client.wait(None, Duration::ZERO);
-        waited.takes.unwrap_or_else(|| !connection.has_unread())
+        if waited.takes.unwrap_or_else(|| !connection.has_unread()) { PIECE } else { 0 }
     }
 
     /// As long as something waits for the client and nothing comes from the worker: has the client take of it.

@@ -10,7 +10,6 @@ use nix::unistd::Pid;
 use rustix::fs::{
     AtFlags, CWD, Dir, Mode, OFlags, chmodat, chownat, fchmod, fstat, openat, unlinkat,
 };
-use rustix::net::sockopt;
 use rustix::process::Uid;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
