@@ -5,7 +5,7 @@
 //! | parent | `WSGIDaemonProcess` and all that concerns it, as the supervisor is told | `desired.rs` |
 //! | | starts the supervisor, tells it at each reading of the configuration, ends it | `supervisor.rs` |
 //! | child | [`Remote`]: the groups, their workers, and which of them is to answer | `remote.rs` |
-//! | | a connection to a worker: frames and offers | `connection.rs` |
+//! | | a connection to a worker: a line, frames and offers | `connection.rs` |
 //! | | the body of a request, gathered before a worker is asked | `body.rs` |
 //! | | one request of httpd: what is checked and made ready before, and what httpd is told after | `serve.rs` |
 //! | | the request: offered, perhaps offered again, and its answer relayed | `relay.rs` |

@@ -105,6 +105,19 @@ def sleep(environ, start_response):
     time.sleep(0.2)
     return answer(start_response, b"slept")
 
+def is_locked(environ, start_response):
+    locked = getattr(sys, "_is_gil_enabled", lambda: True)()
+    return answer(start_response, repr(locked).encode())
+
+def keeps_the_interpreter(environ, start_response):
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(60)
+    begun = time.monotonic()
+    while time.monotonic() < begun + 0.4:
+        pass
+    sys.setswitchinterval(before)
+    return answer(start_response, b"kept")
+
 def spoils(environ, start_response):
     answered = answer(start_response, b"x" * 70_000)
     class Closing:
@@ -324,6 +337,31 @@ fn an_offer_that_was_withdrawn_is_not_served() {
         client.offer(&Ask::get("/hello"));
         assert_eq!(client.answer(&mut |_| None).text(), "Hello World!");
         worker.has_served(6);
+    });
+}
+
+#[test]
+fn a_thread_that_waits_for_the_interpreter_takes_no_request() {
+    each(|worker, _| {
+        if worker.get("/is_locked").text() == "False" {
+            return;
+        }
+        // Each thread knows then where requests are served.
+        let mut clients: Vec<_> = (0..4).map(|_| worker.connect()).collect();
+        clients.iter_mut().for_each(|client| client.offer(&Ask::get("/sleep")));
+        clients.iter_mut().for_each(|client| drop(client.answer(&mut |_| None)));
+        let [keeper, other, ..] = &mut clients[..] else { unreachable!() };
+        keeper.offer(&Ask::get("/keeps_the_interpreter"));
+        while !keeper.is_taken() {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        other.offer(&Ask::get("/hello"));
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(other.withdraw(), "it was taken");
+        assert_eq!(keeper.answer(&mut |_| None).text(), "kept");
+        assert_eq!(worker.get("/hello").text(), "Hello World!");
+        worker.has_served(7);
     });
 }
 

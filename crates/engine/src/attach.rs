@@ -51,20 +51,44 @@ pub fn enter<R>(
     interpreter: &'static Interpreter,
     body: impl FnOnce(&Attached, &mut Seat) -> R,
 ) -> R {
-    let mut seat = seat(interpreter);
-    // SAFETY: a seat is this thread's own and lives as long as it; `INSIDE` says that no other borrow of one is in use.
-    let seat = unsafe { seat.as_mut() };
-    assert!(!INSIDE.replace(true), "a thread entered an interpreter from inside one");
-    bind(seat.state());
-    // SAFETY: the thread is not attached, and the state is its own for this interpreter.
-    unsafe { ffi::PyEval_RestoreThread(seat.state()) };
-    let leave = Leave;
-    // SAFETY: attached by the line above, until `leave` is dropped.
-    let attached = unsafe { Attached::assume() };
-    interpreter.clear_retired(&attached);
-    let result = body(&attached, seat);
-    drop(leave);
-    result
+    Entered::new(interpreter).with(body)
+}
+
+/// That this thread is attached to an interpreter. It is detached when this is dropped.
+pub struct Entered {
+    seat: NonNull<Seat>,
+    attached: Attached,
+    _leave: Leave,
+}
+
+impl Entered {
+    /// Attaches this thread. Must not be called while attached.
+    pub fn new(interpreter: &'static Interpreter) -> Entered {
+        let seat = seat(interpreter);
+        assert!(!INSIDE.replace(true), "a thread entered an interpreter from inside one");
+        // SAFETY: a seat is this thread's own and lives as long as it; `INSIDE` says that no other borrow of one is in use.
+        let state = unsafe { seat.as_ref() }.state();
+        bind(state);
+        // SAFETY: the thread is not attached, and the state is its own for this interpreter.
+        unsafe { ffi::PyEval_RestoreThread(state) };
+        let _leave = Leave;
+        // SAFETY: attached by the line above, until `_leave` is dropped, which is with it.
+        let attached = unsafe { Attached::assume() };
+        interpreter.clear_retired(&attached);
+        Entered { seat, attached, _leave }
+    }
+
+    /// The interpreter.
+    pub fn interpreter(&self) -> &'static Interpreter {
+        // SAFETY: as in `new`; the field does not change.
+        unsafe { self.seat.as_ref() }.interpreter
+    }
+
+    /// Runs `body` there.
+    pub fn with<R>(&mut self, body: impl FnOnce(&Attached, &mut Seat) -> R) -> R {
+        // SAFETY: as in `new`; this value is borrowed mutably as long as the seat is.
+        body(&self.attached, unsafe { self.seat.as_mut() })
+    }
 }
 
 /// Starts Python on this thread with `start`, runs `body` attached to the main interpreter, and detaches.

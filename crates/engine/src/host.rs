@@ -4,7 +4,7 @@ use crate::interpreter::{self, Interpreter};
 use crate::{account, attach, options, preload, report, shutdown, startup};
 use exchange::abi::Process;
 use exchange::{
-    Code, Exchange, Failure, Gateway, Level, Outcome, Question, Record, Reply, Settings,
+    Code, Exchange, Failure, Gateway, Group, Level, Outcome, Question, Record, Reply, Settings,
     Surroundings,
 };
 use std::collections::HashMap;
@@ -153,10 +153,7 @@ impl Host {
     /// The interpreter that serves the application group of a request, made if it is the first. Called detached.
     pub fn interpreter(&self, exchange: &mut dyn Exchange) -> Result<&'static Interpreter, Code> {
         let group = exchange.head().group;
-        if group.main {
-            return Ok(self.main);
-        }
-        if let Some(found) = self.found(&group.name).and_then(|sub| sub.made()) {
+        if let Some(found) = self.known(&group) {
             return Ok(found);
         }
         let name = group.name.to_vec();
@@ -164,6 +161,11 @@ impl Host {
             let line = format!("{code}: {}: '{}'", code.text(), String::from_utf8_lossy(&name));
             exchange.note(&Record::new(Level::Error, line.as_bytes()));
         })
+    }
+
+    /// The interpreter that serves an application group, if there is one.
+    pub fn known(&self, group: &Group<'_>) -> Option<&'static Interpreter> {
+        if group.main { Some(self.main) } else { self.found(&group.name).and_then(Sub::made) }
     }
 
     /// The main interpreter.

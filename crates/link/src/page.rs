@@ -134,19 +134,23 @@ impl Page {
         }
     }
 
-    /// A thread of the worker waits for a call, and takes it as [`next`](Page::next) does. `None` if it was woken for
-    /// something else.
-    pub fn wait(&self, from: u32) -> Option<u32> {
+    /// How many slots there are at which somebody calls.
+    pub fn calls(&self) -> u32 {
+        let words = (self.words.load(Ordering::SeqCst) as usize).min(WORDS);
+        self.calls[..words].iter().map(|word| word.load(Ordering::SeqCst).count_ones()).sum()
+    }
+
+    /// What the bell shows now: it is looked at before it is looked for calls, and then waited for.
+    pub fn bell(&self) -> u32 {
+        self.bell.load(Ordering::SeqCst)
+    }
+
+    /// A thread of the worker waits as long as the bell shows this.
+    pub fn wait(&self, bell: u32) {
         const LONG: Duration = Duration::from_secs(3600);
-        let bell = self.bell.load(Ordering::SeqCst);
-        let found = self.next(from);
-        if found.is_some() {
-            return found;
-        }
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         ring::wait(&self.bell, bell, LONG);
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
-        self.next(from)
     }
 
     /// Wakes all threads of the worker that wait for a call.
@@ -298,7 +302,11 @@ mod tests {
                 scope.spawn(|| {
                     let mut from = 0;
                     while !is_over.load(Ordering::SeqCst) {
-                        if let Some(slot) = page.wait(from) {
+                        let bell = page.bell();
+                        if page.calls() == 0 {
+                            page.wait(bell);
+                        }
+                        if let Some(slot) = page.next(from) {
                             from = slot + 1;
                             page.slots[slot as usize].offer.store(1, Ordering::SeqCst);
                             taken.fetch_add(1, Ordering::SeqCst);

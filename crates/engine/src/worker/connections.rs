@@ -11,7 +11,7 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use wire::Hello;
@@ -22,6 +22,8 @@ pub struct Connections {
     partings: OwnedFd,
     table: Vec<Mutex<Option<Arc<Line>>>>,
     free: Mutex<Vec<u32>>,
+    /// Threads that go to take a call.
+    going: AtomicU32,
     is_over: AtomicBool,
 }
 
@@ -37,19 +39,31 @@ impl Connections {
             partings,
             table: (0..Page::SLOTS).map(|_| Mutex::default()).collect(),
             free: Mutex::new((0..Page::SLOTS).rev().collect()),
+            going: AtomicU32::new(0),
             is_over: AtomicBool::new(false),
         })
     }
 
-    /// Waits until somebody calls, and gives the slot, as the first one from `from` on. `None` when it is over.
-    pub fn next(&self, page: &Page, from: u32) -> Option<u32> {
+    /// Waits until more call than threads are going, and counts the caller among those. `false` when it is over.
+    pub fn wait(&self, page: &Page) -> bool {
         while !self.is_over.load(Ordering::SeqCst) {
-            let slot = page.wait(from);
-            if slot.is_some() {
-                return slot;
+            let bell = page.bell();
+            // In this order: whoever is counted below takes one of the calls that are counted here.
+            let calls = page.calls();
+            if self.going.fetch_add(1, Ordering::SeqCst) < calls {
+                return true;
             }
+            self.going.fetch_sub(1, Ordering::SeqCst);
+            page.wait(bell);
         }
-        None
+        false
+    }
+
+    /// Takes a call, if there still is one: its slot, as the first one from `from` on.
+    pub fn next(&self, page: &Page, from: u32) -> Option<u32> {
+        // Before it is taken: or else a call that comes in between would seem to be this thread's.
+        self.going.fetch_sub(1, Ordering::SeqCst);
+        page.next(from)
     }
 
     /// No thread shall wait for requests any more.

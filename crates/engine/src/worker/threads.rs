@@ -5,8 +5,10 @@ use super::carrier::{Buffers, SocketExchange};
 use super::desk::Desk;
 use super::journal;
 use super::post::Post;
+use crate::attach::Entered;
 use crate::host::Host;
-use crate::{attach, serve};
+use crate::interpreter::Interpreter;
+use crate::serve;
 use exchange::{Code, Exchange, Failure, Level, Outcome, Variable};
 use link::{Line, Offer};
 use std::cmp::Ordering;
@@ -49,6 +51,10 @@ struct Clerk {
     buffers: Buffers,
     /// The memory of the variables of a request.
     variables: Vec<Variable<'static>>,
+    /// Behind the slot of the call before: all have their turn.
+    from: u32,
+    /// Where the request before was served.
+    usual: Option<&'static Interpreter>,
 }
 
 /// A frame of more is exceptional; its memory is given back.
@@ -58,17 +64,19 @@ impl Clerk {
     fn new(post: &'static Post, host: &'static Host, desk: &'static Desk) -> Clerk {
         let frame = vec![0; USUAL];
         let buffers = Buffers::default();
-        Clerk { post, host, desk, frame, buffers, variables: Vec::new() }
+        Clerk { post, host, desk, frame, buffers, variables: Vec::new(), from: 0, usual: None }
     }
 
     fn work(mut self) {
         let connections = &self.post.connections;
-        let mut from = 0;
-        while let Some(slot) = connections.next(&self.post.page, from) {
-            // All connections have their turn.
-            from = slot + 1;
+        while connections.wait(&self.post.page) {
+            // Before a request is taken: in the hands of a thread that waits for an interpreter it could not be taken by
+            // the one that has it, and would have to wait for its turn twice.
+            let inside = self.usual.map(Entered::new);
+            let Some(slot) = connections.next(&self.post.page, self.from) else { continue };
+            self.from = slot + 1;
             if let Some(line) = connections.at(slot) {
-                if !self.attend(&line).unwrap_or(false) {
+                if !self.attend(&line, inside).unwrap_or(false) {
                     connections.close(&line);
                 }
             }
@@ -76,14 +84,25 @@ impl Clerk {
     }
 
     /// Deals with what lies there after a call. `false` or an error if the connection is of no use any more.
-    fn attend(&mut self, line: &Line) -> io::Result<bool> {
+    fn attend(&mut self, line: &Line, inside: Option<Entered>) -> io::Result<bool> {
         let have = line.try_read(&mut self.frame)?;
         if have == 0 {
             // Whoever called has gone, and the slot is another's.
             return Ok(true);
         }
-        let whole = self.complete(line, have)?;
-        let stays = self.decide(line, whole)?;
+        let whole = self.measure(have)?;
+        let inside = match have.cmp(&whole) {
+            Ordering::Equal => inside,
+            Ordering::Less => {
+                // Nobody waits inside for what is still to come.
+                drop(inside);
+                line.read_exactly(&mut self.frame[have..whole])?;
+                None
+            }
+            // The child waits for the answer before it says anything else.
+            Ordering::Greater => return Err(malformed(Malformed("something follows it"))),
+        };
+        let stays = self.decide(line, whole, inside)?;
         self.buffers.shrink();
         if self.frame.len() > USUAL {
             self.frame = vec![0; USUAL];
@@ -91,11 +110,10 @@ impl Clerk {
         Ok(stays)
     }
 
-    /// Reads what is missing of a frame, of which so many bytes are there; its length.
-    fn complete(&mut self, line: &Line, mut have: usize) -> io::Result<usize> {
+    /// How long the frame is of which so many bytes are there. There is room for it then.
+    fn measure(&mut self, have: usize) -> io::Result<usize> {
         if have < HEADER {
-            line.read_exactly(&mut self.frame[have..HEADER])?;
-            have = HEADER;
+            return Err(malformed(Malformed("a header is short")));
         }
         let head = self.frame.first_chunk::<HEADER>().copied().unwrap_or_default();
         let frame = Frame::decode(head).map_err(malformed)?;
@@ -106,22 +124,20 @@ impl Clerk {
         if self.frame.len() < whole {
             self.frame.resize(whole, 0);
         }
-        match have.cmp(&whole) {
-            Ordering::Less => line.read_exactly(&mut self.frame[have..whole])?,
-            Ordering::Equal => {}
-            // The child waits for the answer before it says anything else.
-            Ordering::Greater => return Err(malformed(Malformed("something follows it"))),
-        }
         Ok(whole)
     }
 
     /// Serves the request in the frame, or does not. Whether the connection stays.
-    fn decide(&mut self, line: &Line, whole: usize) -> io::Result<bool> {
+    fn decide(&mut self, line: &Line, whole: usize, inside: Option<Entered>) -> io::Result<bool> {
         let mut variables = emptied(std::mem::take(&mut self.variables));
         let stays = match Request::decode(&self.frame[HEADER..whole], &mut variables) {
             Ok(request) => {
                 let case = Case { post: self.post, host: self.host, desk: self.desk };
-                case.handle(line, &request, &mut self.buffers)
+                self.usual = self.host.known(&request.head.group);
+                let inside = inside.filter(|inside| {
+                    self.usual.is_some_and(|it| std::ptr::eq(it, inside.interpreter()))
+                });
+                case.handle(line, &request, &mut self.buffers, inside)
             }
             Err(error) => Err(malformed(error)),
         };
@@ -152,8 +168,15 @@ struct Case {
 }
 
 impl Case {
-    /// Takes a request if it can still be had, and serves it. Whether the connection stays.
-    fn handle(self, line: &Line, request: &Request<'_>, buffers: &mut Buffers) -> io::Result<bool> {
+    /// Takes a request if it can still be had, and serves it, perhaps inside the interpreter already. Whether the connection
+    /// stays.
+    fn handle(
+        self,
+        line: &Line,
+        request: &Request<'_>,
+        buffers: &mut Buffers,
+        inside: Option<Entered>,
+    ) -> io::Result<bool> {
         let mut files = VecDeque::new();
         if matches!(request.carried, Carried::File(_)) {
             line.descriptors(&mut files)?;
@@ -181,7 +204,7 @@ impl Case {
         if !request.ignored {
             self.post.touch();
         }
-        let end = self.serve(&mut exchange);
+        let end = self.serve(&mut exchange, inside);
         let stays = exchange.end(end);
         if !request.ignored {
             self.post.touch();
@@ -191,22 +214,27 @@ impl Case {
         Ok(stays)
     }
 
-    fn serve(&self, exchange: &mut SocketExchange<'_>) -> End {
-        let served = catch_unwind(AssertUnwindSafe(|| self.in_python(exchange)));
+    fn serve(&self, exchange: &mut SocketExchange<'_>, inside: Option<Entered>) -> End {
+        let served = catch_unwind(AssertUnwindSafe(|| self.in_python(exchange, inside)));
         match served.unwrap_or(Outcome::Unanswered(Failure::from(Code::Panic))) {
             Outcome::Unanswered(Failure { code: Code::ScriptChanged }) => End::Reloading,
             outcome => End::Served(outcome),
         }
     }
 
-    fn in_python(&self, exchange: &mut dyn Exchange) -> Outcome {
-        let interpreter = match self.host.interpreter(exchange) {
-            Ok(interpreter) => interpreter,
-            Err(code) => return Outcome::Unanswered(code.into()),
+    fn in_python(&self, exchange: &mut dyn Exchange, inside: Option<Entered>) -> Outcome {
+        let mut inside = match inside {
+            Some(inside) => inside,
+            None => match self.host.interpreter(exchange) {
+                Ok(interpreter) => Entered::new(interpreter),
+                Err(code) => return Outcome::Unanswered(code.into()),
+            },
         };
-        let ending = attach::enter(interpreter, |attached, seat| {
+        let interpreter = inside.interpreter();
+        let ending = inside.with(|attached, seat| {
             self.desk.inside(attached, interpreter, || serve::in_python(attached, seat, exchange))
         });
+        drop(inside);
         serve::finish(ending, exchange)
     }
 }
