@@ -20,7 +20,7 @@ const BUFFER: usize = 16 * 1024;
 /// front of a socket that has no room before it waits.
 pub const PIECE: usize = 32 * 1024;
 /// As much of a large body is taken at once.
-pub const LARGE: usize = 128 * 1024;
+pub const LARGE: usize = 256 * 1024;
 /// A buffer that has grown larger is not kept.
 const KEPT: usize = 256 * 1024;
 /// As many descriptors may be ahead of the frames that they belong to. Each takes one of this whole process's.

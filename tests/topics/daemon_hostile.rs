@@ -14,7 +14,7 @@ ANSWER, DATA, FILE, END, NOTE = 7, 8, 9, 10, 5
 
 # Where slots begin in a page, and how far they are apart; where in a slot the positions of the ring to the child are; where
 # in the memory of a line its bytes are, and how many.
-SLOTS, SLOT, WRITTEN, BYTES, CAPACITY = 576, 64, 16, 128 * 1024, 128 * 1024
+SLOTS, SLOT, WRITTEN, BYTES, CAPACITY = 576, 64, 16, 128 * 1024, 512 * 1024
 
 def connection():
     for name in os.listdir('/proc/self/fd'):

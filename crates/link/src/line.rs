@@ -14,11 +14,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The memory of a line.
+/// The memory of a line. In each direction there is more than a request or an answer with 64 KiB of body takes; to the
+/// child so much that those who write and read a large answer seldom have to wait for each other.
 #[repr(C)]
 pub struct Tray {
-    to_worker: Bytes,
-    to_child: Bytes,
+    to_worker: Bytes<{ 128 * 1024 }>,
+    to_child: Bytes<{ 512 * 1024 }>,
 }
 
 // SAFETY: bytes in `UnsafeCell`s, of which each is a value, and which are copied only.
@@ -26,12 +27,12 @@ unsafe impl Layout for Tray {}
 
 impl Tray {
     /// What lies here goes to the worker.
-    pub fn to_worker(&self) -> &Bytes {
+    pub fn to_worker(&self) -> &Bytes<{ 128 * 1024 }> {
         &self.to_worker
     }
 
     /// What lies here goes to the child.
-    pub fn to_child(&self) -> &Bytes {
+    pub fn to_child(&self) -> &Bytes<{ 512 * 1024 }> {
         &self.to_child
     }
 }
@@ -88,7 +89,7 @@ impl Line {
         let Some([to_worker, to_child]) = self.page.positions(self.slot) else {
             unreachable!("the slot was there when the line was made")
         };
-        [Ring::new(to_worker, self.tray.to_worker()), Ring::new(to_child, self.tray.to_child())]
+        [self.tray.to_worker.ring(to_worker), self.tray.to_child.ring(to_child)]
     }
 
     fn incoming(&self) -> Ring<'_> {

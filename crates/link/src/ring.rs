@@ -9,9 +9,6 @@ use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// As many bytes are on their way at most: a request or an answer with 64 KiB of body, and another frame or two.
-pub const CAPACITY: u32 = 128 * 1024;
-
 /// How far who writes and who reads have come, and whether one of them waits for the other. Positions go round.
 #[repr(C)]
 pub struct Positions {
@@ -20,12 +17,24 @@ pub struct Positions {
     waiting: AtomicU32,
 }
 
-/// The memory of a ring.
+/// The memory of a ring: as many bytes are on their way at most.
 #[repr(C, align(4096))]
-pub struct Bytes([UnsafeCell<u8>; CAPACITY as usize]);
+pub struct Bytes<const LENGTH: usize>([Byte; LENGTH]);
+
+#[repr(transparent)]
+struct Byte(UnsafeCell<u8>);
 
 // SAFETY: nobody is given a reference to what is in it; it is copied in and out, whatever it is by then.
-unsafe impl Sync for Bytes {}
+unsafe impl Sync for Byte {}
+
+impl<const LENGTH: usize> Bytes<LENGTH> {
+    /// The ring of this memory and these positions.
+    pub fn ring<'m>(&'m self, positions: &'m Positions) -> Ring<'m> {
+        const { assert!(LENGTH.is_power_of_two(), "positions go round in a whole number of rings") }
+        const { assert!(LENGTH <= 1 << 30, "positions are told apart") }
+        Ring { positions, bytes: &self.0 }
+    }
+}
 
 /// The other process is to be woken when there are bytes.
 const READER: u32 = 1;
@@ -38,13 +47,12 @@ const SOCKET: u32 = 4;
 #[derive(Clone, Copy)]
 pub struct Ring<'m> {
     positions: &'m Positions,
-    bytes: &'m Bytes,
+    bytes: &'m [Byte],
 }
 
-impl<'m> Ring<'m> {
-    /// The ring with these positions and this memory.
-    pub fn new(positions: &'m Positions, bytes: &'m Bytes) -> Ring<'m> {
-        Ring { positions, bytes }
+impl Ring<'_> {
+    fn capacity(&self) -> u32 {
+        self.bytes.len() as u32
     }
 
     /// Makes it empty, and begins at the beginning of its memory, which is in a cache then. Nobody writes or reads.
@@ -62,7 +70,7 @@ impl<'m> Ring<'m> {
     fn there(&self) -> io::Result<u32> {
         let read = self.positions.read.load(Ordering::Acquire);
         let there = self.positions.written.load(Ordering::Acquire).wrapping_sub(read);
-        if there > CAPACITY { Err(io::ErrorKind::InvalidData.into()) } else { Ok(there) }
+        if there > self.capacity() { Err(io::ErrorKind::InvalidData.into()) } else { Ok(there) }
     }
 
     /// Whether there is something to be read, if it is only that the other process is not honest.
@@ -72,7 +80,7 @@ impl<'m> Ring<'m> {
 
     /// Whether there is room to write.
     pub fn has_room(&self) -> bool {
-        self.there().map_or(true, |there| there < CAPACITY)
+        self.there().map_or(true, |there| there < self.capacity())
     }
 
     /// Reads what there is, which may be nothing.
@@ -82,12 +90,12 @@ impl<'m> Ring<'m> {
     pub fn read(&self, into: &mut [u8]) -> io::Result<usize> {
         let count = into.len().min(self.there()? as usize);
         let from = self.positions.read.load(Ordering::Relaxed);
-        self.bytes.copy_out(from, &mut into[..count]);
+        self.copy_out(from, &mut into[..count]);
         // Who has been seen to be written to waits no longer, or is seen to wait below.
         self.positions.read.swap(from.wrapping_add(count as u32), Ordering::SeqCst);
         let is_waited_for = self.positions.waiting.load(Ordering::SeqCst) & WRITER != 0;
         // To be woken for a few bytes at a time would be more work than to write them.
-        if is_waited_for && self.there()? <= CAPACITY / 2 {
+        if is_waited_for && self.there()? <= self.capacity() / 4 {
             self.wake_writer();
         }
         Ok(count)
@@ -98,14 +106,14 @@ impl<'m> Ring<'m> {
     /// # Errors
     /// The other process is not honest.
     pub fn write(&self, parts: &[&[u8]], skip: usize) -> io::Result<usize> {
-        let mut room = (CAPACITY - self.there()?) as usize;
+        let mut room = (self.capacity() - self.there()?) as usize;
         let from = self.positions.written.load(Ordering::Relaxed);
         let (mut to, mut skip) = (from, skip);
         for part in parts {
             let (_, rest) = part.split_at(skip.min(part.len()));
             skip -= part.len() - rest.len();
             let piece = &rest[..rest.len().min(room)];
-            self.bytes.copy_in(to, piece);
+            self.copy_in(to, piece);
             to = to.wrapping_add(piece.len() as u32);
             room -= piece.len();
         }
@@ -179,40 +187,38 @@ impl Positions {
     }
 }
 
-impl Bytes {
+impl Ring<'_> {
     /// Copies bytes in, from this position on.
     fn copy_in(&self, position: u32, from: &[u8]) {
-        let (at, first) = split(position, from.len());
+        let (at, first) = self.split(position, from.len());
         let (start, rest) = from.split_at(first);
         for (at, piece) in [(at, start), (0, rest)] {
-            let to = self.0[at..at + piece.len()].as_ptr();
+            let to = UnsafeCell::raw_get(
+                self.bytes[at..at + piece.len()].as_ptr().cast::<UnsafeCell<u8>>(),
+            );
             // SAFETY: the memory is that long, as has just been checked, and cannot be cut (`Shared`); bytes may be
             // written through an `UnsafeCell`. The other process may read them at the same time, which is its problem.
-            unsafe {
-                UnsafeCell::raw_get(to).copy_from_nonoverlapping(piece.as_ptr(), piece.len())
-            };
+            unsafe { to.copy_from_nonoverlapping(piece.as_ptr(), piece.len()) };
         }
     }
 
     /// Copies bytes out, from this position on.
     fn copy_out(&self, position: u32, into: &mut [u8]) {
-        let (at, first) = split(position, into.len());
+        let (at, first) = self.split(position, into.len());
         let (start, rest) = into.split_at_mut(first);
         for (at, piece) in [(at, start), (0, rest)] {
-            let from = self.0[at..at + piece.len()].as_ptr();
+            let from = self.bytes[at..at + piece.len()].as_ptr();
             // SAFETY: as above. What the other process writes meanwhile makes other bytes of them, and every byte is one;
             // what is looked at is the copy.
             unsafe { piece.as_mut_ptr().copy_from_nonoverlapping(from.cast(), piece.len()) };
         }
     }
-}
 
-/// Where in the memory a position is, and how many of so many bytes from there on lie before its end.
-fn split(position: u32, count: usize) -> (usize, usize) {
-    const _: () =
-        assert!(CAPACITY.is_power_of_two(), "positions go round in a whole number of rings");
-    let at = (position % CAPACITY) as usize;
-    (at, count.min(CAPACITY as usize - at))
+    /// Where in the memory a position is, and how many of so many bytes from there on lie before its end.
+    fn split(&self, position: u32, count: usize) -> (usize, usize) {
+        let at = (position % self.capacity()) as usize;
+        (at, count.min(self.bytes.len() - at))
+    }
 }
 
 /// Waits as long as the word is what it was; no longer than so long.
@@ -259,7 +265,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_in_any_pieces_and_across_the_end_of_the_memory() {
         let memory = memory();
-        let ring = Ring::new(&memory.positions, memory.tray.to_child());
+        let ring = memory.tray.to_child().ring(&memory.positions);
         let (sent, mut received) = (pattern(1_000_000), Vec::new());
         let mut at = 0;
         for round in 0_usize.. {
@@ -283,7 +289,7 @@ mod tests {
     #[test]
     fn a_part_of_what_is_to_be_written_can_have_been_written() {
         let memory = memory();
-        let ring = Ring::new(&memory.positions, memory.tray.to_worker());
+        let ring = memory.tray.to_worker().ring(&memory.positions);
         let parts: [&[u8]; 3] = [b"abc", b"", b"defg"];
         assert_eq!(ring.write(&parts, 2).unwrap(), 5);
         assert_eq!(ring.write(&parts, 6).unwrap(), 1);
@@ -294,14 +300,15 @@ mod tests {
     #[test]
     fn no_more_is_written_than_there_is_room_for() {
         let memory = memory();
-        let ring = Ring::new(&memory.positions, memory.tray.to_worker());
-        let much = pattern(CAPACITY as usize + 5);
-        assert_eq!(ring.write(&[&much], 0).unwrap(), CAPACITY as usize);
-        assert_eq!(ring.write(&[&much], CAPACITY as usize).unwrap(), 0);
+        let ring = memory.tray.to_worker().ring(&memory.positions);
+        let most = ring.bytes.len();
+        let much = pattern(most + 5);
+        assert_eq!(ring.write(&[&much], 0).unwrap(), most);
+        assert_eq!(ring.write(&[&much], most).unwrap(), 0);
         assert!(!ring.has_room());
         let mut piece = [0; 2];
         assert_eq!(ring.read(&mut piece).unwrap(), 2);
-        assert_eq!(ring.write(&[&much], CAPACITY as usize).unwrap(), 2);
+        assert_eq!(ring.write(&[&much], most).unwrap(), 2);
         ring.restart();
         assert!(!ring.has_bytes() && ring.has_room());
     }
@@ -309,8 +316,8 @@ mod tests {
     #[test]
     fn positions_that_cannot_be_are_an_error_and_nothing_worse() {
         let memory = memory();
-        let ring = Ring::new(&memory.positions, memory.tray.to_worker());
-        for (written, read) in [(CAPACITY + 1, 0), (0, 1), (u32::MAX, 1)] {
+        let ring = memory.tray.to_worker().ring(&memory.positions);
+        for (written, read) in [(ring.capacity() + 1, 0), (0, 1), (u32::MAX, 1)] {
             memory.positions.written.store(written, Ordering::Relaxed);
             memory.positions.read.store(read, Ordering::Relaxed);
             assert!(ring.read(&mut [0; 9]).is_err() && ring.write(&[b"x"], 0).is_err());
@@ -323,7 +330,7 @@ mod tests {
     #[test]
     fn whoever_waits_for_bytes_or_for_room_is_woken() {
         let memory = memory();
-        let ring = Ring::new(&memory.positions, memory.tray.to_worker());
+        let ring = memory.tray.to_worker().ring(&memory.positions);
         let sent = pattern(3_000_000);
         let received = std::thread::scope(|scope| {
             let reader = scope.spawn(|| {
@@ -352,7 +359,7 @@ mod tests {
     #[test]
     fn whoever_waits_at_its_socket_is_told_of_once() {
         let memory = memory();
-        let ring = Ring::new(&memory.positions, memory.tray.to_worker());
+        let ring = memory.tray.to_worker().ring(&memory.positions);
         assert!(!ring.wake_reader());
         ring.listen();
         assert!(ring.wake_reader() && !ring.wake_reader());
