@@ -2,7 +2,7 @@
 
 use exchange::{
     Body, Clocks, Group, Head, Known, Level, Outcome, ReadError, Scheme, Script, Settings, Slice,
-    Variable,
+    Variables,
 };
 use link::{Channel, Offer, Page, Shared, Stream};
 use std::fs::{self, File};
@@ -480,11 +480,11 @@ impl Client {
             None => self.script.clone(),
         };
         let begun = ask.begun.duration_since(UNIX_EPOCH).unwrap().as_micros() as i64;
-        let variables = [
-            Variable::known(Known::RequestMethod, ask.method.as_bytes()),
-            Variable::known(Known::PathInfo, ask.path.as_bytes()),
-            Variable::other(b"mod_wsgi.process_group", b"group"),
-        ];
+        let mut variables = Variables::default();
+        variables.put(Known::RequestMethod, ask.method.as_bytes());
+        variables.put(Known::PathInfo, ask.path.as_bytes());
+        variables.put_other(b"mod_wsgi.process_group", b"group");
+        let variables = variables.settle();
         let request = Request {
             serial: self.offer.serial(),
             head: Head {
@@ -497,7 +497,7 @@ impl Client {
                     reloading: ask.reloading,
                 },
                 group: Group { name: ask.group.into(), main: ask.group.is_empty() },
-                variables: Slice::new(&variables),
+                variables: variables.runs(),
                 scheme: Scheme::Http,
                 body: ask.body,
                 header_only: ask.method == "HEAD",

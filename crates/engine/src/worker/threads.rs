@@ -6,14 +6,13 @@ use super::desk::Desk;
 use super::journal;
 use super::post::Post;
 use crate::host::Host;
-use crate::{attach, serve};
-use exchange::{Code, Exchange, Failure, Level, Outcome, Variable};
+use crate::{account, attach, serve};
+use exchange::{Code, Exchange, Failure, Level, Outcome, Settled};
 use link::{Offer, Stream};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};
-use std::time::{SystemTime, UNIX_EPOCH};
 use wire::{Carried, End, Frame, HEADER, Kind, Malformed, Request, Tag};
 
 /// Starts the threads. Fewer than there should be are better than none; none is an error.
@@ -48,8 +47,8 @@ struct Clerk {
     /// A descriptor that has come along.
     file: Option<OwnedFd>,
     buffers: Buffers,
-    /// The memory of the variables of a request.
-    variables: Vec<Variable<'static>>,
+    /// The variables of the request before.
+    variables: Settled,
 }
 
 /// What became of a request.
@@ -76,7 +75,7 @@ impl Clerk {
     fn new(post: &'static Post, host: &'static Host, desk: &'static Desk) -> Clerk {
         let frame = vec![0; USUAL];
         let buffers = Buffers::default();
-        Clerk { post, host, desk, frame, file: None, buffers, variables: Vec::new() }
+        Clerk { post, host, desk, frame, file: None, buffers, variables: Settled::default() }
     }
 
     fn work(mut self) {
@@ -153,8 +152,7 @@ impl Clerk {
 
     /// Serves the request in the frame, or does not.
     fn decide(&mut self, slot: u32, stream: &Stream, whole: usize) -> io::Result<Turn> {
-        let mut variables = emptied(std::mem::take(&mut self.variables));
-        let turn = match Request::decode(&self.frame[HEADER..whole], &mut variables) {
+        match Request::decode(&self.frame[HEADER..whole], &mut self.variables) {
             Ok(request) => {
                 // A descriptor that came together with several requests is that of the last one.
                 let is_for_this = matches!(request.carried, Carried::File(_));
@@ -163,17 +161,8 @@ impl Clerk {
                 case.handle(slot, stream, &request, file, &mut self.buffers)
             }
             Err(error) => Err(malformed(error)),
-        };
-        self.variables = emptied(variables);
-        turn
+        }
     }
-}
-
-/// The memory of variables, without any.
-fn emptied<'a>(variables: Vec<Variable<'_>>) -> Vec<Variable<'a>> {
-    let mut variables = variables;
-    variables.clear();
-    variables.into_iter().map(|_| Variable::other(b"", b"")).collect()
 }
 
 /// Says in the log that a child does not keep to what was agreed on. Its connection is closed.
@@ -258,7 +247,6 @@ fn is_late(request: &Request<'_>, now: i64) -> bool {
 }
 
 fn microseconds() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    let now = account::clock(libc::CLOCK_REALTIME);
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1000
 }
