@@ -74,6 +74,7 @@ const ALLOWED: &[&str] = &[
     "ap_get_brigade",
     "ap_pass_brigade",
     "ap_set_content_type",
+    "ap_get_status_line",
     "ap_set_content_length",
     "ap_bucket_error_create",
     "ap_internal_redirect",

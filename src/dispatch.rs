@@ -3,12 +3,12 @@
 
 use crate::child;
 use crate::config::{Expression, Hook, values};
-use crate::environ::{self, Paths, Variables};
+use crate::environ::{self, Paths};
 use crate::group;
 use crate::handler::{Call, Refusal};
 use crate::httpd::Pool;
 use crate::inquiry::Inquiry;
-use exchange::{Code, Failure, Question, Reply};
+use exchange::{Code, Failure, Known, Question, Reply, Variables};
 
 /// Asks the script, and changes what is meant for the request as it says.
 ///
@@ -31,8 +31,9 @@ pub fn ask<'r>(
         callable: group::callable(request, call.meant.callable_object),
         id: request.established_log_id(),
     };
-    let (mut variables, _) = environ::variables(call, &known, Variables::new());
+    let (mut variables, _) = environ::variables(call, &known, Variables::default());
     variables.remove("mod_wsgi.callable_object");
+    variables.put(Known::RequestId, known.id);
     if let Some(https) = request.subprocess_env().get(c"HTTPS") {
         variables.put_other(b"HTTPS", https);
     }

@@ -2,7 +2,7 @@
 
 use crate::child;
 use crate::config::groups::{Sole, without_last_slashes};
-use crate::config::written::CALLABLE;
+use crate::config::written::{CALLABLE, ResourceGroup};
 use crate::config::{Expression, Hook, store};
 use crate::handler::Call;
 use crate::httpd::Request;
@@ -80,11 +80,11 @@ pub fn expand<'r>(
             let asked = request.hostname().filter(|name| !name.is_empty());
             at_port(request, asked.unwrap_or_else(|| own_name(request)), None)
         }
-        Expression::Resource => {
+        Expression::Resource => at_alias(request, script_name).unwrap_or_else(|| {
             let is_lowered = store::of_server(request.server()).process.case_insensitive;
             let script = if is_lowered { lowered(request, script_name) } else { script_name };
             at_port(request, own_name(request), Some(script))
-        }
+        }),
         Expression::Env(name) => match variable(request, name).map(Expression::parse) {
             None => request.pool().concat(&[b"%{ENV:", name, b"}"]).to_bytes(),
             Some(Expression::Env(other)) => {
@@ -93,6 +93,23 @@ pub fn expand<'r>(
             Some(found) => expand(request, found, script_name),
         },
     }
+}
+
+/// `%{RESOURCE}` of what lies at the alias that led there, as it was for the first request there: it is the same for every
+/// other one that comes to the same server and port.
+fn at_alias<'r>(request: Request<'r>, script_name: &'r [u8]) -> Option<&'r [u8]> {
+    let number = store::remembered_alias(request)?;
+    let server = store::of_server(request.server());
+    let path = server.aliases.get(number)?.path()?;
+    if script_name != without_last_slashes(path) || server.process.case_insensitive {
+        return None;
+    }
+    let (host, port) = (request.server().raw().addr(), port(request));
+    let first = server.resolved.get()?.resource_groups.get(number)?.get_or_init(|| {
+        let name = at_port(request, own_name(request), Some(script_name));
+        ResourceGroup { server: host, port, name: name.to_vec() }
+    });
+    (first.server == host && first.port == port).then_some(&first.name)
 }
 
 /// With `WSGICaseSensitivity Off`, paths that differ in case lead to the same application.

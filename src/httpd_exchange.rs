@@ -8,13 +8,13 @@
 use crate::child::Child;
 use crate::config::groups::Sole;
 use crate::daemon::{Client, Jailed, Waited};
-use crate::environ::{self, Paths, Variables};
+use crate::environ::{self, Paths};
 use crate::group;
 use crate::handler::{Call, Status};
 use crate::httpd::{End, Input, Output, Request, process};
 use exchange::{
     Answer, Body, Clocks, Code, Exchange, Found, Group, Head, Level, LookUp, Outcome, Part, Push,
-    ReadError, Record, Scheme, Script, Slice, WriteError,
+    ReadError, Record, Scheme, Script, Settled, WriteError,
 };
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
@@ -23,7 +23,7 @@ use std::time::Duration;
 /// One request of httpd and its answer.
 pub struct HttpdExchange<'c, 'r> {
     call: &'c Call<'r>,
-    variables: Variables<'r>,
+    variables: Settled,
     script: &'r [u8],
     resource: &'r [u8],
     /// When it was handed towards another process; 0 if it was not.
@@ -86,7 +86,7 @@ impl<'c, 'r> HttpdExchange<'c, 'r> {
             callable: group::callable(request, call.meant.callable_object),
             id: request.established_log_id(),
         };
-        let (mut variables, scheme) = environ::variables(call, &known, Variables::new());
+        let (mut variables, scheme) = environ::variables(call, &known, environ::of_this_thread());
         let (script, resource) = match server.jailed {
             None => (call.script(), call.resource()),
             Some(jailed) => {
@@ -96,7 +96,7 @@ impl<'c, 'r> HttpdExchange<'c, 'r> {
         };
         HttpdExchange {
             call,
-            variables,
+            variables: variables.settle(),
             script,
             resource,
             queue_start: server.queue_start,
@@ -122,7 +122,7 @@ impl<'c, 'r> HttpdExchange<'c, 'r> {
 
     /// Ends the exchange, of which nothing has been started.
     pub fn drop_unanswered(self) {
-        self.variables.recycle();
+        environ::recycle(self.variables);
     }
 
     /// Ends the exchange as the gateway says it ended, and tells httpd.
@@ -134,7 +134,7 @@ impl<'c, 'r> HttpdExchange<'c, 'r> {
             }
             Outcome::Abandoned => self.finish_broken(Code::AnswerRefused.status()),
         };
-        self.variables.recycle();
+        environ::recycle(self.variables);
         status
     }
 
@@ -261,7 +261,7 @@ impl Exchange for HttpdExchange<'_, '_> {
                 reloading: self.call.meant.script_reloading,
             },
             group: self.group,
-            variables: Slice::new(self.variables.all()),
+            variables: self.variables.runs(),
             scheme: self.scheme,
             body: self.body,
             header_only: request.header_only(),

@@ -7,12 +7,11 @@
 
 use crate::child::Child;
 use crate::config::{Hook, Meant};
-use crate::environ::Variables;
 use crate::group;
 use crate::httpd::{Request, log, process};
 use exchange::{
     Answer, Body, Clocks, Exchange, Failure, Found, Group, Head, LookUp, Part, Push, Question,
-    ReadError, Record, Reply, Scheme, Script, Slice, WriteError,
+    ReadError, Record, Reply, Scheme, Script, Settled, Slice, Variables, WriteError,
 };
 use std::os::fd::BorrowedFd;
 
@@ -24,7 +23,7 @@ pub struct Inquiry<'r> {
     pub group: Group<'r>,
     reloading: bool,
     is_native: bool,
-    variables: Variables<'r>,
+    variables: Settled,
 }
 
 // SAFETY: a script may look something up from a thread of its own while the request's thread waits inside the engine,
@@ -40,13 +39,13 @@ impl<'r> Inquiry<'r> {
             group: group::of_hook(request, script),
             reloading: meant.script_reloading,
             is_native: meant.pass_apache_request,
-            variables: Variables::none(),
+            variables: Settled::default(),
         }
     }
 
     /// What the script sees.
-    pub fn about(self, variables: Variables<'r>) -> Inquiry<'r> {
-        Inquiry { variables, ..self }
+    pub fn about(self, variables: Variables) -> Inquiry<'r> {
+        Inquiry { variables: variables.settle(), ..self }
     }
 
     /// Asks. `None` if there is nobody to ask: Python does not run in this child.
@@ -56,9 +55,7 @@ impl<'r> Inquiry<'r> {
         question: Question<'_>,
         reply: &mut dyn FnMut(Reply<'_>),
     ) -> Option<Result<(), Failure>> {
-        let asked = child.ask(&mut self, question, reply);
-        self.variables.recycle();
-        asked
+        child.ask(&mut self, question, reply)
     }
 }
 
@@ -74,7 +71,7 @@ impl Exchange for Inquiry<'_> {
                 reloading: self.reloading,
             },
             group: self.group,
-            variables: Slice::new(self.variables.all()),
+            variables: self.variables.runs(),
             scheme: Scheme::Http,
             body: Body::None,
             header_only: false,

@@ -10,6 +10,7 @@ use crate::identity::Whom;
 use crate::python::{self, Choice, Interpreter, Unusable};
 use exchange::Level;
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// The children's Python is needed and cannot be had: the log says why.
 pub struct Refused;
@@ -36,10 +37,17 @@ pub fn all(main: ServerRec<'_>) -> Result<(), Refused> {
     resolve_daemons(main, plan, process, &mounts);
     let mut python = python;
     for server in main.and_following() {
-        let resolved = Resolved { sole: sole.clone(), plan, wants_python, python: python.take() };
+        let configuration = store::of_server(server);
+        let resolved = Resolved {
+            sole: sole.clone(),
+            plan,
+            wants_python,
+            python: python.take(),
+            resource_groups: configuration.aliases.iter().map(|_| OnceLock::new()).collect(),
+        };
         // Set once in each reading of the configuration: the records are new each time. A virtual host that says
         // nothing has the main server's.
-        let _ = store::of_server(server).resolved.set(resolved);
+        let _ = configuration.resolved.set(resolved);
     }
     Ok(())
 }

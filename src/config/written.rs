@@ -180,6 +180,18 @@ pub struct Resolved<'p> {
     pub wants_python: bool,
     /// What `httpd -t` found of Python; the main server's alone.
     pub python: Option<crate::python::Installation>,
+    /// For each alias, once a request has come there: the application group of what lies at the alias itself.
+    pub resource_groups: Vec<OnceLock<ResourceGroup>>,
+}
+
+/// `%{RESOURCE}` at an alias, which says where a request came.
+pub struct ResourceGroup {
+    /// Where the record of the virtual host lies, several of which may have the same configuration.
+    pub server: usize,
+    /// The port.
+    pub port: u16,
+    /// The group.
+    pub name: Vec<u8>,
 }
 
 impl<'p> Server<'p> {

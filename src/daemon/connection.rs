@@ -162,7 +162,7 @@ impl Connection {
         if let Some(body) = body {
             self.line.send_descriptor(body)?;
         }
-        self.line.call(&self.output)?;
+        self.line.call(&[&self.output, request.inline()])?;
         Ok(true)
     }
 

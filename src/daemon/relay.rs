@@ -5,7 +5,7 @@ use super::backlog::Backlog;
 use super::body::Gathered;
 use super::connection::{Connection, Lost};
 use super::remote::{Chosen, Group, Remote};
-use exchange::{Code, Exchange, Known, Outcome, Variable, WriteError};
+use exchange::{Code, Exchange, Known, Outcome, WriteError};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -323,8 +323,7 @@ impl<'r, C: Client> Relay<'r, C> {
         };
         let head = self.client.head();
         let age = (now() - head.clocks.request_start) as f64 / 1e6;
-        let is_url = |variable: &&Variable<'_>| variable.slot() == Some(Known::RequestUri);
-        let url = head.variables.get().iter().find(is_url).map_or(&[][..], Variable::value);
+        let url = head.variables.get(Known::RequestUri).unwrap_or_default();
         let cause = self.cause(chosen).unwrap_or_else(|| how.to_string());
         let line = format!(
             "request {} {} after {age:.3} s; {}: {cause}",

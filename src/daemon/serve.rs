@@ -5,10 +5,9 @@ use super::body::Gathered;
 use super::relay::{Ended, Instead, Particulars, Relay};
 use super::remote::{self, Group, Remote};
 use super::{inside, owner};
-use crate::environ::Variables;
 use crate::handler::{Call, Status};
 use crate::httpd_exchange::HttpdExchange;
-use exchange::{Body, Code, Known};
+use exchange::{Body, Code, Known, Variables};
 
 /// What a request is called inside of the group's root directory.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +22,7 @@ pub struct Jailed<'r> {
 
 impl<'r> Jailed<'r> {
     /// Gives variables the names that hold inside.
-    pub fn rename(&self, variables: &mut Variables<'r>) {
+    pub fn rename(&self, variables: &mut Variables) {
         variables.put(Known::ScriptFilename, self.resource);
         match self.documents {
             Some(documents) => variables.put(Known::DocumentRoot, documents),

@@ -1,13 +1,14 @@
 //! What CGI defines (RFC 3875) in httpd's reading of it, and the `mod_wsgi.*` strings.
 
-use super::{Known as Also, Variables};
+use super::Known as Also;
 use crate::config::MapHead;
+use crate::group::decimal;
 use crate::handler::Call;
-use crate::httpd::{Pool, Request};
-use exchange::Known;
+use crate::httpd::Request;
+use exchange::{Known, Variables};
 
 /// Adds them. They win over what `SetEnv` gave the same names.
-pub fn add<'r>(call: &Call<'r>, also: &Also<'r>, variables: &mut Variables<'r>) {
+pub fn add<'r>(call: &Call<'r>, also: &Also<'r>, variables: &mut Variables) {
     add_request(call, also, variables);
     add_server(call.request, also, variables);
     add_client(call.request, variables);
@@ -16,7 +17,7 @@ pub fn add<'r>(call: &Call<'r>, also: &Also<'r>, variables: &mut Variables<'r>) 
     add_ours(call, also, variables);
 }
 
-fn add_request<'r>(call: &Call<'r>, also: &Also<'r>, variables: &mut Variables<'r>) {
+fn add_request<'r>(call: &Call<'r>, also: &Also<'r>, variables: &mut Variables) {
     let request = call.request;
     variables.put(Known::RequestMethod, method(call));
     variables.put(Known::ServerProtocol, request.protocol().unwrap_or_default());
@@ -27,7 +28,7 @@ fn add_request<'r>(call: &Call<'r>, also: &Also<'r>, variables: &mut Variables<'
     variables.put(Known::ScriptFilename, script_filename(call));
 }
 
-fn add_server<'r>(request: Request<'r>, also: &Also<'r>, variables: &mut Variables<'r>) {
+fn add_server<'r>(request: Request<'r>, also: &Also<'r>, variables: &mut Variables) {
     let server = request.server();
     variables.put(Known::DocumentRoot, request.document_root().unwrap_or_default());
     variables.put(Known::ContextPrefix, request.context_prefix().unwrap_or_default());
@@ -36,19 +37,19 @@ fn add_server<'r>(request: Request<'r>, also: &Also<'r>, variables: &mut Variabl
     variables.put(Known::RequestScheme, request.scheme().unwrap_or_default());
     variables.put(Known::ServerSoftware, also.child.banner);
     variables.put(Known::ServerName, server_name(request));
-    variables.put(Known::ServerPort, decimal(request.pool(), request.server_port()));
+    variables.put(Known::ServerPort, decimal(request.server_port(), &mut [0; 5]));
     variables.put(Known::ServerAddr, request.local_address().unwrap_or_default());
     if let Some(admin) = server.admin() {
         variables.put(Known::ServerAdmin, admin);
     }
 }
 
-fn add_client<'r>(request: Request<'r>, variables: &mut Variables<'r>) {
+fn add_client<'r>(request: Request<'r>, variables: &mut Variables) {
     variables.put(Known::RemoteAddr, request.useragent_ip().unwrap_or_default());
-    variables.put(Known::RemotePort, decimal(request.pool(), request.peer_port()));
+    variables.put(Known::RemotePort, decimal(request.peer_port(), &mut [0; 5]));
 }
 
-fn add_user<'r>(request: Request<'r>, variables: &mut Variables<'r>) {
+fn add_user<'r>(request: Request<'r>, variables: &mut Variables) {
     if let Some(user) = request.user() {
         variables.put(Known::RemoteUser, user);
     } else {
@@ -62,7 +63,7 @@ fn add_user<'r>(request: Request<'r>, variables: &mut Variables<'r>) {
     }
 }
 
-fn add_redirect<'r>(request: Request<'r>, variables: &mut Variables<'r>) {
+fn add_redirect<'r>(request: Request<'r>, variables: &mut Variables) {
     let Some(previous) = request.previous() else { return };
     let path = previous.uri().unwrap_or_default();
     let qualifies = request.qualifies_redirect_url();
@@ -73,7 +74,7 @@ fn add_redirect<'r>(request: Request<'r>, variables: &mut Variables<'r>) {
     }
 }
 
-fn add_ours<'r>(call: &Call<'r>, also: &Also<'r>, variables: &mut Variables<'r>) {
+fn add_ours<'r>(call: &Call<'r>, also: &Also<'r>, variables: &mut Variables) {
     let request = call.request;
     let (host, port) = request.listener();
     variables.put(Known::ProcessGroup, also.process_group);
@@ -85,9 +86,8 @@ fn add_ours<'r>(call: &Call<'r>, also: &Also<'r>, variables: &mut Variables<'r>)
     variables.put(Known::ModWsgiScriptName, also.paths.script_name);
     variables.put(Known::ModWsgiPathInfo, also.paths.path_info);
     variables.put(Known::ListenerHost, host.unwrap_or_default());
-    variables.put(Known::ListenerPort, decimal(request.pool(), port));
+    variables.put(Known::ListenerPort, decimal(port, &mut [0; 5]));
     variables.put(Known::ServerPid, also.child.pid.as_bytes());
-    variables.put(Known::RequestId, also.id);
     if let Some(id) = request.connection_log_id() {
         variables.put(Known::ConnectionId, id);
     }
@@ -135,11 +135,6 @@ pub(super) fn server_name(request: Request<'_>) -> &[u8] {
     let name = request.server_name().unwrap_or_default();
     let is_plain = !name.iter().any(|byte| matches!(byte, b'<' | b'>' | b'&' | b'"'));
     if is_plain { name } else { request.escape_html(name) }
-}
-
-/// A number in decimal, in the pool.
-pub(super) fn decimal(pool: Pool<'_>, number: u16) -> &[u8] {
-    pool.bytes(crate::group::decimal(number, &mut [0; 5]))
 }
 
 #[cfg(test)]

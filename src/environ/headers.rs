@@ -1,9 +1,8 @@
 //! The headers of the request as `HTTP_*`, with the names that are not passed on.
 
-use super::Variables;
 use crate::handler::Call;
 use crate::httpd::{Pool, Request};
-use exchange::Known;
+use exchange::{Known, Variables};
 use std::ffi::CStr;
 
 /// Which of the headers that hold passwords are passed on.
@@ -21,7 +20,7 @@ pub enum Secrets {
 pub fn add<'r>(
     request: Request<'r>,
     secrets: Secrets,
-    variables: &mut Variables<'r>,
+    variables: &mut Variables,
     mut foldable: impl FnMut(&'r CStr),
 ) {
     request.headers_in().for_each(|name, value| {
@@ -46,7 +45,7 @@ pub fn add<'r>(
 
 /// Adds the headers for an application. Those that are left out are dropped from the request itself, so that no later
 /// phase takes them for what they are not.
-pub fn add_for<'r>(call: &Call<'r>, variables: &mut Variables<'r>) {
+pub fn add_for<'r>(call: &Call<'r>, variables: &mut Variables) {
     let request = call.request;
     let secrets = match call.meant.pass_authorization {
         _ if request.passes_all_authorization() => Secrets::All,

@@ -1,9 +1,9 @@
 //! environ: what the application sees of a request, straight from `request_rec`. Made for each request by
-//! [`variables`], as names and values that borrow from the request; the engine makes Python's dict of it.
+//! [`variables`], as names and values; the engine makes Python's dict of it.
 //!
 //! | part | file |
 //! |---|---|
-//! | the list, in which a name stands once | `variables.rs` |
+//! | the memory that they are in | `variables.rs` |
 //! | the headers of the request, `HTTP_*` | `headers.rs` |
 //! | what CGI defines, and what is ours (`mod_wsgi.*`) | `cgi.rs` |
 //! | what `SetEnv` and its like add | `additions.rs` |
@@ -24,11 +24,11 @@ mod variables;
 
 pub use paths::{Paths, of as paths};
 pub use reduced::variables as reduced;
-pub use variables::Variables;
+pub use variables::{of_this_thread, recycle};
 
 use crate::child::Child;
 use crate::handler::Call;
-use exchange::{Group, Scheme};
+use exchange::{Group, Scheme, Variables};
 
 /// What else is known of a request by now, and shows in environ.
 pub struct Known<'r> {
@@ -42,16 +42,12 @@ pub struct Known<'r> {
     pub group: Group<'r>,
     /// The name of the callable.
     pub callable: &'r [u8],
-    /// The identifier of the request in the log.
+    /// The identifier of the request in the log, which goes by itself ([`exchange::Head::id`]).
     pub id: &'r [u8],
 }
 
 /// The string part of environ, and the scheme, which is made of a variable that is not shown.
-pub fn variables<'r>(
-    call: &Call<'r>,
-    known: &Known<'r>,
-    into: Variables<'r>,
-) -> (Variables<'r>, Scheme) {
+pub fn variables<'r>(call: &Call<'r>, known: &Known<'r>, into: Variables) -> (Variables, Scheme) {
     let mut variables = into;
     headers::add_for(call, &mut variables);
     cgi::add(call, known, &mut variables);

@@ -1,9 +1,8 @@
 //! What trusted proxies say of a request, put in the place of what httpd sees; and what others say in their name, taken
 //! away. One table ([`HEADERS`]) for both.
 
-use super::Variables;
 use crate::config::proxies::{Category, HEADERS, Header, Network, Reading};
-use exchange::{Known, Scheme};
+use exchange::{Known, Scheme, Variables};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Believes the configured headers, as far as the peer is trusted, and takes away every other header of the same
@@ -11,7 +10,7 @@ use std::net::{IpAddr, Ipv6Addr};
 pub fn apply<'r>(
     headers: &[&'static Header],
     proxies: Option<&[Network]>,
-    variables: &mut Variables<'r>,
+    variables: &mut Variables,
     keep: impl Fn(&[u8]) -> &'r [u8],
 ) -> Option<Scheme> {
     let is_proxy = |address: IpAddr| {
@@ -23,7 +22,9 @@ pub fn apply<'r>(
     let mut kept: Vec<&Header> = Vec::new();
     let mut scheme = None;
     for header in headers {
-        let Some(value) = variables.get(header.name).filter(|_| is_trusted) else { continue };
+        let Some(value) = variables.get(header.name).filter(|_| is_trusted).map(&keep) else {
+            continue;
+        };
         let believed = match header.reading {
             Reading::SchemeName => scheme_name(value).map(|said| scheme = Some(said)),
             Reading::SchemeFlag => scheme_flag(value).map(|said| scheme = Some(said)),
@@ -52,7 +53,7 @@ pub fn apply<'r>(
 }
 
 /// Puts a value where a header of this category has its effect.
-fn put<'r>(header: &Header, value: &'r [u8], variables: &mut Variables<'r>) {
+fn put(header: &Header, value: &[u8], variables: &mut Variables) {
     match header.category {
         Category::Client => variables.put(Known::RemoteAddr, value),
         Category::Host => variables.put(Known::HttpHost, value),
@@ -125,12 +126,7 @@ enum Client<'r> {
 }
 
 impl<'r> Client<'r> {
-    fn put(
-        self,
-        header: &Header,
-        variables: &mut Variables<'r>,
-        keep: &impl Fn(&[u8]) -> &'r [u8],
-    ) {
+    fn put(self, header: &Header, variables: &mut Variables, keep: &impl Fn(&[u8]) -> &'r [u8]) {
         match self {
             Client::Unsaid => {}
             Client::Is(address) => put(header, address, variables),
@@ -180,7 +176,7 @@ mod tests {
             .collect();
         let proxies: Option<Vec<Network>> = proxies
             .map(|text| text.split_whitespace().map(|n| Network::parse(n).unwrap()).collect());
-        let mut variables = Variables::new();
+        let mut variables = Variables::default();
         variables.put(Known::RemoteAddr, b"10.0.0.1");
         for (name, value) in given {
             match *name {
@@ -194,8 +190,7 @@ mod tests {
         let leak = |text: &[u8]| -> &'static [u8] { Box::leak(text.to_vec().into_boxed_slice()) };
         let scheme = apply(&headers, proxies.as_deref(), &mut variables, leak);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let mut all: Vec<_> =
-            variables.all().iter().map(|v| (text(v.name()), text(v.value()))).collect();
+        let mut all: Vec<_> = variables.iter().map(|v| (text(v.name()), text(v.value()))).collect();
         all.sort();
         (all, scheme)
     }

@@ -40,6 +40,12 @@ fn kept(name: &[u8]) -> Kept {
     }
 }
 
+/// The status line that httpd has for a status; that of some other one if it has none.
+fn standard_line(status: u16) -> &'static [u8] {
+    // SAFETY: takes any number, and returns a constant.
+    unsafe { CStr::from_ptr(ffi::ap_get_status_line(c_int::from(status))) }.to_bytes()
+}
+
 /// Whether a list like that of `Connection` names `close`.
 fn says_close(value: &[u8]) -> bool {
     value.split(|&byte| byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
@@ -65,8 +71,12 @@ impl<'r> Request<'r> {
         for (at, place) in [100, 10, 1].into_iter().enumerate() {
             digits[at] = b'0' + (answer.status / place % 10) as u8;
         }
-        let line = answer.has_reason.then(|| self.pool().concat(&[&digits, answer.reason.get()]));
-        // SAFETY: the request lives, and the line as long as it. Without a line httpd takes the standard one.
+        let reason = answer.has_reason.then(|| answer.reason.get());
+        let line = reason
+            .filter(|reason| standard_line(answer.status).strip_prefix(&digits) != Some(reason))
+            .map(|reason| self.pool().concat(&[&digits, reason]));
+        // SAFETY: the request lives, and the line as long as it. Without a line httpd takes the standard one, which it
+        // need not look at before it sends it.
         unsafe {
             (*self.raw()).status = c_int::from(answer.status);
             (*self.raw()).status_line = line.map_or(std::ptr::null(), CStr::as_ptr);

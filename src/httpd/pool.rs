@@ -89,15 +89,6 @@ impl<'p> Pool<'p> {
         self.concat(&[bytes])
     }
 
-    /// A copy of `bytes` that is not for C.
-    pub fn bytes(self, bytes: &[u8]) -> &'p [u8] {
-        let start = self.allocate(bytes.len().max(1));
-        // SAFETY: `allocate` gave as many bytes, and nobody else has them.
-        unsafe { start.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-        // SAFETY: all of them have been written, and live as long as the pool.
-        unsafe { std::slice::from_raw_parts(start, bytes.len()) }
-    }
-
     /// `length` bytes, each made by `byte` from its position.
     pub fn bytes_from(self, length: usize, byte: impl Fn(usize) -> u8) -> &'p [u8] {
         let start = self.allocate(length.max(1));

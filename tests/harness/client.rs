@@ -115,6 +115,11 @@ impl Connection {
         Ok(Connection { stream, unread: Vec::new() })
     }
 
+    /// The port that it has at this end.
+    pub fn local_port(&self) -> u16 {
+        self.stream.local_addr().unwrap().port()
+    }
+
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Connection {
         self.try_send(bytes.as_ref()).expect("the server takes what is sent");

@@ -26,6 +26,7 @@ mod dispatch;
 mod endings;
 mod environ;
 mod environ_configured;
+mod environ_repeated;
 mod failures;
 mod file_wrapper;
 mod filters;

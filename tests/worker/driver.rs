@@ -2,7 +2,7 @@
 
 use exchange::{
     Body, Clocks, Group, Head, Known, Level, Outcome, ReadError, Scheme, Script, Settings, Slice,
-    Variable,
+    Variables,
 };
 use link::{Channel, Line, Offer, Page, Shared, Side, Tray};
 use std::collections::VecDeque;
@@ -479,11 +479,11 @@ impl Client {
             None => self.script.clone(),
         };
         let begun = ask.begun.duration_since(UNIX_EPOCH).unwrap().as_micros() as i64;
-        let variables = [
-            Variable::known(Known::RequestMethod, ask.method.as_bytes()),
-            Variable::known(Known::PathInfo, ask.path.as_bytes()),
-            Variable::other(b"mod_wsgi.process_group", b"group"),
-        ];
+        let mut variables = Variables::default();
+        variables.put(Known::RequestMethod, ask.method.as_bytes());
+        variables.put(Known::PathInfo, ask.path.as_bytes());
+        variables.put_other(b"mod_wsgi.process_group", b"group");
+        let variables = variables.settle();
         let request = Request {
             serial: self.offer.serial(),
             head: Head {
@@ -496,7 +496,7 @@ impl Client {
                     reloading: ask.reloading,
                 },
                 group: Group { name: ask.group.into(), main: ask.group.is_empty() },
-                variables: Slice::new(&variables),
+                variables: variables.runs(),
                 scheme: Scheme::Http,
                 body: ask.body,
                 header_only: ask.method == "HEAD",
@@ -514,7 +514,7 @@ impl Client {
         assert!(request.append_to(&mut frame));
         // The worker may have left, as the caller will see.
         let _ = ask.file.map(|file| self.line.send_descriptor(file.as_fd()));
-        let _ = self.line.call(&frame);
+        let _ = self.line.call(&[&frame, request.inline()]);
     }
 
     /// Sends a piece of the body that was asked for.

@@ -64,7 +64,15 @@ fn start_response<'a>(
         return Err(begun(attached));
     }
     events::response_started(attached, request, status, headers, arguments.get(2));
-    bound(adapter.object, WRITE)
+    match &*request.write.take(attached) {
+        Some(write) => Ok(write.get(attached).clone()),
+        None => write_of(adapter.object),
+    }
+}
+
+/// `write` of an adapter.
+pub fn write_of<'a>(adapter: &Object<'a>) -> Py<Object<'a>> {
+    bound(adapter, WRITE)
 }
 
 /// Whether the head has gone, and an empty one to be filled. What raises may run code of the application (a `__repr__`,
@@ -119,24 +127,23 @@ fn fill(
     let mut index = 0;
     while let Some(header) = headers.item(index) {
         index += 1;
-        if !header.is_tuple() {
-            let message =
-                format!("list of tuples expected for headers, found {}", header.type_name());
-            return Err(raise(attached, Kind::Type, &message));
-        }
-        let (2, Some(name), Some(value)) = (header.items_len(), header.item(0), header.item(1))
-        else {
-            let message = format!(
-                "tuple of length 2 expected for a header, length is {}",
-                header.items_len()
-            );
-            return Err(raise(attached, Kind::Value, &message));
-        };
-        let name = latin1(attached, &name, "header name")?;
-        let value = latin1(attached, &value, "header value")?;
+        let Some([name, value]) = header.pair() else { return Err(no_pair(attached, &header)) };
+        let name = latin1(attached, name, "header name")?;
+        let value = latin1(attached, value, "header value")?;
         head.add_header(name, value).map_err(|refusal| refused(attached, refusal, &header))?;
     }
     Ok(())
+}
+
+/// What is in the place of a header is not a name and a value.
+fn no_pair(attached: &Attached, header: &Object<'_>) -> Raised {
+    if !header.is_tuple() {
+        let message = format!("list of tuples expected for headers, found {}", header.type_name());
+        return raise(attached, Kind::Type, &message);
+    }
+    let length = header.items_len();
+    let message = format!("tuple of length 2 expected for a header, length is {length}");
+    raise(attached, Kind::Value, &message)
 }
 
 fn refused(attached: &Attached, refusal: Refusal, given: &Object<'_>) -> Raised {
@@ -144,6 +151,7 @@ fn refused(attached: &Attached, refusal: Refusal, given: &Object<'_>) -> Raised 
 }
 
 /// The latin-1 bytes of a `str`. TypeError for another type, UnicodeEncodeError for other characters.
+#[inline]
 fn latin1<'t>(attached: &Attached, text: &'t Object<'_>, what: &str) -> Py<&'t [u8]> {
     if let Some(bytes) = text.latin1_bytes() {
         return Ok(bytes);

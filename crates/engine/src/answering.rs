@@ -67,10 +67,11 @@ impl AnswerHead {
         if !all_are(TOKEN, name) {
             return Err("header name must be a token: letters, digits and !#$%&'*+-.^_`|~");
         }
-        if !all_are(VALUE, value) {
+        if !is_value(value) {
             return Err("header value must not contain control characters");
         }
-        if name.eq_ignore_ascii_case(b"Content-Length") {
+        const LENGTH: &[u8] = b"Content-Length";
+        if name == LENGTH || name.eq_ignore_ascii_case(LENGTH) {
             return self.set_length(value);
         }
         let header = (self.keep(name), self.keep(value));
@@ -79,12 +80,11 @@ impl AnswerHead {
     }
 
     fn set_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        const WRONG: Refusal = "Content-Length must be a decimal number of bytes";
         if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-            return Err(WRONG);
+            return Err("Content-Length must be a decimal number of bytes");
         }
-        let text = std::str::from_utf8(value).map_err(|_| WRONG)?;
-        let length: i64 = text.parse().map_err(|_| "Content-Length is too large")?;
+        let add = |sum: i64, digit: &u8| sum.checked_mul(10)?.checked_add((digit - b'0').into());
+        let length = value.iter().try_fold(0, add).ok_or("Content-Length is too large")?;
         let length = length.unsigned_abs();
         if self.length.is_some_and(|earlier| earlier != length) {
             return Err("Content-Length is given twice with different values");
@@ -138,7 +138,7 @@ impl AnswerHead {
 }
 
 /// What a byte may be part of.
-const KINDS: [u8; 256] = {
+static KINDS: [u8; 256] = {
     let mut kinds = [VALUE; 256];
     let mut byte = 0;
     while byte < 256 {
@@ -164,6 +164,28 @@ const VALUE: u8 = 2;
 /// Whether every byte may be part of that kind of text.
 fn all_are(kind: u8, bytes: &[u8]) -> bool {
     bytes.iter().fold(kind, |kinds, &byte| kinds & KINDS[byte as usize]) == kind
+}
+
+/// Whether every byte may be part of a header's value. Eight are looked at together, and one by one only if there may be
+/// one among them that is not.
+fn is_value(bytes: &[u8]) -> bool {
+    let mut words = bytes.chunks_exact(8);
+    let is_plain = |word: &[u8]| {
+        let word = word.try_into().map_or(0, u64::from_ne_bytes);
+        !has_byte_below(word, b' ') && !has_byte_below(word ^ each(0x7f), 1)
+    };
+    words.by_ref().all(|word| is_plain(word) || all_are(VALUE, word))
+        && all_are(VALUE, words.remainder())
+}
+
+/// Eight times the same byte.
+const fn each(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+/// Whether one of eight bytes is below `limit`, which is at most 128.
+const fn has_byte_below(word: u64, limit: u8) -> bool {
+    word.wrapping_sub(each(limit)) & !word & each(0x80) != 0
 }
 
 /// How far an answer has come.
@@ -301,6 +323,14 @@ mod tests {
             assert!(head.add_header(b"X", &[byte]).is_err(), "{byte:#x}");
         }
         assert_eq!(head.add_header(b"X-!#$%&'*+.^_`|~9", b"a\tb \xff"), Ok(()));
+        for at in 0..20 {
+            for byte in 0..=u8::MAX {
+                let mut value = [b'v'; 20];
+                value[at] = byte;
+                let is_control = byte.is_ascii_control() && byte != b'\t';
+                assert_eq!(is_value(&value), !is_control, "{byte:#x} at {at}");
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! The Python objects of one request: `wsgi.input`, `wsgi.errors`, `start_response` and the adapter behind it. They are made together
-//! and, if the application has kept none of them, used again for the next request of the same thread and interpreter.
+//! The Python objects of one request: `wsgi.input`, `wsgi.errors`, `start_response`, `write` and the adapter behind these
+//! two. They are made together and, if the application has kept none of them, used again for the next request of the same
+//! thread and interpreter.
 
-use crate::adapter::Adapter;
+use crate::adapter::{self, Adapter};
 use crate::input::Input;
 use crate::log::Log;
 use crate::py::{Attached, Kept, Py};
@@ -23,6 +24,8 @@ pub struct Bundle {
     adapter: Kept,
     /// `start_response`, a method of `adapter`.
     pub start_response: Kept,
+    /// `write`, another one.
+    write: Kept,
 }
 
 impl Bundle {
@@ -39,6 +42,8 @@ impl Bundle {
         let errors = state.setup.text_stream.get(attached).call([&log])?;
         let adapter = state.adapter.instance(attached, Adapter { request: share() })?;
         let start_response = adapter.get(c"start_response")?;
+        let write = adapter::write_of(&adapter)?;
+        *request.write.take(attached) = Some(Kept::new(write.clone()));
         Ok(Bundle {
             request,
             input: Kept::new(input),
@@ -46,6 +51,7 @@ impl Bundle {
             log: Kept::new(log),
             adapter: Kept::new(adapter),
             start_response: Kept::new(start_response),
+            write: Kept::new(write),
         })
     }
 
@@ -65,8 +71,9 @@ impl Bundle {
 
     /// Gives up everything it holds.
     pub fn release(self, attached: &Attached) {
-        let Bundle { request: _, input, errors, log, adapter, start_response } = self;
-        for kept in [input, errors, log, adapter, start_response] {
+        let Bundle { request, input, errors, log, adapter, start_response, write } = self;
+        let shared = request.write.take(attached).take();
+        for kept in [input, errors, log, adapter, start_response, write].into_iter().chain(shared) {
             drop(kept.release(attached));
         }
     }
@@ -79,8 +86,10 @@ impl Bundle {
             && count(&self.errors) == 2 // as above
             && count(&self.log) == 2 // `errors` writes to it
             && count(&self.start_response) == 1
-            && count(&self.adapter) == 2 // `start_response` is bound to it
+            && count(&self.adapter) == 3 // `start_response` and `write` are bound to it
+            && count(&self.write) == 2 // the request has it for `start_response`
             && self.errors.get(attached).is_bare()
             && self.start_response.get(attached).is_bare()
+            && self.write.get(attached).is_bare()
     }
 }

@@ -8,16 +8,17 @@ use crate::py::{Attached, Kept, Object, Py};
 use crate::request::Request;
 use crate::seat::thread_id;
 use crate::state::State;
-use exchange::{Found, Head, Known, LookUp, Scheme, Variable};
+use exchange::{About, Found, Head, Known, KnownSet, LookUp, Run, Scheme, Variable};
 
 /// Environ as the request before had it, without what no two requests share. Large: it lives in a box.
 pub struct Template {
     dict: Kept,
     /// One for each variable that has a number.
     slots: [Slot; Known::COUNT],
-    /// How many of them are in `dict`.
-    count: usize,
-    request: u64,
+    /// Those of them that are in `dict`.
+    there: KnownSet,
+    /// What `dict` has of each run.
+    runs: [Applied; About::ALL.len()],
     scheme: Option<Scheme>,
     /// An environ is being made. Stays so if that fails, as `dict` is then half the one and half the other.
     unfinished: bool,
@@ -29,10 +30,16 @@ struct Slot {
     /// Its last value, as it came and as Python has it, also if it is not in the dict now.
     bytes: Vec<u8>,
     value: Option<Kept>,
-    /// The request in which it was last seen, counted from 1.
-    seen: u64,
-    /// Whether it is in the dict.
-    there: bool,
+}
+
+/// What a run has brought, as long as its variables are in the dict.
+#[derive(Clone, Copy, Default)]
+struct Applied {
+    /// That of the run.
+    number: u64,
+    names: KnownSet,
+    /// There were variables without a number, which are not in the dict.
+    others: bool,
 }
 
 impl Template {
@@ -48,8 +55,8 @@ impl Template {
         Ok(Box::new(Template {
             dict: Kept::new(dict),
             slots: std::array::from_fn(|_| Slot::default()),
-            count: 0,
-            request: 0,
+            there: KnownSet::default(),
+            runs: Default::default(),
             scheme: None,
             unfinished: false,
         }))
@@ -92,32 +99,24 @@ impl Template {
         state: &State,
         head: &Head<'_>,
     ) -> Py<Object<'a>> {
-        self.request += 1;
         self.unfinished = true;
-        let mut seen = 0;
-        let mut others = false;
-        for variable in head.variables.get() {
-            match variable.slot() {
-                Some(known) => {
-                    let slot = &mut self.slots[known as usize];
-                    seen += usize::from(slot.seen != self.request);
-                    slot.seen = self.request;
-                    if !slot.there || slot.bytes != variable.value() {
-                        self.set(attached, state, known, variable.value())?;
-                    }
-                }
-                None => others = true,
+        for (place, run) in head.variables.runs().iter().enumerate() {
+            if run.number() != self.runs[place].number {
+                self.runs[place] = self.apply(attached, state, run)?;
             }
         }
-        self.remove_unseen(attached, state, seen)?;
+        self.set(attached, state, Known::RequestId, &head.id)?;
+        self.remove_missing(attached, state)?;
         self.set_scheme(attached, state, head.scheme)?;
 
         self.unfinished = false;
 
         let environ = self.dict.get(attached).dict_copy()?;
-        if others {
-            for variable in head.variables.iter().filter(|variable| variable.slot().is_none()) {
-                set_other(attached, &environ, variable)?;
+        for (run, applied) in head.variables.runs().iter().zip(&self.runs) {
+            if applied.others {
+                for variable in run.iter().filter(|variable| variable.slot().is_none()) {
+                    set_other(attached, &environ, &variable)?;
+                }
             }
         }
         let names = &state.names;
@@ -136,6 +135,22 @@ impl Template {
         Ok(environ)
     }
 
+    /// Puts in what a run has that is new or differs.
+    fn apply(&mut self, attached: &Attached, state: &State, run: &Run<'_>) -> Py<Applied> {
+        let mut applied = Applied { number: run.number(), ..Applied::default() };
+        for variable in run.iter() {
+            let Some(known) = variable.slot() else {
+                applied.others = true;
+                continue;
+            };
+            applied.names.insert(known);
+            if !self.there.has(known) || self.slots[known as usize].bytes != variable.value() {
+                self.set(attached, state, known, variable.value())?;
+            }
+        }
+        Ok(applied)
+    }
+
     /// Puts in a value that differs from the one before, or that was not there.
     fn set(&mut self, attached: &Attached, state: &State, known: Known, value: &[u8]) -> Py<()> {
         let slot = &mut self.slots[known as usize];
@@ -148,22 +163,18 @@ impl Template {
             }
         }
         let Some(value) = &slot.value else { unreachable!("the value was just made") };
-        self.count += usize::from(!std::mem::replace(&mut slot.there, true));
+        self.there.insert(known);
         let name = state.known[known as usize].get(attached);
         self.dict.get(attached).dict_set(name, value.get(attached))
     }
 
-    /// Takes out what the request before had and this one, which has `seen` variables with a number, has not.
-    fn remove_unseen(&mut self, attached: &Attached, state: &State, seen: usize) -> Py<()> {
-        if self.count == seen {
-            return Ok(());
-        }
-        for (slot, name) in self.slots.iter_mut().zip(&state.known) {
-            if slot.there && slot.seen != self.request {
-                slot.there = false;
-                self.count -= 1;
-                self.dict.get(attached).dict_remove(name.get(attached))?;
-            }
+    /// Takes out what the request before had and this one has not.
+    fn remove_missing(&mut self, attached: &Attached, state: &State) -> Py<()> {
+        let mut missing = self.runs.iter().fold(self.there, |names, run| names.without(run.names));
+        missing.remove(Known::RequestId);
+        self.there = self.there.without(missing);
+        for known in missing.iter() {
+            self.dict.get(attached).dict_remove(state.known[known as usize].get(attached))?;
         }
         Ok(())
     }

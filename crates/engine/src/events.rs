@@ -131,10 +131,8 @@ impl<'h> Facts<'h> {
     pub fn new(head: &Head<'h>) -> Facts<'h> {
         let pid = head
             .variables
-            .get()
-            .iter()
-            .find(|variable| variable.slot() == Some(Known::ServerPid))
-            .and_then(|variable| std::str::from_utf8(variable.value()).ok()?.parse().ok());
+            .get(Known::ServerPid)
+            .and_then(|pid| std::str::from_utf8(pid).ok()?.parse().ok());
         Facts {
             id: head.id.get(),
             server_pid: pid.unwrap_or(0),

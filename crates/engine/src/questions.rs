@@ -74,8 +74,8 @@ impl<'a> Asking<'a> {
     ) -> Py<Object<'a>> {
         let attached = self.attached;
         let environ = attached.dict()?;
-        for variable in head.variables.get() {
-            environ::set_variable(attached, state, &environ, variable)?;
+        for variable in head.variables.iter() {
+            environ::set_variable(attached, state, &environ, &variable)?;
         }
         let log = state.log.instance(attached, Log::of_question(Arc::clone(self.request)))?;
         let stream = state.setup.text_stream.get(attached).call([&log])?;

@@ -29,6 +29,8 @@ pub struct Request {
     pub account: Account,
     /// The server's name for it.
     pub id: Turn<Vec<u8>>,
+    /// What `start_response` returns, as long as the objects of the request are kept together ([`crate::bundle`]).
+    pub write: Turn<Option<Kept>>,
     /// What `mod_wsgi.request_data()` returns, once somebody has asked.
     data: Turn<Option<Kept>>,
 }
@@ -44,6 +46,7 @@ impl Request {
             line: Turn::default(),
             account: Account::default(),
             id: Turn::default(),
+            write: Turn::default(),
             data: Turn::default(),
         }
     }

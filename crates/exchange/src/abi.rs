@@ -14,6 +14,7 @@ use crate::{
     ProcessSlot, Push, Question, ReadError, Record, Reply, Scoreboard, Settings, Slice, Slot,
     Surroundings, WorkerSlot, WriteError,
 };
+use std::cell::OnceCell;
 use std::ffi::{CStr, c_void};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -21,7 +22,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The version of everything in this crate that has a C layout. Both sides must have been built with the same one.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The symbol of the engine that is an [`EntryFunction`].
 pub const ENTRY: &CStr = c"rustgi_engine";
@@ -164,7 +165,7 @@ unsafe extern "C" fn serve<P: Process>(
     let result = guarded(Outcome::Truncated(Failure::from(Code::Panic)), || {
         // SAFETY: `Engine::serve` passes the address of a promoted constant.
         let table = unsafe { &*table };
-        let mut carried = Carried { carrier, table, lent: PhantomData };
+        let mut carried = Carried { carrier, table, head: OnceCell::new(), lent: PhantomData };
         match P::started() {
             Some(process) => process.serve(&mut carried),
             None => Outcome::Unanswered(Failure::from(Code::EmbeddedUnavailable)),
@@ -184,7 +185,7 @@ unsafe extern "C" fn ask<P: Process>(
     let answer = guarded(Err(Failure::from(Code::Panic)), || {
         // SAFETY: `Engine::ask` passes the address of a promoted constant.
         let table = unsafe { &*table };
-        let mut carried = Carried { carrier, table, lent: PhantomData };
+        let mut carried = Carried { carrier, table, head: OnceCell::new(), lent: PhantomData };
         let (Some(process), Some(question)) = (P::started(), question.question()) else {
             return Err(Failure::from(Code::EmbeddedUnavailable));
         };
@@ -528,6 +529,8 @@ impl<E: Exchange> Thunks<E> {
 pub struct Carried<'a> {
     carrier: *mut c_void,
     table: &'a ExchangeTable,
+    /// Asked for once: it does not change.
+    head: OnceCell<Head<'a>>,
     lent: PhantomData<&'a mut ()>,
 }
 
@@ -556,11 +559,13 @@ fn write_result(number: u32) -> Result<(), WriteError> {
 
 impl Exchange for Carried<'_> {
     fn head(&self) -> Head<'_> {
-        let mut head = MaybeUninit::<Head<'_>>::uninit();
-        // SAFETY: carrier and table belong together; the head borrows from the carrier, as its lifetime says.
-        unsafe { (self.table.head)(self.carrier, head.as_mut_ptr().cast()) };
-        // SAFETY: `head` writes it.
-        unsafe { head.assume_init() }
+        *self.head.get_or_init(|| {
+            let mut head = MaybeUninit::<Head<'_>>::uninit();
+            // SAFETY: carrier and table belong together; the head borrows from the carrier, as its lifetime says.
+            unsafe { (self.table.head)(self.carrier, head.as_mut_ptr().cast()) };
+            // SAFETY: `head` writes it.
+            unsafe { head.assume_init() }
+        })
     }
 
     fn read(&mut self, most: usize, sink: &mut dyn FnMut(&[u8])) -> Result<usize, ReadError> {

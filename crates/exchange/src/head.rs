@@ -1,20 +1,21 @@
 //! What is known of a request before its body is read. Plain borrowed data: whoever carries the request makes it,
 //! and it is valid as long as the exchange is.
 
-use crate::{Bytes, Known, Slice};
+use crate::{Bytes, Runs};
 
 /// The head of one request.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
-    /// The carrier's identifier of this request, as it stands in the log (`%L` of httpd's `ErrorLogFormat`).
+    /// The carrier's identifier of this request, as it stands in the log (`%L` of httpd's `ErrorLogFormat`). It is also
+    /// [`Known::RequestId`](crate::Known::RequestId), which is not among the variables.
     pub id: Bytes<'a>,
     /// The application that is to answer.
     pub script: Script<'a>,
     /// The application group, and with it the interpreter, that it runs in.
     pub group: Group<'a>,
     /// The string part of environ (PEP 3333, "environ Variables"). Names are unique.
-    pub variables: Slice<'a, Variable<'a>>,
+    pub variables: Runs<'a>,
     /// What `wsgi.url_scheme` says.
     pub scheme: Scheme,
     /// How much body the client announced.
@@ -57,44 +58,6 @@ pub struct Group<'a> {
     pub name: Bytes<'a>,
     /// It runs in the main interpreter: it is `%{GLOBAL}`, or the only group that this process serves.
     pub main: bool,
-}
-
-/// One variable of environ: a name and a value, both bytes as the carrier has them.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct Variable<'a> {
-    name: Bytes<'a>,
-    value: Bytes<'a>,
-    known: u32,
-}
-
-impl<'a> Variable<'a> {
-    const OTHER: u32 = u32::MAX;
-
-    /// A variable whose name has a number.
-    pub const fn known(known: Known, value: &'a [u8]) -> Self {
-        Variable { name: Bytes::EMPTY, value: Bytes::new(value), known: known as u32 }
-    }
-
-    /// A variable of any name, known or not.
-    pub const fn other(name: &'a [u8], value: &'a [u8]) -> Self {
-        Variable { name: Bytes::new(name), value: Bytes::new(value), known: Self::OTHER }
-    }
-
-    /// The number of its name, when the carrier gave one.
-    pub fn slot(&self) -> Option<Known> {
-        Known::from_slot(self.known)
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &'a [u8] {
-        self.slot().map_or(self.name.get(), |known| known.name().as_bytes())
-    }
-
-    /// Its value.
-    pub const fn value(&self) -> &'a [u8] {
-        self.value.get()
-    }
 }
 
 /// PEP 3333's `wsgi.url_scheme`.

@@ -210,10 +210,10 @@ impl Line {
     ///
     /// # Errors
     /// As [`write`](Line::write).
-    pub fn call(&self, frame: &[u8]) -> io::Result<()> {
-        let written = self.outgoing().write(&[frame], 0)?;
+    pub fn call(&self, parts: &[&[u8]]) -> io::Result<()> {
+        let written = self.outgoing().write(parts, 0)?;
         self.page.call(self.slot);
-        self.write_from(&[frame], written)
+        self.write_from(parts, written)
     }
 
     /// For the worker: the first thing it says, which goes through the socket.
@@ -311,7 +311,7 @@ mod tests {
         let (child, worker) = ends(LONG);
         assert_eq!(worker.page().next(0), None);
         child.restart();
-        child.call(b"request").unwrap();
+        child.call(&[b"request"]).unwrap();
         assert_eq!((worker.page().next(0), worker.page().next(0)), (Some(5), None));
         let mut bytes = [0; 100];
         assert_eq!((worker.read(&mut bytes, LONG).unwrap(), &bytes[..7]), (7, &b"request"[..]));
@@ -325,10 +325,10 @@ mod tests {
     fn more_than_there_is_room_for_goes_in_pieces_or_not_at_all() {
         let much: Vec<u8> = (0..1_000_000_u32).map(|at| (at % 251) as u8).collect();
         let (child, _worker) = ends(MOMENT);
-        assert_eq!(child.call(&much).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(child.call(&[&much]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         let (child, worker) = ends(None);
         std::thread::scope(|scope| {
-            scope.spawn(|| child.call(&much).unwrap());
+            scope.spawn(|| child.call(&[&much]).unwrap());
             let mut all = vec![0; much.len()];
             worker.read_exactly(&mut all).unwrap();
             assert!(all == much);

@@ -1,6 +1,6 @@
 //! What a worker says to a child: who it is, what is to be logged, the answer in pieces, and how it ended.
 
-use crate::fields::{Fields, Put};
+use crate::fields::{Fields, Fixed, Put};
 use crate::frame::{self, Frame, Kind, Tag};
 use crate::{Malformed, VERSION, request};
 use exchange::{Answer as Head, Code, Failure, Header, Outcome, Part, Push, Record, Slice};
@@ -116,6 +116,11 @@ pub struct Answer<'a> {
     pub body: &'a [u8],
 }
 
+/// The bytes of an answer that are there in every one.
+const FIXED: usize = 2 + 2 + 8 + 4 + 4;
+/// The lengths of a header's name and value.
+const LENGTHS: usize = 2 * 4;
+
 impl<'a> Answer<'a> {
     /// Reads the payload of a frame. `headers` is emptied and then holds those of the answer.
     ///
@@ -126,29 +131,31 @@ impl<'a> Answer<'a> {
         headers: &'a mut Vec<Header<'p>>,
     ) -> Result<Answer<'a>, Malformed> {
         headers.clear();
-        let mut row = Fields::new(payload);
+        let mut rest = Fields::new(payload);
+        let mut row = rest.fixed::<FIXED>()?;
         let status = row.u16()?;
         if !(200..=999).contains(&status) {
             return Err(Malformed("a status is none"));
         }
         let (has_reason, has_length) = (row.flag()?, row.flag()?);
         let length = row.u64()?;
-        let reason = Slice::new(row.bytes()?);
-        for _ in 0..row.u32()? {
-            headers
-                .push(Header { name: Slice::new(row.bytes()?), value: Slice::new(row.bytes()?) });
+        let (of_reason, count) = (row.u32()? as usize, row.u32()? as usize);
+        let lengths = rest.take(count.saturating_mul(LENGTHS))?;
+        let from = rest.clone();
+        let reason = rest.take(of_reason)?.into();
+        for lengths in lengths.chunks_exact(LENGTHS) {
+            let mut row = Fields::new(lengths);
+            let (name, value) = (rest.take(row.u32()? as usize)?, rest.take(row.u32()? as usize)?);
+            headers.push(Header { name: name.into(), value: value.into() });
         }
-        // Without a way out in the middle, so that many bytes are looked at together.
+        // All texts at once, without a way out in the middle, so that many bytes are looked at together.
         let is_end = |bad: bool, byte: &u8| bad | matches!(byte, b'\r' | b'\n' | 0);
-        let sound = |text: &[u8]| !text.iter().fold(false, is_end);
-        if !headers.iter().all(|header| sound(&header.name) && sound(&header.value))
-            || !sound(&reason)
-        {
+        if from.up_to(&rest).iter().fold(false, is_end) {
             return Err(Malformed("a header has a line end in it"));
         }
         let head =
             Head { status, has_reason, reason, headers: Slice::new(headers), has_length, length };
-        Ok(Answer { head, body: row.rest() })
+        Ok(Answer { head, body: rest.rest() })
     }
 }
 
@@ -163,15 +170,24 @@ pub fn append_answer(
 ) -> bool {
     let start = into.len();
     frame::append(into, Kind::Answer, Ready(push).flags(), tag, |row| {
-        row.put_u16(head.status);
-        row.put_u8(u8::from(head.has_reason));
-        row.put_u8(u8::from(head.has_length));
-        row.put_u64(head.length);
-        row.put_bytes(&head.reason);
-        row.put_u32(head.headers.len() as u32);
+        row.extend_from_slice(&Fixed::<FIXED>::of(|row| {
+            row.put_u16(head.status);
+            row.put_u8(u8::from(head.has_reason));
+            row.put_u8(u8::from(head.has_length));
+            row.put_u64(head.length);
+            row.put_length(head.reason.len());
+            row.put_length(head.headers.len());
+        }));
         for header in head.headers.get() {
-            row.put_bytes(&header.name);
-            row.put_bytes(&header.value);
+            row.extend_from_slice(&Fixed::<LENGTHS>::of(|row| {
+                row.put_length(header.name.len());
+                row.put_length(header.value.len());
+            }));
+        }
+        row.extend_from_slice(&head.reason);
+        for header in head.headers.get() {
+            row.extend_from_slice(&header.name);
+            row.extend_from_slice(&header.value);
         }
         row.extend_from_slice(body);
     });

@@ -28,33 +28,6 @@ pub trait Put {
     fn put_bytes(&mut self, value: &[u8]);
 }
 
-/// A row of pairs of a byte and bytes, in memory that has been made for all of them at once: there are many in a request.
-pub struct Tagged<'a>(&'a mut [u8]);
-
-impl<'a> Tagged<'a> {
-    /// What stands before the bytes.
-    const HEAD: usize = 5;
-
-    /// So many pairs with so many bytes in all, at the end of a row.
-    pub fn new(row: &'a mut Vec<u8>, pairs: usize, bytes: usize) -> Tagged<'a> {
-        let start = row.len();
-        row.resize(start + pairs * Self::HEAD + bytes, 0);
-        Tagged(&mut row[start..])
-    }
-
-    /// The next pair. They must not be more than have been announced.
-    #[inline(always)]
-    pub fn put(&mut self, tag: u8, value: &[u8]) {
-        let length = u32::try_from(value.len()).expect("a field is shorter than 4 GiB");
-        let [a, b, c, d] = length.to_le_bytes();
-        let (head, rest) = std::mem::take(&mut self.0).split_at_mut(Self::HEAD);
-        head.copy_from_slice(&[tag, a, b, c, d]);
-        let (place, rest) = rest.split_at_mut(value.len());
-        place.copy_from_slice(value);
-        self.0 = rest;
-    }
-}
-
 impl Put for Vec<u8> {
     fn put_u8(&mut self, value: u8) {
         self.push(value);
@@ -75,7 +48,61 @@ impl Put for Vec<u8> {
     }
 }
 
+/// Fields of `N` bytes in all, which are made in their place and then appended at once: there are many in every request.
+pub struct Fixed<const N: usize> {
+    bytes: [u8; N],
+    end: usize,
+}
+
+impl<const N: usize> Fixed<N> {
+    /// What `fill` puts, which has to be `N` bytes.
+    #[inline(always)]
+    pub fn of(fill: impl FnOnce(&mut Fixed<N>)) -> [u8; N] {
+        let mut fixed = Fixed { bytes: [0; N], end: 0 };
+        fill(&mut fixed);
+        assert!(fixed.end == N, "all fields are there");
+        fixed.bytes
+    }
+
+    #[inline(always)]
+    fn put<const M: usize>(&mut self, value: [u8; M]) {
+        self.bytes[self.end..self.end + M].copy_from_slice(&value);
+        self.end += M;
+    }
+
+    /// One byte.
+    #[inline(always)]
+    pub fn put_u8(&mut self, value: u8) {
+        self.put([value]);
+    }
+
+    /// Two bytes.
+    #[inline(always)]
+    pub fn put_u16(&mut self, value: u16) {
+        self.put(value.to_le_bytes());
+    }
+
+    /// Eight bytes.
+    #[inline(always)]
+    pub fn put_u64(&mut self, value: u64) {
+        self.put(value.to_le_bytes());
+    }
+
+    /// Four bytes: how many bytes or other things follow. More than 4 GiB cannot be said; no caller has that many.
+    #[inline(always)]
+    pub fn put_length(&mut self, length: usize) {
+        self.put_u32(u32::try_from(length).expect("a field is shorter than 4 GiB"));
+    }
+
+    /// Four bytes.
+    #[inline(always)]
+    pub fn put_u32(&mut self, value: u32) {
+        self.put(value.to_le_bytes());
+    }
+}
+
 /// Takes fields off the front of a payload.
+#[derive(Clone)]
 pub struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -84,6 +111,15 @@ impl<'a> Fields<'a> {
         Fields(payload)
     }
 
+    /// So many bytes as fields of their own, of which the compiler knows how many there are.
+    #[inline(always)]
+    pub fn fixed<const N: usize>(&mut self) -> Result<Fields<'a>, Malformed> {
+        let (first, rest) = self.0.split_first_chunk::<N>().ok_or(Malformed("it ends too soon"))?;
+        self.0 = rest;
+        Ok(Fields(first))
+    }
+
+    #[inline(always)]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let (first, rest) = self.0.split_first_chunk().ok_or(Malformed("it ends too soon"))?;
         self.0 = rest;
@@ -91,11 +127,13 @@ impl<'a> Fields<'a> {
     }
 
     /// One byte.
+    #[inline(always)]
     pub fn u8(&mut self) -> Result<u8, Malformed> {
         Ok(self.array::<1>()?[0])
     }
 
     /// One byte that is 0 or 1.
+    #[inline(always)]
     pub fn flag(&mut self) -> Result<bool, Malformed> {
         match self.u8()? {
             0 => Ok(false),
@@ -105,21 +143,25 @@ impl<'a> Fields<'a> {
     }
 
     /// Two bytes.
+    #[inline(always)]
     pub fn u16(&mut self) -> Result<u16, Malformed> {
         Ok(u16::from_le_bytes(self.array()?))
     }
 
     /// Four bytes.
+    #[inline(always)]
     pub fn u32(&mut self) -> Result<u32, Malformed> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
     /// Eight bytes.
+    #[inline(always)]
     pub fn u64(&mut self) -> Result<u64, Malformed> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
     /// Eight bytes, signed.
+    #[inline(always)]
     pub fn i64(&mut self) -> Result<i64, Malformed> {
         Ok(i64::from_le_bytes(self.array()?))
     }
@@ -127,19 +169,21 @@ impl<'a> Fields<'a> {
     /// Bytes with their length in front.
     pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.u32()? as usize;
+        self.take(length)
+    }
+
+    /// So many bytes.
+    #[inline(always)]
+    pub fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
         let (bytes, rest) =
             self.0.split_at_checked(length).ok_or(Malformed("bytes are missing"))?;
         self.0 = rest;
         Ok(bytes)
     }
 
-    /// The next pair of a byte and bytes.
-    #[inline(always)]
-    pub fn tagged(&mut self) -> Option<(u8, &'a [u8])> {
-        let [tag, a, b, c, d, rest @ ..] = self.0 else { return None };
-        let (bytes, rest) = rest.split_at_checked(u32::from_le_bytes([*a, *b, *c, *d]) as usize)?;
-        self.0 = rest;
-        Some((*tag, bytes))
+    /// What was taken between this and `later`, which has gone on from here.
+    pub fn up_to(&self, later: &Fields<'a>) -> &'a [u8] {
+        &self.0[..self.0.len() - later.0.len()]
     }
 
     /// What is left: bytes whose length is that of the payload.
@@ -166,9 +210,6 @@ mod tests {
         row.put_u64(u64::MAX);
         row.put_bytes(b"environ");
         row.put_bytes(b"");
-        let mut tagged = Tagged::new(&mut row, 2, 6);
-        tagged.put(9, b"tagged");
-        tagged.put(0, b"");
         let mut fields = Fields::new(&row);
         assert_eq!(fields.u8(), Ok(7));
         assert_eq!(fields.u16(), Ok(300));
@@ -176,9 +217,27 @@ mod tests {
         assert_eq!(fields.i64(), Ok(-1));
         assert_eq!(fields.bytes(), Ok(&b"environ"[..]));
         assert_eq!(fields.bytes(), Ok(&b""[..]));
-        assert_eq!(fields.tagged(), Some((9, &b"tagged"[..])));
-        assert_eq!(fields.tagged(), Some((0, &b""[..])));
         assert_eq!(fields.end(), Ok(()));
+    }
+
+    #[test]
+    fn fixed_fields_come_back_in_their_order() {
+        let row = Fixed::<19>::of(|row| {
+            row.put_u8(7);
+            row.put_u16(300);
+            row.put_u32(70_000);
+            row.put_u64(u64::MAX);
+            row.put_length(9);
+        });
+        let mut rest = Fields::new(&row);
+        let mut fields = rest.fixed::<15>().unwrap();
+        assert_eq!(fields.u8(), Ok(7));
+        assert_eq!(fields.u16(), Ok(300));
+        assert_eq!(fields.u32(), Ok(70_000));
+        assert_eq!(fields.i64(), Ok(-1));
+        assert_eq!(fields.end(), Ok(()));
+        assert!(rest.fixed::<5>().is_err());
+        assert_eq!(rest.u32(), Ok(9));
     }
 
     #[test]
@@ -187,7 +246,6 @@ mod tests {
         row.put_bytes(b"environ");
         for cut in 0..row.len() {
             assert!(Fields::new(&row[..cut]).bytes().is_err(), "{cut}");
-            assert!(Fields::new(&[b"t", &row[..cut]].concat()).tagged().is_none(), "{cut}");
         }
         assert!(Fields::new(&[0xff, 0xff, 0xff, 0xff, 0]).bytes().is_err());
         assert!(Fields::new(&[2]).flag().is_err());

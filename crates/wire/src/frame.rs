@@ -100,7 +100,8 @@ impl Frame {
     /// There is no such kind, or the payload would be longer than its kind allows.
     pub fn decode(bytes: [u8; HEADER]) -> Result<Frame, Malformed> {
         let [kind, flags, low, high, length @ ..] = bytes;
-        let kind = Kind::ALL.into_iter().find(|known| *known as u8 == kind);
+        let place = kind.checked_sub(Kind::Request as u8);
+        let kind = place.and_then(|place| Kind::ALL.get(usize::from(place)).copied());
         let kind = kind.ok_or(Malformed("there is no such kind of frame"))?;
         let length = u32::from_le_bytes(length) as usize;
         if length > kind.limit() {

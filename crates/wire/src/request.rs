@@ -1,11 +1,9 @@
 //! A request as a child sends it to a worker: everything that is known before its body is read, and how the body comes.
 
 use crate::Malformed;
-use crate::fields::{Fields, Put, Tagged};
+use crate::fields::{Fields, Fixed};
 use crate::frame::{self, Kind, Tag};
-use exchange::{
-    Body, Clocks, Group, Head, Known, Level, ReadError, Scheme, Script, Slice, Variable,
-};
+use exchange::{Body, Clocks, Group, Head, Level, ReadError, Scheme, Script, Settled};
 
 /// How the body of a request comes to the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,132 +37,162 @@ pub struct Request<'a> {
     pub queue_timeout: u32,
 }
 
-/// In place of the number of a known name.
-const OTHER: u8 = u8::MAX;
-const _: () = assert!(Known::COUNT < OTHER as usize, "a byte for each known name");
+/// Texts of a request.
+const TEXTS: usize = 8;
+/// The bytes of a request that are there in every one.
+const FIXED: usize = 8 + 8 + 4 * 8 + 2 + 2 * 8 + TEXTS * 4;
 
 impl<'a> Request<'a> {
-    /// Appends it as a frame. `false`, and nothing appended, if it is too large for one.
+    /// Appends it as a frame, of which [the body](Request::inline) is still to follow. `false`, and nothing appended, if it
+    /// is too large for one.
     pub fn append_to(&self, into: &mut Vec<u8>) -> bool {
         let start = into.len();
-        frame::append(into, Kind::Request, 0, Tag::NONE, |row| self.put(row));
-        let fits = into.len() - start - frame::HEADER <= Kind::Request.limit();
-        if !fits {
+        into.extend_from_slice(&[0; frame::HEADER]);
+        self.put(into);
+        let length = into.len() - start - frame::HEADER + self.inline().len();
+        if length > Kind::Request.limit() {
             into.truncate(start);
+            return false;
         }
-        fits
+        let head = frame::header(Kind::Request, 0, Tag::NONE, length);
+        into[start..start + frame::HEADER].copy_from_slice(&head);
+        true
+    }
+
+    /// What of its body is in its frame.
+    pub fn inline(&self) -> &'a [u8] {
+        match self.carried {
+            Carried::Inline(bytes) => bytes,
+            Carried::File(_) | Carried::OnDemand => &[],
+        }
     }
 
     fn put(&self, row: &mut Vec<u8>) {
-        let Request { head, .. } = self;
-        row.put_u32(self.serial);
-        row.put_u8(u8::from(self.as_loaded));
-        row.put_u8(u8::from(self.ignored));
-        row.put_u8(self.log_level as u8);
-        row.put_u32(self.queue_timeout);
-        row.put_u8(u8::from(head.script.reloading));
-        row.put_u8(u8::from(head.group.main));
-        row.put_u8(u8::from(head.scheme == Scheme::Https));
-        row.put_u8(u8::from(head.header_only));
-        for time in [
-            head.script.modified,
-            head.clocks.request_start,
-            head.clocks.queue_start,
-            head.clocks.daemon_start,
-        ] {
-            row.put_u64(time as u64);
-        }
-        for text in
-            [head.id, head.script.path, head.script.resource, head.script.callable, head.group.name]
-        {
-            row.put_bytes(&text);
-        }
-        match head.body {
-            Body::None => row.put_u8(0),
-            Body::Length(length) => {
-                row.put_u8(1);
-                row.put_u64(length);
-            }
-            Body::Unknown => row.put_u8(2),
-        }
-        put_variables(row, head.variables.get());
-        row.put_u8(self.broken.map_or(0, |error| error as u8));
-        match self.carried {
-            Carried::OnDemand => row.put_u8(0),
-            Carried::File(length) => {
-                row.put_u8(1);
-                row.put_u64(length);
-            }
-            Carried::Inline(bytes) => {
-                row.put_u8(2);
-                row.extend_from_slice(bytes);
-            }
-        }
+        let texts = self.texts();
+        let length = texts.iter().map(|text| text.len()).sum::<usize>();
+        row.reserve(FIXED + length);
+        row.extend_from_slice(&self.fixed(&texts));
+        texts.iter().for_each(|text| row.extend_from_slice(text));
     }
 
-    /// Reads the payload of a frame. `variables` is emptied and then holds the variables of the request.
+    /// What has no constant length, but for the body.
+    fn texts(&self) -> [&'a [u8]; TEXTS] {
+        let Head { id, script, group, variables, .. } = &self.head;
+        let [server, client, request] = variables.runs();
+        [
+            id.get(),
+            script.path.get(),
+            script.resource.get(),
+            script.callable.get(),
+            group.name.get(),
+            server.bytes(),
+            client.bytes(),
+            request.bytes(),
+        ]
+    }
+
+    /// What has a constant length, the lengths of everything else included.
+    #[inline(always)]
+    fn fixed(&self, texts: &[&[u8]; TEXTS]) -> [u8; FIXED] {
+        let Request { head, .. } = self;
+        Fixed::of(|row| {
+            row.put_u32(self.serial);
+            row.put_u32(self.queue_timeout);
+            for flag in [
+                self.as_loaded,
+                self.ignored,
+                head.script.reloading,
+                head.group.main,
+                head.scheme == Scheme::Https,
+                head.header_only,
+            ] {
+                row.put_u8(u8::from(flag));
+            }
+            row.put_u8(self.log_level as u8);
+            row.put_u8(self.broken.map_or(0, |error| error as u8));
+            for time in [
+                head.script.modified,
+                head.clocks.request_start,
+                head.clocks.queue_start,
+                head.clocks.daemon_start,
+            ] {
+                row.put_u64(time as u64);
+            }
+            let (body, length) = match head.body {
+                Body::None => (0, 0),
+                Body::Length(length) => (1, length),
+                Body::Unknown => (2, 0),
+            };
+            let (carried, file) = match self.carried {
+                Carried::OnDemand => (0, 0),
+                Carried::File(length) => (1, length),
+                Carried::Inline(_) => (2, 0),
+            };
+            row.put_u8(body);
+            row.put_u8(carried);
+            row.put_u64(length);
+            row.put_u64(file);
+            for text in texts {
+                row.put_length(text.len());
+            }
+        })
+    }
+
+    /// Reads the payload of a frame. `memory` holds the variables of the request, and before those of another.
     ///
     /// # Errors
     /// It is no request.
     pub fn decode<'p: 'a>(
         payload: &'p [u8],
-        variables: &'a mut Vec<Variable<'p>>,
+        memory: &'a mut Settled,
     ) -> Result<Request<'a>, Malformed> {
-        variables.clear();
-        let mut row = Fields::new(payload);
-        let serial = row.u32()?;
+        let mut rest = Fields::new(payload);
+        let mut row = rest.fixed::<FIXED>()?;
+        let (serial, queue_timeout) = (row.u32()?, row.u32()?);
         let (as_loaded, ignored) = (row.flag()?, row.flag()?);
-        let log_level = level(row.u8()?)?;
-        let queue_timeout = row.u32()?;
         let (reloading, main) = (row.flag()?, row.flag()?);
         let scheme = if row.flag()? { Scheme::Https } else { Scheme::Http };
         let header_only = row.flag()?;
-        let modified = row.i64()?;
-        let clocks =
-            Clocks { request_start: row.i64()?, queue_start: row.i64()?, daemon_start: row.i64()? };
-        let mut text = || row.bytes().map(Slice::new);
-        let (id, path, resource, callable) = (text()?, text()?, text()?, text()?);
-        let script = Script { path, resource, callable, modified, reloading };
-        let group = Group { name: text()?, main };
-        let body = match row.u8()? {
-            0 => Body::None,
-            1 => Body::Length(row.u64()?),
-            2 => Body::Unknown,
-            _ => return Err(Malformed("there is no such kind of body")),
-        };
-        for _ in 0..row.u32()? {
-            let (slot, bytes) = row.tagged().ok_or(Malformed("variables are missing"))?;
-            variables.push(match Known::from_slot(slot.into()) {
-                Some(known) => Variable::known(known, bytes),
-                None if slot == OTHER => match row.tagged() {
-                    Some((OTHER, value)) => Variable::other(bytes, value),
-                    _ => return Err(Malformed("a name has no value")),
-                },
-                None => return Err(Malformed("a name is unknown")),
-            });
-        }
+        let log_level = level(row.u8()?)?;
         let broken = match row.u8()? {
             0 => None,
             number => Some(read_error(number)?),
         };
-        let carried = match row.u8()? {
-            0 => {
-                row.end()?;
-                Carried::OnDemand
-            }
-            1 => {
-                let length = row.u64()?;
-                row.end()?;
-                Carried::File(length)
-            }
-            2 => Carried::Inline(row.rest()),
+        let modified = row.i64()?;
+        let clocks =
+            Clocks { request_start: row.i64()?, queue_start: row.i64()?, daemon_start: row.i64()? };
+        let (body, carried, length, file) = (row.u8()?, row.u8()?, row.u64()?, row.u64()?);
+        let mut text = || rest.take(row.u32()? as usize);
+        let (id, path, resource, callable) = (text()?, text()?, text()?, text()?);
+        let name = text()?.into();
+        memory
+            .take_over([text()?, text()?, text()?])
+            .map_err(|_| Malformed("variables are none"))?;
+        let body = match (body, length) {
+            (0, 0) => Body::None,
+            (1, length) => Body::Length(length),
+            (2, 0) => Body::Unknown,
+            _ => return Err(Malformed("there is no such kind of body")),
+        };
+        let carried = match (carried, file, rest.rest()) {
+            (0, 0, []) => Carried::OnDemand,
+            (1, length, []) => Carried::File(length),
+            (2, 0, bytes) => Carried::Inline(bytes),
             _ => return Err(Malformed("a body is carried in no known way")),
         };
+        let script = Script {
+            path: path.into(),
+            resource: resource.into(),
+            callable: callable.into(),
+            modified,
+            reloading,
+        };
+        let group = Group { name, main };
         let head = Head {
-            id,
+            id: id.into(),
             script,
             group,
-            variables: Slice::new(variables),
+            variables: memory.runs(),
             scheme,
             body,
             header_only,
@@ -172,25 +200,6 @@ impl<'a> Request<'a> {
             clocks,
         };
         Ok(Request { serial, head, carried, broken, log_level, as_loaded, ignored, queue_timeout })
-    }
-}
-
-/// Appends variables: those whose names have numbers as pairs; of the others the name is one, and the value follows as
-/// another.
-fn put_variables(row: &mut Vec<u8>, variables: &[Variable<'_>]) {
-    let is_other = |variable: &&Variable<'_>| variable.slot().is_none();
-    let others = variables.iter().filter(is_other);
-    let (count, names) =
-        others.fold((0, 0), |(count, names), other| (count + 1, names + other.name().len()));
-    let values: usize = variables.iter().map(|variable| variable.value().len()).sum();
-    row.put_u32(variables.len() as u32);
-    let mut pairs = Tagged::new(row, variables.len() + count, names + values);
-    for variable in variables {
-        let slot = variable.slot().map_or(OTHER, |known| known as u8);
-        if slot == OTHER {
-            pairs.put(OTHER, variable.name());
-        }
-        pairs.put(slot, variable.value());
     }
 }
 
@@ -205,8 +214,9 @@ pub fn level(number: u8) -> Result<Level, Malformed> {
         Level::Debug,
         Level::Trace,
     ];
-    let found = ALL.into_iter().find(|level| *level as u32 == u32::from(number));
-    found.ok_or(Malformed("there is no such level"))
+    let place = number.checked_sub(Level::Critical as u8);
+    let found = place.and_then(|place| ALL.get(usize::from(place)));
+    found.copied().ok_or(Malformed("there is no such level"))
 }
 
 /// The error with this number.
@@ -229,8 +239,9 @@ pub fn read_error(number: u8) -> Result<ReadError, Malformed> {
 mod tests {
     use super::*;
     use crate::{Frame, HEADER};
+    use exchange::{Known, Variables};
 
-    fn sample<'a>(variables: &'a [Variable<'a>], carried: Carried<'a>) -> Request<'a> {
+    fn sample<'a>(variables: &'a Settled, carried: Carried<'a>) -> Request<'a> {
         Request {
             serial: 9,
             head: Head {
@@ -243,7 +254,7 @@ mod tests {
                     reloading: true,
                 },
                 group: Group { name: "g|/x".into(), main: false },
-                variables: Slice::new(variables),
+                variables: variables.runs(),
                 scheme: Scheme::Https,
                 body: Body::Length(5),
                 header_only: true,
@@ -259,8 +270,11 @@ mod tests {
         }
     }
 
-    fn variables() -> [Variable<'static>; 2] {
-        [Variable::known(Known::HttpHost, b"h"), Variable::other(b"X_\xff", b"v\0")]
+    fn variables() -> Settled {
+        let mut variables = Variables::default();
+        variables.put(Known::HttpHost, b"h");
+        variables.put_other(b"X_\xff", b"v\0");
+        variables.settle()
     }
 
     #[test]
@@ -270,11 +284,20 @@ mod tests {
             let request = sample(&variables, carried);
             let mut bytes = Vec::new();
             assert!(request.append_to(&mut bytes));
+            bytes.extend_from_slice(request.inline());
             let frame = Frame::decode(bytes[..HEADER].try_into().unwrap()).unwrap();
             assert_eq!((frame.kind, frame.length), (Kind::Request, bytes.len() - HEADER));
-            let mut list = Vec::new();
-            let back = Request::decode(&bytes[HEADER..], &mut list).unwrap();
+            let mut memory = Settled::default();
+            let back = Request::decode(&bytes[HEADER..], &mut memory).unwrap();
             assert_eq!(format!("{back:?}"), format!("{request:?}"));
+        }
+    }
+
+    #[test]
+    fn every_level_comes_back() {
+        for number in 0..=u8::MAX {
+            let found = level(number).map(|level| level as u8);
+            assert_eq!(found.ok(), (2..=8).contains(&number).then_some(number));
         }
     }
 
@@ -284,14 +307,19 @@ mod tests {
         let mut bytes = Vec::new();
         assert!(sample(&variables, Carried::OnDemand).append_to(&mut bytes));
         for cut in HEADER..bytes.len() {
-            assert!(Request::decode(&bytes[HEADER..cut], &mut Vec::new()).is_err(), "{cut}");
+            assert!(
+                Request::decode(&bytes[HEADER..cut], &mut Settled::default()).is_err(),
+                "{cut}"
+            );
         }
     }
 
     #[test]
     fn a_request_that_is_too_large_is_not_sent() {
         let large = vec![b'x'; 16 << 20];
-        let variables = [Variable::other(b"LARGE", &large)];
+        let mut variables = Variables::default();
+        variables.put_other(b"LARGE", &large);
+        let variables = variables.settle();
         let mut bytes = b"before".to_vec();
         assert!(!sample(&variables, Carried::OnDemand).append_to(&mut bytes));
         assert_eq!(bytes, b"before");

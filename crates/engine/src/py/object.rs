@@ -312,9 +312,12 @@ impl<'a> Object<'a> {
 
     /// The value of an `int` (or of something with `__index__`) that fits.
     pub fn as_i64(&self) -> Py<i64> {
-        // SAFETY: alive and attached.
-        let index =
-            unsafe { Object::from_owned(self.attached(), ffi::PyNumber_Index(self.as_ptr()))? };
+        let index = if self.is_int() {
+            self.clone()
+        } else {
+            // SAFETY: alive and attached.
+            unsafe { Object::from_owned(self.attached(), ffi::PyNumber_Index(self.as_ptr()))? }
+        };
         let mut overflow = 0;
         // Many times as fast as `PyLong_AsLongLong`, which goes through an array of bytes before Python 3.12.
         // SAFETY: as above; a place for the flag.

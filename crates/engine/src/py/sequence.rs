@@ -47,14 +47,16 @@ impl<'a> Object<'a> {
         Raised::when(unsafe { ffi::PyList_Append(self.as_ptr(), item.as_ptr()) != 0 })
     }
 
-    /// How many items a `list` or `tuple` has (not what a subclass's `__len__` says).
+    /// How many items a `list` or `tuple` has (not what a subclass's `__len__` says); anything else has none.
     pub fn items_len(&self) -> usize {
         // SAFETY: alive and attached; the check decides which of the two it is.
         unsafe {
             if self.is_list() {
-                ffi::PyList_Size(self.as_ptr()) as usize
+                ffi::PyList_GET_SIZE(self.as_ptr()) as usize
+            } else if self.is_tuple() {
+                ffi::PyTuple_GET_SIZE(self.as_ptr()) as usize
             } else {
-                ffi::PyTuple_Size(self.as_ptr()) as usize
+                0
             }
         }
     }
@@ -68,15 +70,47 @@ impl<'a> Object<'a> {
         if !self.is_list() {
             // SAFETY: alive and attached; the index is within bounds, and a tuple holds its items as long as it lives.
             return Some(unsafe {
-                Object::from_borrowed(attached, ffi::PyTuple_GetItem(self.as_ptr(), index))
+                Object::from_borrowed(attached, ffi::PyTuple_GET_ITEM(self.as_ptr(), index))
             });
         }
+        self.list_item(index)
+    }
+
+    /// An item of a `list`, which has so many; the interpreter's lock is held, so it still has.
+    #[cfg(not(Py_GIL_DISABLED))]
+    fn list_item(&self, index: ffi::Py_ssize_t) -> Option<Object<'a>> {
+        // SAFETY: alive and attached; the index is within bounds, and a list has no empty places.
+        Some(unsafe {
+            Object::from_borrowed(self.attached(), ffi::PyList_GET_ITEM(self.as_ptr(), index))
+        })
+    }
+
+    /// An item of a `list`. Another thread may have shortened it: that is its end, too.
+    #[cfg(Py_GIL_DISABLED)]
+    fn list_item(&self, index: ffi::Py_ssize_t) -> Option<Object<'a>> {
         // SAFETY: alive and attached; a count of its own comes back.
         let item = unsafe {
-            Object::from_owned(attached, ffi::compat::PyList_GetItemRef(self.as_ptr(), index))
+            Object::from_owned(
+                self.attached(),
+                ffi::compat::PyList_GetItemRef(self.as_ptr(), index),
+            )
         };
-        // Without a lock of the interpreter another thread may have shortened the list: that is its end, too.
-        item.map_err(Raised::forget).ok()
+        item.map_err(super::Raised::forget).ok()
+    }
+
+    /// The items of a `tuple` of two, which are its own as long as it lives.
+    pub fn pair(&self) -> Option<[&Object<'a>; 2]> {
+        // SAFETY: alive and attached; the check comes first.
+        if !self.is_tuple() || unsafe { ffi::PyTuple_GET_SIZE(self.as_ptr()) } != 2 {
+            return None;
+        }
+        let tuple = self.as_ptr().cast::<ffi::PyTupleObject>();
+        // SAFETY: a tuple of two items, which lie behind each other and do not change while it is alive.
+        unsafe {
+            let items = (&raw const (*tuple).ob_item).cast::<*mut ffi::PyObject>();
+            let attached = self.attached();
+            Some([Object::peek(attached, &*items), Object::peek(attached, &*items.add(1))])
+        }
     }
 
     /// The items of a `list` or `tuple`, as long as there are any.

@@ -147,8 +147,8 @@ impl<'a> Object<'a> {
         // SAFETY: a `bytes` object stores so many bytes, which do not change while it is alive.
         Some(unsafe {
             std::slice::from_raw_parts(
-                ffi::PyBytes_AsString(self.as_ptr()).cast(),
-                ffi::PyBytes_Size(self.as_ptr()) as usize,
+                ffi::PyBytes_AS_STRING(self.as_ptr()).cast(),
+                ffi::Py_SIZE(self.as_ptr()) as usize,
             )
         })
     }

@@ -219,7 +219,7 @@ impl Exchange for SocketExchange<'_> {
         match what {
             LookUp::Tls => Some(Found::Flag(self.head.scheme == Scheme::Https)),
             LookUp::TlsVariable(name) => {
-                let mut all = self.head.variables.get().iter();
+                let mut all = self.head.variables.iter();
                 let found = all.find(|variable| variable.name() == name)?;
                 Some(Found::Text(found.value()))
             }

@@ -1,17 +1,16 @@
 //! A desk: what is known from outside of one request thread. The thread writes, the one that steers reads.
 
 use super::prober;
+use crate::account::clock;
 use crate::interpreter::Interpreter;
 use crate::py::Attached;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{LazyLock, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Mutex, PoisonError};
 
-static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-/// Milliseconds since this was first asked, and never 0.
+/// Milliseconds of a clock that never goes back, and never 0.
 pub fn now() -> u64 {
-    BEGUN.elapsed().as_millis() as u64 + 1
+    let now = clock(libc::CLOCK_MONOTONIC);
+    now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000 + 1
 }
 
 /// A request thread, as others see it.

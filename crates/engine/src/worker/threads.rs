@@ -8,15 +8,14 @@ use super::post::Post;
 use crate::attach::Entered;
 use crate::host::Host;
 use crate::interpreter::Interpreter;
-use crate::serve;
-use exchange::{Code, Exchange, Failure, Level, Outcome, Variable};
+use crate::{account, serve};
+use exchange::{Code, Exchange, Failure, Level, Outcome, Settled};
 use link::{Line, Offer};
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};
-use std::time::{SystemTime, UNIX_EPOCH};
 use wire::{Carried, End, Frame, HEADER, Kind, Malformed, Request, Tag};
 
 /// Starts the threads. Fewer than there should be are better than none; none is an error.
@@ -49,8 +48,8 @@ struct Clerk {
     /// The frame of a request. As long as the memory that it has.
     frame: Vec<u8>,
     buffers: Buffers,
-    /// The memory of the variables of a request.
-    variables: Vec<Variable<'static>>,
+    /// The variables of the request before.
+    variables: Settled,
     /// Behind the slot of the call before: all have their turn.
     from: u32,
     /// Where the request before was served.
@@ -64,7 +63,8 @@ impl Clerk {
     fn new(post: &'static Post, host: &'static Host, desk: &'static Desk) -> Clerk {
         let frame = vec![0; USUAL];
         let buffers = Buffers::default();
-        Clerk { post, host, desk, frame, buffers, variables: Vec::new(), from: 0, usual: None }
+        let variables = Settled::default();
+        Clerk { post, host, desk, frame, buffers, variables, from: 0, usual: None }
     }
 
     fn work(mut self) {
@@ -129,8 +129,7 @@ impl Clerk {
 
     /// Serves the request in the frame, or does not. Whether the connection stays.
     fn decide(&mut self, line: &Line, whole: usize, inside: Option<Entered>) -> io::Result<bool> {
-        let mut variables = emptied(std::mem::take(&mut self.variables));
-        let stays = match Request::decode(&self.frame[HEADER..whole], &mut variables) {
+        match Request::decode(&self.frame[HEADER..whole], &mut self.variables) {
             Ok(request) => {
                 let case = Case { post: self.post, host: self.host, desk: self.desk };
                 self.usual = self.host.known(&request.head.group);
@@ -140,17 +139,8 @@ impl Clerk {
                 case.handle(line, &request, &mut self.buffers, inside)
             }
             Err(error) => Err(malformed(error)),
-        };
-        self.variables = emptied(variables);
-        stays
+        }
     }
-}
-
-/// The memory of variables, without any.
-fn emptied<'a>(variables: Vec<Variable<'_>>) -> Vec<Variable<'a>> {
-    let mut variables = variables;
-    variables.clear();
-    variables.into_iter().map(|_| Variable::other(b"", b"")).collect()
 }
 
 /// Says in the log that a child does not keep to what was agreed on. Its connection is closed.
@@ -246,7 +236,6 @@ fn is_late(request: &Request<'_>, now: i64) -> bool {
 }
 
 fn microseconds() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    let now = account::clock(libc::CLOCK_REALTIME);
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1000
 }

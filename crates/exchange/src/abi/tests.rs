@@ -2,7 +2,7 @@
 //! other as it was said, and a panic stops at the table.
 
 use super::*;
-use crate::{Body, Clocks, Code, Group, Header, Known, Scheme, Script, Variable};
+use crate::{Body, Clocks, Code, Group, Header, Known, Scheme, Script, Settled, Variables};
 use std::sync::{Mutex, OnceLock};
 
 /// Exchange that remembers what was done to it.
@@ -14,10 +14,15 @@ struct Recorded {
     body: Vec<u8>,
     notes: Vec<Vec<u8>>,
     panics: bool,
+    variables: Settled,
 }
 
-const VARIABLES: &[Variable<'static>] =
-    &[Variable::known(Known::RequestMethod, b"PUT"), Variable::other(b"X", b"\xff")];
+fn variables() -> Settled {
+    let mut variables = Variables::default();
+    variables.put(Known::RequestMethod, b"PUT");
+    variables.put_other(b"X", b"\xff");
+    variables.settle()
+}
 
 impl Exchange for Recorded {
     fn head(&self) -> Head<'_> {
@@ -31,7 +36,7 @@ impl Exchange for Recorded {
                 reloading: true,
             },
             group: Group { name: "g".into(), main: false },
-            variables: Slice::new(VARIABLES),
+            variables: self.variables.runs(),
             scheme: Scheme::Https,
             body: Body::Length(self.input.len() as u64),
             header_only: false,
@@ -118,9 +123,9 @@ impl Surroundings for TestJournal {
 impl Gateway for Everything {
     fn serve(&self, exchange: &mut dyn Exchange) -> Outcome {
         let head = exchange.head();
-        assert_eq!(head.variables[0].name(), b"REQUEST_METHOD");
-        assert_eq!(head.variables[1].name(), b"X");
-        assert_eq!(head.variables[1].value(), b"\xff");
+        assert_eq!(head.variables.get(Known::RequestMethod), Some(&b"PUT"[..]));
+        let all: Vec<_> = head.variables.iter().map(|v| (v.name(), v.value())).collect();
+        assert_eq!(all, [(&b"REQUEST_METHOD"[..], &b"PUT"[..]), (b"X", b"\xff")]);
         assert_eq!((head.scheme, head.body), (Scheme::Https, Body::Length(5)));
         assert_eq!(exchange.look_up(LookUp::Tls), Some(Found::Flag(true)));
         assert_eq!(
@@ -205,6 +210,7 @@ impl Process for Everything {
 fn what_is_said_on_one_side_of_the_table_arrives_on_the_other() {
     let engine = Engine::of::<Everything>();
     let mut exchange = Recorded {
+        variables: variables(),
         input: b"hello".to_vec(),
         fails_after: Some(ReadError::TooLarge),
         ..Recorded::default()
@@ -220,6 +226,7 @@ fn what_is_said_on_one_side_of_the_table_arrives_on_the_other() {
     assert_eq!(exchange.notes, [b"hello".to_vec()]);
 
     exchange = Recorded {
+        variables: variables(),
         input: b"hello".to_vec(),
         fails_after: Some(ReadError::TooLarge),
         panics: true,

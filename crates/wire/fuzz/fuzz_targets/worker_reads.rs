@@ -1,16 +1,18 @@
 //! What a worker reads from a child of the server: any bytes as a request, and as messages that steer.
 #![no_main]
 
+use exchange::Settled;
 use libfuzzer_sys::fuzz_target;
 use wire::{HEADER, Request, control};
 
 fuzz_target!(|bytes: &[u8]| {
-    let mut variables = Vec::new();
+    let mut variables = Settled::default();
     if let Ok(request) = Request::decode(bytes, &mut variables) {
         let mut again = Vec::new();
         assert!(request.append_to(&mut again));
-        let mut list = Vec::new();
-        let back = Request::decode(&again[HEADER..], &mut list).unwrap();
+        again.extend_from_slice(request.inline());
+        let mut memory = Settled::default();
+        let back = Request::decode(&again[HEADER..], &mut memory).unwrap();
         assert_eq!(format!("{back:?}"), format!("{request:?}"));
     }
     let bytes = &[bytes, &control::SIGNATURE].concat();
