@@ -1,6 +1,7 @@
 """What a request costs, counted instead of timed: instructions under valgrind's callgrind, system calls under strace. The
 machine may be busy meanwhile."""
 import contextlib
+import os
 import re
 import shutil
 import signal
@@ -8,13 +9,17 @@ import socket
 import subprocess
 import time
 
+import cases
 import meter
 from installation import Missing
 from places import Shape
-from running import start
+from rounds import say
+from running import PATIENCE, start
 
 WARM_UP, COUNTED = 60, 400
 PAUSE = 0.005
+# What a server goes on with after its first answer is not to be counted.
+SETTLED = 2
 # So few that all of them have served before anything is counted.
 THREADS = 3
 
@@ -35,6 +40,27 @@ CHROME = (
 KINDS = {'wrk': WRK, 'chrome': CHROME}
 
 
+def count(contenders, bare):
+    """What can be counted of each contender, and why the rest cannot. `bare`: in a Python that has no packages."""
+    hello = cases.ALL[0]
+    counts = {}
+    for contender in contenders:
+        counted = counts[contender.name] = {}
+        for kind in KINDS:
+            if contender.kind in ('none', 'embedded', 'daemon'):
+                note(counted, f'instructions {kind}', instructions, contender, hello, kind, bare)
+        note(counted, 'system calls', system_calls, contender, hello, 'wrk', bare)
+        say(f'{contender.name}: {counted}')
+    return counts
+
+
+def note(counted, what, how, *given):
+    try:
+        counted[what] = how(*given)
+    except (Missing, OSError, subprocess.TimeoutExpired) as why:
+        counted.setdefault('missing', {})[what] = str(why)
+
+
 def send(port, headers, count):
     """So many requests on one connection. Each comes after its connection has been put to rest: under valgrind httpd is so
     slow that it would otherwise sometimes find the next request before it has looked whether there is one."""
@@ -52,32 +78,34 @@ def send(port, headers, count):
                 answer += piece
 
 
-def instructions(contender, case, kind):
+def instructions(contender, case, kind, bare):
     """Instructions of a request, in all processes of a contender."""
-    few = instructions_of_all(contender, case, kind, WARM_UP)
-    return (instructions_of_all(contender, case, kind, WARM_UP + COUNTED) - few) / COUNTED
+    few = instructions_of_all(contender, case, kind, WARM_UP, bare)
+    return (instructions_of_all(contender, case, kind, WARM_UP + COUNTED, bare) - few) / COUNTED
 
 
-def instructions_of_all(contender, case, kind, count):
+def instructions_of_all(contender, case, kind, count, bare):
     if not shutil.which('valgrind'):
         raise Missing('there is no valgrind on the PATH')
     alone = contender.kind in ('none', 'embedded')
-    under = ['valgrind', '--tool=callgrind', f'--trace-children={"no" if alone else "yes"}',
+    # Where a hash falls decides what a look-up costs.
+    under = ['env', 'PYTHONHASHSEED=0', 'valgrind', '--tool=callgrind', '--vgdb=no', f'--trace-children={"no" if alone else "yes"}',
              '--callgrind-out-file=@root@/run/callgrind.%p']
     with contextlib.ExitStack() as stack:
         running = stack.enter_context(start(
-            contender, case.application, case, under, shape=Shape(threads=THREADS), one_process=alone))
+            contender, case.application, case, under, shape=Shape(threads=THREADS), one_process=alone, bare=bare))
+        time.sleep(SETTLED)
         send(running.port, KINDS[kind], count)
         running.end()
         outputs = list((running.place.root / 'run').glob('callgrind.*'))
         return sum(int(re.search(r'(?m)^(?:totals|summary): (\d+)', path.read_text())[1]) for path in outputs)
 
 
-def system_calls(contender, case, kind):
+def system_calls(contender, case, kind, bare):
     """System calls of a request, in all processes of a contender, by name."""
     if not shutil.which('strace'):
         raise Missing('there is no strace on the PATH')
-    with start(contender, case.application, case, shape=Shape(threads=THREADS)) as running:
+    with start(contender, case.application, case, shape=Shape(threads=THREADS), bare=bare) as running:
         send(running.port, KINDS[kind], WARM_UP)
         counts = running.place.root / 'logs/strace'
         attached = [f'-p{pid}' for pid in meter.processes(running)]
@@ -87,7 +115,10 @@ def system_calls(contender, case, kind):
         time.sleep(0.5)
         send(running.port, KINDS[kind], COUNTED)
         strace.send_signal(signal.SIGINT)
-        strace.wait()
+        try:
+            strace.wait(PATIENCE)
+        finally:
+            strace.kill()
         return {name: count / COUNTED for name, count in calls(counts.read_text()) if count / COUNTED >= 0.05}
 
 
