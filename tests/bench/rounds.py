@@ -80,6 +80,7 @@ class Run:
             return False
 
     def miss(self, contender, case, why):
+        why = ''.join(letter if letter.isprintable() else '?' for letter in why)
         say(f'{case.title}: {contender.name} is missing: {why}')
         self.missing.setdefault(contender.name, {})[case.key] = why
 
