@@ -85,13 +85,19 @@ def vary_settings(given):
     def keep(runs):
         kept.keep(settings={key: {'results': run.results, 'missing': run.missing} for key, run in runs.items()})
 
-    settings.measure(given.cases, lambda against: run_of(given, against, 1, 1), keep)
+    def run(against):
+        varied = run_of(given, against, 1, 1)
+        # With mpm_prefork sixteen processes import the application.
+        varied.warm_up = 3
+        return varied
+
+    settings.measure(given.cases, run, keep)
 
 
 def count(given):
     kept = Kept(given, name_of('counts'))
     against = contenders.SHORT if given.short else chosen(given, [])
-    kept.keep(python=installation.python_version(), counts=counting.count(against, given.ours))
+    counting.count(against, given.ours, lambda counts: kept.keep(python=installation.python_version(), counts=counts))
 
 
 def measure_scale(given):

@@ -52,7 +52,8 @@ def wsgi(place, module, daemon, embedded_threads=THREADS_OF_HTTPD):
         children, threads = place.shape.processes, place.threads(embedded_threads)
     else:
         lines += [f'WSGIDaemonProcess bench processes={place.shape.processes} threads={place.threads()} '
-                  f'python-home="{home}" python-path="{place.applications}"', 'WSGIProcessGroup bench',
+                  f'python-home="{home}" python-path="{place.applications}" {place.shape.daemon_options}',
+                  'WSGIProcessGroup bench',
                   f'WSGISocketPrefix "{place.root}/run/wsgi"', 'WSGIRestrictEmbedded On']
         children, threads = 1, max(THREADS_OF_HTTPD, place.shape.clients if place.shape.threads else 0)
         if place.one_process:

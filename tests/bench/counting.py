@@ -1,7 +1,5 @@
 """What a request costs, counted instead of timed: instructions under valgrind's callgrind, system calls under strace. The
 machine may be busy meanwhile."""
-import contextlib
-import os
 import re
 import shutil
 import signal
@@ -11,6 +9,7 @@ import time
 
 import cases
 import meter
+from contenders import OURS_DAEMON
 from installation import Missing
 from places import Shape
 from rounds import say
@@ -21,7 +20,9 @@ PAUSE = 0.005
 # What a server goes on with after its first answer is not to be counted.
 SETTLED = 2
 # So few that all of them have served before anything is counted.
-THREADS = 3
+SLOW = Shape(threads=3, daemon_options='shutdown-timeout=60')
+# Longest that a server under valgrind may take to its end.
+SLOW_END = 60
 
 WRK = ()
 CHROME = (
@@ -40,8 +41,9 @@ CHROME = (
 KINDS = {'wrk': WRK, 'chrome': CHROME}
 
 
-def count(contenders, bare):
-    """What can be counted of each contender, and why the rest cannot. `bare`: in a Python that has no packages."""
+def count(contenders, bare, keep):
+    """What can be counted of each contender, and why the rest cannot; what there is after each is kept. `bare`: in a Python that
+    has no packages."""
     hello = cases.ALL[0]
     counts = {}
     for contender in contenders:
@@ -51,13 +53,14 @@ def count(contenders, bare):
                 note(counted, f'instructions {kind}', instructions, contender, hello, kind, bare)
         note(counted, 'system calls', system_calls, contender, hello, 'wrk', bare)
         say(f'{contender.name}: {counted}')
-    return counts
+        keep(counts)
 
 
 def note(counted, what, how, *given):
+    """Notes what was counted, or why nothing was: under valgrind and strace programs fail in ways of their own."""
     try:
         counted[what] = how(*given)
-    except (Missing, OSError, subprocess.TimeoutExpired) as why:
+    except (Missing, OSError, ValueError, subprocess.SubprocessError) as why:
         counted.setdefault('missing', {})[what] = str(why)
 
 
@@ -87,25 +90,36 @@ def instructions(contender, case, kind, bare):
 def instructions_of_all(contender, case, kind, count, bare):
     if not shutil.which('valgrind'):
         raise Missing('there is no valgrind on the PATH')
-    alone = contender.kind in ('none', 'embedded')
+    embedded = contender.kind in ('none', 'embedded')
     # Where a hash falls decides what a look-up costs.
-    under = ['env', 'PYTHONHASHSEED=0', 'valgrind', '--tool=callgrind', '--vgdb=no', f'--trace-children={"no" if alone else "yes"}',
-             '--callgrind-out-file=@root@/run/callgrind.%p']
-    with contextlib.ExitStack() as stack:
-        running = stack.enter_context(start(
-            contender, case.application, case, under, shape=Shape(threads=THREADS), one_process=alone, bare=bare))
+    under = ['env', 'PYTHONHASHSEED=0', 'valgrind', '--tool=callgrind', '--vgdb=no',
+             f'--trace-children={"no" if embedded else "yes"}', '--callgrind-out-file=@root@/run/callgrind.%p']
+    # With daemons, mod_wsgi wants a parent.
+    alone = embedded or contender.name == OURS_DAEMON
+    with start(contender, case.application, case, under, shape=SLOW, one_process=alone, bare=bare) as running:
         time.sleep(SETTLED)
         send(running.port, KINDS[kind], count)
-        running.end()
-        outputs = list((running.place.root / 'run').glob('callgrind.*'))
-        return sum(int(re.search(r'(?m)^(?:totals|summary): (\d+)', path.read_text())[1]) for path in outputs)
+        living = meter.processes(running)
+        running.end(SLOW_END)
+        return sum(total(running.place.root / f'run/callgrind.{pid}') for pid in living)
+
+
+def total(path):
+    """What callgrind counted in a process. It writes that when the process ends, which may be later than its parent does."""
+    until = time.monotonic() + SLOW_END
+    while time.monotonic() < until:
+        found = path.exists() and re.search(r'(?m)^(?:totals|summary): (\d+)', path.read_text())
+        if found:
+            return int(found[1])
+        time.sleep(0.1)
+    raise Missing('a process has not written down its instructions')
 
 
 def system_calls(contender, case, kind, bare):
     """System calls of a request, in all processes of a contender, by name."""
     if not shutil.which('strace'):
         raise Missing('there is no strace on the PATH')
-    with start(contender, case.application, case, shape=Shape(threads=THREADS), bare=bare) as running:
+    with start(contender, case.application, case, shape=SLOW, bare=bare) as running:
         send(running.port, KINDS[kind], WARM_UP)
         counts = running.place.root / 'logs/strace'
         attached = [f'-p{pid}' for pid in meter.processes(running)]

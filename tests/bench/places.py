@@ -23,6 +23,8 @@ class Shape:
     # The multi-processing module of httpd, and lines of configuration that are otherwise not there.
     mpm: str = 'event'
     lines: tuple = ()
+    # More options of daemons.
+    daemon_options: str = ''
 
 
 @dataclasses.dataclass(frozen=True)

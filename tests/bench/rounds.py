@@ -38,6 +38,7 @@ class Run:
         self.contenders, self.seconds, self.less, self.rounds, self.time, self.cores = contenders, seconds, less, rounds, time, cores
         self.results = []
         self.missing = {}
+        self.warm_up = 1
 
     def measure(self, cases, keep):
         """Measures all; what there is after each case is kept."""
@@ -73,7 +74,7 @@ class Run:
             if self.time.is_up():
                 raise Missing('no time was left')
             server.await_answer(case)
-            load.run(server, case, 1)
+            load.run(server, case, self.warm_up)
             return True
         except Missing as why:
             self.miss(server.contender, case, str(why))

@@ -79,13 +79,13 @@ class Running:
         logs = [path.read_text(errors='replace') for path in sorted((self.place.root / 'logs').iterdir())]
         return ' | '.join('\n'.join(logs).strip().splitlines()[-3:])
 
-    def end(self):
+    def end(self, patience=END):
         # A front end first: what is behind it may wait for its connections.
         for process in reversed(self.started):
             process.send_signal(signal.SIGTERM)
         for process in reversed(self.started):
             try:
-                process.wait(END)
+                process.wait(patience)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
