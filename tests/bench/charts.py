@@ -130,7 +130,7 @@ def grown(record, directory):
 def varied(settings, directory):
     """Rates with settings of httpd's, a panel for each setting and case."""
     shown = [(figures, case) for figures in map(Figures, settings.values()) for case in cases.ALL if figures.contenders(case.key)]
-    figure, panels = pyplot.subplots(1, len(shown), figsize=(4 * len(shown), 2.6), squeeze=False)
+    figure, panels = pyplot.subplots(1, len(shown), figsize=(5 * len(shown), 2.6), squeeze=False)
     for panel, (figures, case) in zip(panels[0], shown):
         names = figures.contenders(case.key)[::-1]
         for cores, height in ((1, 0.2), (2, -0.2)):
