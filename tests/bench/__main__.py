@@ -67,8 +67,8 @@ def chosen(given, usual):
     return contenders.named(given.contenders or usual)
 
 
-def run_of(given, against, usual, less):
-    return rounds.Run(against, given.seconds or usual, given.seconds or less, given.rounds or 3, rounds.Time(given.minutes))
+def run_of(given, against, usual, less, turns=3):
+    return rounds.Run(against, given.seconds or usual, given.seconds or less, given.rounds or turns, rounds.Time(given.minutes))
 
 
 def compare(given):
@@ -80,13 +80,13 @@ def compare(given):
 
 
 def vary_settings(given):
-    kept = Kept(given, 'settings', seconds=given.seconds or 1, rounds=given.rounds or 3)
+    kept = Kept(given, 'settings', seconds=given.seconds or 1, rounds=given.rounds or 2)
 
     def keep(runs):
         kept.keep(settings={key: {'results': run.results, 'missing': run.missing} for key, run in runs.items()})
 
     def run(against):
-        varied = run_of(given, against, 1, 1)
+        varied = run_of(given, against, 1, 1, 2)
         # With mpm_prefork sixteen processes import the application.
         varied.warm_up = 3
         return varied
@@ -112,8 +112,8 @@ def measure_scale(given):
 
 
 def measure_start(given):
-    kept = Kept(given, 'start-up', rounds=given.rounds or 5)
-    kept.keep(**start_up.measure(chosen(given, contenders.FOUR), given.rounds or 5))
+    kept = Kept(given, 'start-up', rounds=given.rounds or 3)
+    kept.keep(**start_up.measure(chosen(given, contenders.FOUR), given.rounds or 3))
 
 
 def watch_memory(given):

@@ -14,12 +14,12 @@ import asked  # noqa: E402
 import cases  # noqa: E402
 import growth  # noqa: E402
 import scale  # noqa: E402
-from contenders import OURS, OURS_DAEMON  # noqa: E402
+from contenders import FOUR, OURS, OURS_DAEMON  # noqa: E402
 from figures import Figures, counterpart  # noqa: E402
 
 # Text stays text, and the same results give the same file.
 matplotlib.rcParams.update({'svg.fonttype': 'none', 'svg.hashsalt': 'bench', 'font.size': 9})
-COLOURS = {OURS: '#1f6f8b', OURS_DAEMON: '#63a4b8', 'floor': '#bbbbbb'}
+COLOURS = {OURS: '#1f6f8b', OURS_DAEMON: '#63a4b8', 'floor': '#bbbbbb', FOUR[2]: '#c0672c', FOUR[3]: '#e0a878'}
 OTHERS = '#d08c60'
 
 
@@ -79,7 +79,7 @@ def lines(series, directory):
         style = {'marker': 'o', 'markersize': 3, 'label': name, 'color': COLOURS.get(name)}
         rate.plot(values, [point['rate'] for point in points], **style)
         memory.plot(values, [point['memory']['pss'] / 2**20 for point in points], **style)
-        if name in COLOURS:
+        if name in (OURS, OURS_DAEMON):
             for value in set(scale.bend(points)):
                 rate.axvline(value, color=COLOURS[name], linestyle=':', linewidth=0.8)
     for panel, label in ((rate, series['unit']), (memory, 'PSS in MiB')):

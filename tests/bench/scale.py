@@ -53,10 +53,10 @@ ALL = [
     Series('processes', 'processes of the application, 64 clients, Flask', (1, 2, 4, 8), FLASK),
     Series('clients', 'clients that ask all the time', (1, 4, 16, 64, 256, 1000)),
     Series('idle', 'clients at rest beside 16 that ask', (10, 100, 1000)),
-    Series('sizes', 'bytes of an answer in one piece', (1, 1 << 10, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 23, 1 << 26), SIZE,
+    Series('sizes', 'bytes of an answer in one piece', (1, 1 << 10, 1 << 14, 1 << 16, 1 << 20, 1 << 23, 1 << 26), SIZE,
            'MiB/s', True),
-    Series('pieces', 'bytes of an answer in pieces of 64 KiB', (1 << 18, 1 << 22, 1 << 26), SIZE, 'MiB/s', True),
     Series('applications', 'applications in one process', (1, 5, 20, 50)),
+    Series('pieces', 'bytes of an answer in pieces of 64 KiB', (1 << 18, 1 << 22, 1 << 26), SIZE, 'MiB/s', True),
 ]
 
 
@@ -96,6 +96,8 @@ def start_all(stack, series, value):
             server = stack.enter_context(start(contender, case.application, case, shape=series.shape(value)))
             if series.key == 'idle':
                 stack.enter_context(at_rest(server.port, value))
+            for number in range(1, case.applications):
+                server.request(case, f'/app{number}')
             load.run(server, case, 1, clients=series.clients(value))
         except (Missing, OSError, http.client.HTTPException) as why:
             say(f'{series.title}, {value}: {contender.name} is missing: {why}')
