@@ -180,7 +180,7 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # Whoever ends this ends its servers too, and has what was measured until then.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    whole = True
+    whole = False
     with contextlib.suppress(KeyboardInterrupt):
         whole = given.again or measure(given)
     publish(given)
