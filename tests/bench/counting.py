@@ -21,8 +21,8 @@ PAUSE = 0.005
 SETTLED = 2
 # So few that all of them have served before anything is counted.
 SLOW = Shape(threads=3, daemon_options='shutdown-timeout=60')
-# Longest that a server under valgrind may take to its end.
-SLOW_END = 60
+# Longest that a server under valgrind may take to its first answer, and to its end.
+SLOW_START, SLOW_END = 180, 60
 
 WRK = ()
 CHROME = (
@@ -96,7 +96,7 @@ def instructions_of_all(contender, case, kind, count, bare):
              f'--trace-children={"no" if embedded else "yes"}', '--callgrind-out-file=@root@/run/callgrind.%p']
     # With daemons, mod_wsgi wants a parent.
     alone = embedded or contender.name == OURS_DAEMON
-    with start(contender, case.application, case, under, shape=SLOW, one_process=alone, bare=bare) as running:
+    with start(contender, case.application, case, under, SLOW_START, shape=SLOW, one_process=alone, bare=bare) as running:
         time.sleep(SETTLED)
         send(running.port, KINDS[kind], count)
         living = meter.processes(running)

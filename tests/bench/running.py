@@ -14,7 +14,7 @@ from installation import Missing, user
 PATIENCE = 30
 # Longest that it may take to its end, before it is killed.
 END = 5
-# Longest that a server may take to its first answer. Long, as it may be run under valgrind.
+# Longest that a server may take to its first answer.
 START = 60
 
 
@@ -57,11 +57,11 @@ class Running:
             answer = connection.getresponse()
             return answer.status, len(answer.read())
 
-    def await_answer(self, case):
+    def await_answer(self, case, patience=START):
         """Waits until the answer is right."""
         begun = time.monotonic()
         last = 'nothing'
-        while time.monotonic() - begun < START:
+        while time.monotonic() - begun < patience:
             if ended := [process for process in self.started if process.poll() is not None]:
                 raise Missing(f'{ended[0].args[0]} ended with {ended[0].returncode}: {self.everything_said()}')
             try:
@@ -92,7 +92,7 @@ class Running:
 
 
 @contextlib.contextmanager
-def start(contender, application, case=None, under=(), **more):
+def start(contender, application, case=None, under=(), patience=START, **more):
     """Starts a contender with an application, in a directory that ends with it; waits for the answer to `case`."""
     with tempfile.TemporaryDirectory(prefix='rustgi-bench-') as root:
         os.chmod(root, 0o755)
@@ -100,7 +100,7 @@ def start(contender, application, case=None, under=(), **more):
         try:
             running.begin(under)
             if case:
-                running.await_answer(case)
+                running.await_answer(case, patience)
                 running.start_up = time.monotonic() - running.begun
             yield running
         finally:
