@@ -1,5 +1,6 @@
 """What a request costs, counted instead of timed: instructions under valgrind's callgrind, system calls under strace. The
 machine may be busy meanwhile."""
+import collections
 import re
 import shutil
 import signal
@@ -82,9 +83,10 @@ def send(port, headers, count):
 
 
 def instructions(contender, case, kind, bare):
-    """Instructions of a request, in all processes of a contender."""
+    """Instructions of a request, by what the processes of a contender are there for."""
     few = instructions_of_all(contender, case, kind, WARM_UP, bare)
-    return (instructions_of_all(contender, case, kind, WARM_UP + COUNTED, bare) - few) / COUNTED
+    many = instructions_of_all(contender, case, kind, WARM_UP + COUNTED, bare)
+    return {role: (many[role] - few.get(role, 0)) / COUNTED for role in many}
 
 
 def instructions_of_all(contender, case, kind, count, bare):
@@ -99,9 +101,13 @@ def instructions_of_all(contender, case, kind, count, bare):
     with start(contender, case.application, case, under, SLOW_START, shape=SLOW, one_process=alone, bare=bare) as running:
         time.sleep(SETTLED)
         send(running.port, KINDS[kind], count)
-        living = meter.processes(running)
+        parent = running.started[-1].pid
+        roles = {pid: meter.role(pid, parent).partition(',')[0] for pid in meter.processes(running)}
         running.end(SLOW_END)
-        return sum(total(running.place.root / f'run/callgrind.{pid}') for pid in living)
+        counts = collections.Counter()
+        for pid, role in roles.items():
+            counts[role] += total(running.place.root / f'run/callgrind.{pid}')
+        return counts
 
 
 def total(path):

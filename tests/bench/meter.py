@@ -69,14 +69,12 @@ def size_of(pid):
 def role(pid, parent):
     """What a process of httpd with a module is there for."""
     try:
-        command = (PROC / str(pid) / 'cmdline').read_bytes().decode(errors='replace')
+        command = (PROC / str(pid) / 'cmdline').read_bytes()
     except OSError:
         return 'ended'
-    if pid == parent:
-        return 'httpd, parent'
-    if 'supervise' in command:
-        return 'supervisor'
-    return 'worker' if '(wsgi:' in command or 'python' in command else 'httpd, child'
+    if b'httpd.conf' in command:
+        return 'httpd, parent' if pid == parent else 'httpd, child'
+    return 'supervisor' if b'supervise' in command else 'worker'
 
 
 def pin(pids, cpus):

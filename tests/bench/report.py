@@ -94,9 +94,17 @@ def of_setting(record, key):
 
 
 def over_floor(counts, name, kind):
-    """Instructions of a request over the floor."""
+    """Instructions of a request over the floor, in all processes."""
     there = [counts.get(who, {}).get(f'instructions {kind}') for who in (name, 'floor')]
-    return None if None in there else there[0] - there[1]
+    return None if None in there else sum(there[0].values()) - sum(there[1].values())
+
+
+def by_process(counts, name, kind):
+    """Instructions of a request over the floor, process by process."""
+    there = [counts.get(who, {}).get(f'instructions {kind}') for who in (name, 'floor')]
+    if None in there or len(there[0]) < 2:
+        return ''
+    return ', '.join(f'{role} {count - there[1].get(role, 0):,.0f}' for role, count in there[0].items() if count >= 1)
 
 
 def of_counts(record):
@@ -106,12 +114,12 @@ def of_counts(record):
     for name, counted in counts.items():
         calls = counted.get('system calls')
         listed = ', '.join(f'{call} {count:.1f}' for call, count in sorted((calls or {}).items(), key=lambda item: -item[1]))
-        rows.append([name, *(number(over_floor(counts, name, kind)) for kind in ('wrk', 'chrome')),
+        rows.append([name, *(number(over_floor(counts, name, kind)) for kind in ('wrk', 'chrome')), by_process(counts, name, 'wrk'),
                      number(sum(calls.values()) if calls else None, '.1f'), listed])
-    head = ['', 'instructions over the floor, plain', 'of a browser', 'system calls', 'which']
-    floor = counts.get('floor', {})
-    text = (f"## Python {record['python']}\n\n{origin(record)}The floor itself: {number(floor.get('instructions wrk'))} instructions "
-            f"for a plain request, {number(floor.get('instructions chrome'))} for that of a browser.\n\n" + table(head, rows))
+    head = ['', 'instructions over the floor, plain', 'of a browser', 'plain, where', 'system calls', 'which']
+    floor = [number(sum(counts.get('floor', {}).get(f'instructions {kind}', {}).values())) for kind in ('wrk', 'chrome')]
+    text = (f"## Python {record['python']}\n\n{origin(record)}The floor itself: {floor[0]} instructions "
+            f"for a plain request, {floor[1]} for that of a browser.\n\n" + table(head, rows))
     missing = {f'{name}, {what}: {why}' for name, counted in counts.items() for what, why in counted.get('missing', {}).items()}
     return text + ''.join(f'\nNot counted: {line[:200]}\n' for line in sorted(missing))
 
