@@ -7,6 +7,7 @@ import growth
 import report
 import report_size
 import scale
+import settings
 from contenders import OURS, OURS_DAEMON
 from figures import Figures, counterpart
 from installation import SOURCE
@@ -39,7 +40,7 @@ def write(page):
             parts += of_pythons(read)
     page.write_text('\n'.join(with_charts(part, directory) for part in parts))
     advice = (SOURCE / 'fast.md').read_text()
-    for key in ('mpm', 'keep-alive', 'sendfile'):
+    for key in settings.ALL:
         measured = read.get('settings', {}).get('settings', {})
         advice = advice.replace(f'@{key}@\n', report.of_setting(read['settings'], key) if key in measured else 'Not measured yet.\n')
     (page.parent / 'fast.md').write_text(advice)
