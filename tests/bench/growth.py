@@ -1,5 +1,4 @@
 """Whether memory grows: what each process of a server holds after 100,000 requests, 200,000, and so on."""
-import contextlib
 import statistics
 
 import cases
@@ -72,13 +71,11 @@ def series_of(record, what='rss'):
 
 
 def growth(series):
-    """Bytes by which a size grows from the warm-up to the first step, and in each further step on average."""
+    """Bytes by which a size grows from the warm-up to the first step, and what a further step usually adds. The median: a leak adds
+    to every step, while what is filled once, as when one more thread comes to serve, adds to one."""
     after = series[2:]
-    slope = 0.0
-    if len(after) > 1:
-        with contextlib.suppress(statistics.StatisticsError):
-            slope = statistics.linear_regression([at for at, _ in after], [size for _, size in after]).slope * STEP
-    return after[0][1] - series[1][1], slope
+    added = [(size - before) / (at - then) * STEP for (then, before), (at, size) in zip(after, after[1:])]
+    return after[0][1] - series[1][1], statistics.median(added) if added else 0.0
 
 
 def floor(watched):

@@ -111,7 +111,7 @@ def of_growth(watched):
         grown, slope = growth.growth(series)
         name = f"{each['case']}, {each['contender']}"
         yield [f'MiB of growth in 100,000 requests, {name}', asked.beside(asked.GROWTH / 2**20, grown / 2**20, at_least=False)]
-        yield [f"KiB in each further 100,000, to {each['points'][-1]['requests']:,} (httpd itself: {floor / 1024:.0f}), {name}",
+        yield [f"KiB that each further 100,000 usually adds, to {each['points'][-1]['requests']:,} (httpd itself: {floor / 1024:.0f}), {name}",
                asked.beside((floor + asked.SLOPE) / 1024, slope / 1024, at_least=False, form='.0f')]
 
 

@@ -79,5 +79,5 @@ def of_growth(record):
                 f'{by_pss[place][1][-1][1] / 2**20:.2f}', asked.beside(asked.GROWTH / 2**20, grown / 2**20, at_least=False),
                 f'{slope / 1024:+.1f}' + (' **missed**' if slope > floor + asked.SLOPE else '')])
     head = ['', 'process', 'requests', 'RSS MiB at first', 'warm', 'after 100,000', 'at the end', 'PSS MiB at the end',
-            'growth in 100,000, asked / measured', 'KiB per further 100,000']
+            'growth in 100,000, asked / measured', 'KiB that a further 100,000 usually adds']
     return origin(record) + '\n' + table(head, rows) + '\n' + bends().get('growth', '') + '\n'
