@@ -53,7 +53,7 @@ check: ## the quick part: format, clippy, unit tests, separations
 BENCH = RUSTGI_MODULE="$$(tools/build.sh --where)/mod_rustgi.so" python3 tests/bench
 
 bench: module ## compare with mod_wsgi and others, for half an hour (SHORT=1: for two minutes); tests/bench/README.md
-	$(BENCH) $(if $(SHORT),comparison counts --short,comparison settings counts --minutes 25 --document docs/benchmarks.md)
+	$(BENCH) $(if $(SHORT),comparison --short,comparison settings counts --minutes 25 --document docs/benchmarks.md)
 
 bench-scale: module ## how rate and memory change with threads, processes, clients, sizes, applications; how long starts take
 	$(BENCH) start-up scale --minutes 10 --document docs/benchmarks.md

@@ -96,7 +96,7 @@ def vary_settings(given):
 
 def count(given):
     kept = Kept(given, name_of('counts'))
-    against = contenders.SHORT if given.short else chosen(given, [])
+    against = chosen(given, [])
     counting.count(against, given.ours, lambda counts: kept.keep(python=installation.python_version(), counts=counts))
 
 

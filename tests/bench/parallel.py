@@ -22,5 +22,5 @@ def measure():
     found = [{'python': python_version(), 'shared': float(shared), 'apart': float(apart), 'how': how.replace('\\n', ', '), 'gain': float(gain)}
              for _, shared, apart, how, gain in LINE.findall(said)]
     if not found and 'SKIPPED' not in said:
-        raise Missing(f'the test says nothing: {said.strip().splitlines()[-1:]}')
+        raise Missing(f'the test fails: {" | ".join(line for line in said.splitlines() if "panicked" in line or "Python" in line)[:500]}')
     return found
