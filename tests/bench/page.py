@@ -39,11 +39,18 @@ def write(page):
         if name == 'comparison':
             parts += of_pythons(read)
     page.write_text('\n'.join(with_charts(part, directory) for part in parts))
-    advice = (SOURCE / 'fast.md').read_text()
-    for key in settings.ALL:
-        measured = read.get('settings', {}).get('settings', {})
-        advice = advice.replace(f'@{key}@\n', report.of_setting(read['settings'], key) if key in measured else 'Not measured yet.\n')
-    (page.parent / 'fast.md').write_text(advice)
+    (page.parent / 'fast.md').write_text(of_advice(read))
+
+
+def of_advice(read):
+    """The page that gives advice, with what was measured in its places."""
+    text = (SOURCE / 'fast.md').read_text()
+    tables = {key: report.of_setting(read['settings'], key) for key in read.get('settings', {}).get('settings', {})}
+    if 'comparison' in read:
+        tables['modes'] = report.of_modes(Figures(read['comparison']))
+    for key in ('modes', *settings.ALL):
+        text = text.replace(f'@{key}@\n', tables.get(key, 'Not measured yet.\n'))
+    return text
 
 
 def of_pythons(read):

@@ -55,6 +55,18 @@ def of_case(figures, case):
     return f'### {titled(case.title)}\n\n' + table(head, rows)
 
 
+def of_modes(figures):
+    """Ours, embedded beside daemon."""
+    head = [UNITS, *(f'{mode}, {cores} core{"s" if cores > 1 else ""}' for cores in figures.cores() for mode in ('embedded', 'daemon')),
+            'PSS MiB, embedded', 'daemon']
+    rows = []
+    for case in (case for case in cases.ALL if figures.contenders(case.key)):
+        rates = [number(figures.median(case.key, name, cores)) for cores in figures.cores() for name in (OURS, OURS_DAEMON)]
+        sizes = [number((figures.memory(case.key, name) or {}).get('pss', 0) / 2**20, '.1f') for name in (OURS, OURS_DAEMON)]
+        rows.append([case.title, *rates, *sizes])
+    return table(head, rows)
+
+
 def of_missing(record):
     rows = [[name, ', '.join(sorted(by_case)), next(iter(by_case.values())).replace('|', '/')[:200]]
             for name, by_case in record['missing'].items()]
