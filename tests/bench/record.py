@@ -34,7 +34,7 @@ def machine():
 def versions(bare):
     """The versions of everything that takes part, as far as they can be told."""
     asked = {'httpd': [httpd(), '-v'], 'Python': [PYTHON, '--version'], 'wrk': ['wrk', '-v'], 'h2load': ['h2load', '--version'],
-             'nginx': ['nginx', '-v'], 'valgrind': ['valgrind', '--version']}
+             'valgrind': ['valgrind', '--version']}
     told = {}
     for name, command in asked.items():
         try:
@@ -44,6 +44,9 @@ def versions(bare):
             continue
     if bare:
         return told
+    for archive in cache.root().glob('debian-*/*.deb'):
+        name, version, _ = archive.name.split('_', 2)
+        told[name] = version.replace('%3a', ':')
     frozen = said(cache.venv()[0] / 'bin/python', '-m', 'pip', 'list', '--format=json')
     return {**told, **{package['name']: package['version'] for package in json.loads(frozen)}}
 

@@ -5,6 +5,7 @@ import settings
 from contenders import OURS, OURS_DAEMON
 from figures import Figures, counterpart
 
+VERSIONS = ('mod_wsgi', 'libapache2-mod-wsgi-py3', 'uWSGI', 'nginx', 'gunicorn', 'waitress', 'cheroot', 'granian', 'Flask', 'Django')
 UNITS = 'requests/s'
 
 
@@ -78,7 +79,15 @@ def of_comparison(record):
     figures = Figures(record)
     keys = {result['case'] for result in record['results']}
     parts = [of_case(figures, case) for case in cases.ALL if case.key in keys]
-    return origin(record) + '\n## Rates\n\n' + '\n'.join(parts) + of_missing(record)
+    return origin(record) + of_versions(record) + '\n## Rates\n\n' + '\n'.join(parts) + of_missing(record)
+
+
+def of_versions(record):
+    """What took part."""
+    told = {name.lower(): version for name, version in record['versions'].items()}
+    names = ('httpd', 'Python', *VERSIONS)
+    return 'With ' + '; '.join(f'{name} {told[name.lower()]}' if name in VERSIONS else told[name.lower()] for name in names
+                               if name.lower() in told) + '.\n'
 
 
 def of_settings(record):

@@ -94,7 +94,8 @@ class Running:
 @contextlib.contextmanager
 def start(contender, application, case=None, under=(), patience=START, **more):
     """Starts a contender with an application, in a directory that ends with it; waits for the answer to `case`."""
-    with tempfile.TemporaryDirectory(prefix='rustgi-bench-') as root:
+    # Some servers leave processes that write for a moment more.
+    with tempfile.TemporaryDirectory(prefix='rustgi-bench-', ignore_cleanup_errors=True) as root:
         os.chmod(root, 0o755)
         running = Running(contender, places.make(f'{root}/server', application, **more))
         try:
