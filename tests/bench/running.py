@@ -80,15 +80,19 @@ class Running:
         return ' | '.join('\n'.join(logs).strip().splitlines()[-3:])
 
     def end(self, patience=END):
+        """Ends the programs; whether all did so by themselves."""
         # A front end first: what is behind it may wait for its connections.
         for process in reversed(self.started):
             process.send_signal(signal.SIGTERM)
+        ended = True
         for process in reversed(self.started):
             try:
                 process.wait(patience)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+                ended = False
+        return ended
 
 
 @contextlib.contextmanager
