@@ -18,8 +18,8 @@ from running import PATIENCE, start
 
 WARM_UP, COUNTED = 60, 400
 PAUSE = 0.005
-# What a server goes on with after its first answer is not to be counted.
-SETTLED = 2
+# Processor time in a second that is nothing.
+IDLE = 0.03
 # So few that all of them have served before anything is counted.
 SLOW = Shape(threads=3, daemon_options='shutdown-timeout=60')
 # Longest that a server under valgrind may take to its first answer, and to its end.
@@ -99,8 +99,11 @@ def instructions_of_all(contender, case, kind, count, bare):
              f'--trace-children={"no" if embedded else "yes"}', '--callgrind-out-file=@root@/run/callgrind.%p']
     # With daemons, mod_wsgi wants a parent.
     alone = embedded or contender.name == OURS_DAEMON
-    with start(contender, case.application, case, under, SLOW_START, shape=SLOW, one_process=alone, bare=bare) as running:
-        time.sleep(SETTLED)
+    with start(contender, case.application, under=under, shape=SLOW, one_process=alone, bare=bare) as running:
+        # Each request that came before all is ready would be counted.
+        settle(running)
+        running.await_answer(case, SLOW_START)
+        settle(running)
         send(running.port, KINDS[kind], count)
         parent = running.started[-1].pid
         roles = {pid: meter.role(pid, parent).partition(',')[0] for pid in meter.processes(running)}
@@ -110,6 +113,16 @@ def instructions_of_all(contender, case, kind, count, bare):
         for pid, role in roles.items():
             counts[role] += total(running.place.root / f'run/callgrind.{pid}')
         return counts
+
+
+def settle(running):
+    """Waits until the processes of a server have nothing more to do."""
+    begun, quiet = time.monotonic(), 0
+    while quiet < 2 and time.monotonic() - begun < SLOW_START:
+        before = meter.cpu_seconds(meter.processes(running))
+        time.sleep(1)
+        used = meter.cpu_seconds(meter.processes(running)) - before
+        quiet = quiet + 1 if used < IDLE else 0
 
 
 def total(path):

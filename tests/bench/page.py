@@ -118,14 +118,15 @@ def of_growth(watched):
         grown, slope = growth.growth(series)
         name = f"{each['case']}, {each['contender']}"
         yield [f'MiB of growth in 100,000 requests, {name}', asked.beside(asked.GROWTH / 2**20, grown / 2**20, at_least=False)]
-        yield [f"KiB that each further 100,000 usually adds, to {each['points'][-1]['requests']:,} (httpd itself: {floor / 1024:.0f}), {name}",
+        to = f"{each['points'][-1]['requests']:,}"
+        yield [f'KiB that each further 100,000 usually adds, to {to} (httpd itself: {floor / 1024:.0f}), {name}',
                asked.beside((floor + asked.SLOPE) / 1024, slope / 1024, at_least=False, form='.0f')]
 
 
 def with_charts(text, directory):
     """The text with each chart under the heading that it belongs to."""
     titles = {case.title: case.key for case in cases.ALL} | {series.title: f'scale-{series.key}' for series in scale.ALL} \
-        | {'from the start to the first answer, in ms': 'start-up', TITLES['growth']: 'growth', ASKED: 'asked', TITLES['settings']: 'settings'}
+        | {TITLES['start-up']: 'start-up', TITLES['growth']: 'growth', TITLES['settings']: 'settings', ASKED: 'asked'}
     by_heading = {title.lower(): name for title, name in titles.items()}
     lines = []
     for line in text.splitlines():

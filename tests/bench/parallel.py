@@ -19,8 +19,9 @@ def measure():
     except (OSError, subprocess.TimeoutExpired) as why:
         raise Missing(f'the test does not run: {why}') from why
     said = done.stdout + done.stderr
-    found = [{'python': python_version(), 'shared': float(shared), 'apart': float(apart), 'how': how.replace('\\n', ', '), 'gain': float(gain)}
-             for _, shared, apart, how, gain in LINE.findall(said)]
+    found = [{'python': python_version(), 'how': how.replace('\\n', ', '), 'shared': float(shared), 'apart': float(apart),
+              'gain': float(gain)} for _, shared, apart, how, gain in LINE.findall(said)]
     if not found and 'SKIPPED' not in said:
-        raise Missing(f'the test fails: {" | ".join(line for line in said.splitlines() if "panicked" in line or "Python" in line)[:500]}')
+        why = ' | '.join(line for line in said.splitlines() if 'panicked' in line or 'Python' in line)
+        raise Missing(f'the test fails: {why[:500]}')
     return found

@@ -31,7 +31,8 @@ def origin(record):
     """Where and when a record was made."""
     machine, method = record['machine'], record['method']
     turns = f" {method['rounds']} rounds of {method['seconds']} s" if 'seconds' in method else ''
-    less = f", {method['less']} s for what was not asked" if method.get('less', method.get('seconds')) != method.get('seconds') else ''
+    shorter = method.get('less', method.get('seconds')) != method.get('seconds')
+    less = f", {method['less']} s for what was not asked" if shorter else ''
     return (f"Commit {record['commit']}, {record['date'][:10]}, on {machine['processors']} processors "
             f"({machine['processor']}), {machine['memory'] / 2**30:.0f} GiB, Linux {machine['kernel']}."
             f"{turns}{less}{'.' if turns else ''}\n")
@@ -58,7 +59,8 @@ def of_case(figures, case):
 
 def of_modes(figures):
     """Ours, embedded beside daemon."""
-    head = [UNITS, *(f'{mode}, {cores} core{"s" if cores > 1 else ""}' for cores in figures.cores() for mode in ('embedded', 'daemon')),
+    both = ('embedded', 'daemon')
+    head = [UNITS, *(f'{mode}, {cores} core{"s" if cores > 1 else ""}' for cores in figures.cores() for mode in both),
             'PSS MiB, embedded', 'daemon']
     rows = []
     for case in (case for case in cases.ALL if figures.contenders(case.key)):

@@ -68,7 +68,8 @@ def of_growth(record):
     for watched in record['growth']:
         points = watched['points']
         if len(points) < 3:
-            rows.append([f"{titles[watched['case']]}, {watched['contender']}", watched.get('missing', 'not measured')[:100], *[''] * 7])
+            why = watched.get('missing', 'not measured')[:100]
+            rows.append([f"{titles[watched['case']]}, {watched['contender']}", why, *[''] * 7])
             continue
         by_pss = dict(enumerate(growth.series_of(watched, 'pss')))
         for place, (role, series) in enumerate(growth.series_of(watched)):

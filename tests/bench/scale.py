@@ -33,6 +33,10 @@ class Series:
         return {'threads': Shape(threads=value, clients=64), 'processes': Shape(processes=value),
                 'applications': Shape(applications=value)}.get(self.key, Shape())
 
+    def contenders(self):
+        """Who is measured; httpd itself where connections are what grows."""
+        return [*(['floor'] if self.key in ('clients', 'idle') else []), *contenders.FOUR]
+
     def asked(self, value):
         """The case at a value."""
         if self.key in ('sizes', 'pieces'):
@@ -62,7 +66,7 @@ ALL = [
 
 def measure(series, seconds, rounds, time, keep):
     """A series: for each value all contenders take turns, as in the comparison. What there is after each is kept."""
-    points = {name: [] for name in contenders.FOUR}
+    points = {name: [] for name in series.contenders()}
     whole = {'key': series.key, 'title': series.title, 'unit': series.unit, 'logarithmic': series.logarithmic,
              'contenders': points}
     for value in series.values:
@@ -91,7 +95,7 @@ def start_all(stack, series, value):
     """Starts the contenders at a value, with as many clients at rest as the series wants."""
     running = []
     case = series.asked(value)
-    for contender in contenders.named(contenders.FOUR):
+    for contender in contenders.named(series.contenders()):
         try:
             server = stack.enter_context(start(contender, case.application, case, shape=series.shape(value)))
             if series.key == 'idle':
@@ -109,8 +113,16 @@ def start_all(stack, series, value):
 def rate_of(series, value, turns):
     """The median of the rounds, in the unit of the series; nothing where a request failed. A server that has fewer threads
     than clients closes connections that rest: that is no failure here."""
-    rates = [0 if each['errors'] else each['rate'] for each in turns]
-    return statistics.median(rates) * (value / 2**20 if series.unit == 'MiB/s' else 1)
+    rates = [in_unit(series, value, each) for each in turns]
+    return statistics.median(0 if each['errors'] else rate for each, rate in zip(turns, rates))
+
+
+def in_unit(series, value, turn):
+    if series.unit == 'requests/s':
+        return turn['rate']
+    # Of large answers few are complete when a turn ends; of small ones the head is the larger part.
+    bytes_each_second = turn['bytes'] / turn['seconds'] if value >= 1 << 20 else turn['rate'] * value
+    return bytes_each_second / 2**20
 
 
 @contextlib.contextmanager
