@@ -1,6 +1,5 @@
 """Compares mod_rustgi with its peers on this machine. README.md beside this says how, and what comes of it."""
 import argparse
-import contextlib
 import json
 import pathlib
 import resource
@@ -135,19 +134,19 @@ def name_of(part):
     return f'{part}-{installation.python_version()}' if part in ('counts', 'parallel') else part
 
 
-def publish(given):
-    """Reports and charts of what was measured, into the directory of the results and into the page."""
-    there = [given.results / f'{name_of(part)}.json' for part in given.parts]
-    for raw in (path for path in there if path.exists()):
-        text = page.of_part(json.loads(raw.read_text()))
-        raw.with_suffix('.md').write_text(text)
-        print(text)
-        draw(raw, given.results)
-        if given.document:
-            directory = given.document.parent / given.document.stem
-            record.write(json.loads(raw.read_text()), directory, raw.stem)
-            draw(raw, directory)
+def publish(part, given):
+    """Report and charts of what was measured, into the directory of the results and into the page."""
+    raw = given.results / f'{name_of(part)}.json'
+    if not raw.exists():
+        return
+    text = page.of_part(json.loads(raw.read_text()))
+    raw.with_suffix('.md').write_text(text)
+    print(text)
+    draw(raw, given.results)
     if given.document:
+        directory = given.document.parent / given.document.stem
+        record.write(json.loads(raw.read_text()), directory, raw.stem)
+        draw(raw, directory)
         page.write(given.document)
 
 
@@ -158,19 +157,19 @@ def draw(raw, directory):
         print(f'There are no charts: {why}')
 
 
-def measure(given):
-    """Measures all parts; whether all could be. What one fails of does not keep the others from being measured."""
-    installation.module()
-    load.tool('wrk')
-    whole = True
-    for part in given.parts:
-        try:
-            (given.results / f'{name_of(part)}.json').unlink(missing_ok=True)
-            PARTS[part](given)
-        except Exception:
-            traceback.print_exc()
-            whole = False
-    return whole
+def measure(part, given):
+    """Measures a part; whether it could. What one fails of does not keep the others from being measured."""
+    raw = given.results / f'{name_of(part)}.json'
+    raw.unlink(missing_ok=True)
+    try:
+        PARTS[part](given)
+        return True
+    except Exception:
+        traceback.print_exc()
+        return False
+    finally:
+        # Also of what was interrupted.
+        publish(part, given)
 
 
 def main():
@@ -180,10 +179,18 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # Whoever ends this ends its servers too, and has what was measured until then.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    whole = False
-    with contextlib.suppress(KeyboardInterrupt):
-        whole = given.again or measure(given)
-    publish(given)
+    if given.again:
+        for part in given.parts:
+            publish(part, given)
+        if given.document:
+            page.write(given.document)
+        return
+    installation.module()
+    load.tool('wrk')
+    try:
+        whole = all([measure(part, given) for part in given.parts])
+    except KeyboardInterrupt:
+        whole = False
     sys.exit(0 if whole else 1)
 
 
