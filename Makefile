@@ -12,7 +12,7 @@ export PYTHON APXS DESTDIR
 # For cargo: the Python that the engine is built for.
 export PYO3_PYTHON = $(PYTHON)
 
-.PHONY: help module install uninstall serve test check bench bench-scale clean
+.PHONY: help module install uninstall serve test check bench bench-scale bench-growth bench-python bench-document clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -49,13 +49,23 @@ check: ## the quick part: format, clippy, unit tests, separations
 	cargo test --workspace --exclude rustgi-tests
 	cargo test -p rustgi-tests --test architecture
 
-bench: module ## compare with mod_wsgi and others, for an hour (SHORT=1: for two minutes); tests/bench/README.md
-	RUSTGI_MODULE="$$(tools/build.sh --where)/mod_rustgi.so" \
-	  $(PYTHON) tests/bench $(if $(SHORT),--short,--document docs/benchmarks.md)
+# Measures parts, and writes them into the documentation. Its own Python is any; PYTHON is that of the applications.
+BENCH = RUSTGI_MODULE="$$(tools/build.sh --where)/mod_rustgi.so" python3 tests/bench
 
-bench-scale: module ## how rate and memory change with threads, processes, clients, sizes and applications
-	RUSTGI_MODULE="$$(tools/build.sh --where)/mod_rustgi.so" \
-	  $(PYTHON) tests/bench --scale --document docs/benchmarks.md
+bench: module ## compare with mod_wsgi and others, for half an hour (SHORT=1: for two minutes); tests/bench/README.md
+	$(BENCH) $(if $(SHORT),comparison --short,comparison settings counts --minutes 25 --document docs/benchmarks.md)
+
+bench-scale: module ## how rate and memory change with threads, processes, clients, sizes, applications; how long starts take
+	$(BENCH) start-up scale --minutes 10 --document docs/benchmarks.md
+
+bench-growth: module ## what memory does in a million requests
+	$(BENCH) growth --document docs/benchmarks.md
+
+bench-python: module ## what PYTHON costs, and how it computes on two processors
+	$(BENCH) counts parallel --ours --document docs/benchmarks.md
+
+bench-document: ## make the pages anew of the results that are there
+	$(BENCH) --again --document docs/benchmarks.md
 
 clean: ## remove what was built
 	cargo clean

@@ -6,8 +6,9 @@ import os
 import pathlib
 import shutil
 import stat
+import sys
 
-from installation import APXS, PYTHON, REPOSITORY, SOURCE, Missing, said
+from installation import APXS, PYTHON, REPOSITORY, SOURCE, Missing, python_version, said
 
 
 @functools.cache
@@ -61,10 +62,19 @@ def venv():
                 (directory / f'missing-{name}').write_text(str(why))
 
     version = said(PYTHON, '--version')
-    directory = made_once('venv', version + PYTHON + (SOURCE / 'requirements.txt').read_text(), make)
+    directory = made_once(f'venv-{python_version()}', version + PYTHON + (SOURCE / 'requirements.txt').read_text(), make)
     for mark in directory.glob('missing-*'):
         missing[mark.name.removeprefix('missing-')] = mark.read_text()
     return directory, missing
+
+
+@functools.cache
+def bare_venv():
+    """A virtual environment with nothing in it, for what is asked of ours alone."""
+    def make(directory):
+        said(PYTHON, '-m', 'venv', '--without-pip', directory)
+
+    return made_once(f'bare-venv-{python_version()}', PYTHON, make)
 
 
 def program(package, name):
@@ -76,12 +86,12 @@ def program(package, name):
 
 
 def charts():
-    """A Python that draws."""
+    """A Python that draws. It need not be the one that applications run in."""
     def make(directory):
-        said(PYTHON, '-m', 'venv', directory)
+        said(sys.executable, '-m', 'venv', directory)
         said(directory / 'bin/python', '-m', 'pip', 'install', '--quiet', '-r', SOURCE / 'requirements-charts.txt')
 
-    return made_once('charts', PYTHON + (SOURCE / 'requirements-charts.txt').read_text(), make) / 'bin/python'
+    return made_once('charts', sys.executable + (SOURCE / 'requirements-charts.txt').read_text(), make) / 'bin/python'
 
 
 def debian(package, file):

@@ -19,6 +19,8 @@ class Case:
     tls: bool = False
     # So many applications are asked in turn.
     applications: int = 1
+    # Requests with forms, queries and headers of changing size instead of one that is always the same.
+    mixed: bool = False
     # The floor answers twelve bytes, whatever is asked: it tells something only of cases that ask for no more.
     with_floor: bool = True
 
@@ -38,6 +40,8 @@ ALL = [
     Case('http2', 'hello over TLS and HTTP/2', 'hello', tls=True),
     Case('one', 'hello, one client', 'hello', clients=1),
 ]
+# Not of the comparison: what memory is watched under.
+MIXED = Case('mixed', 'forms and headers of changing size', 'mixed', mixed=True, with_floor=False)
 SHORT = [case for case in ALL if case.key in ('hello', 'flask')]
 
 

@@ -41,7 +41,7 @@ def floor(place):
 
 def wsgi(place, module, daemon, embedded_threads=THREADS_OF_HTTPD):
     """httpd with a module that has mod_wsgi's directives."""
-    home, _ = cache.venv()
+    home = place.home()
     lines = [f'LoadModule wsgi_module "{module}"']
     count = place.shape.applications
     for number in range(1, count):
@@ -52,7 +52,8 @@ def wsgi(place, module, daemon, embedded_threads=THREADS_OF_HTTPD):
         children, threads = place.shape.processes, place.threads(embedded_threads)
     else:
         lines += [f'WSGIDaemonProcess bench processes={place.shape.processes} threads={place.threads()} '
-                  f'python-home="{home}" python-path="{place.applications}"', 'WSGIProcessGroup bench',
+                  f'python-home="{home}" python-path="{place.applications}" {place.shape.daemon_options}',
+                  'WSGIProcessGroup bench',
                   f'WSGISocketPrefix "{place.root}/run/wsgi"', 'WSGIRestrictEmbedded On']
         children, threads = 1, max(THREADS_OF_HTTPD, place.shape.clients if place.shape.threads else 0)
         if place.one_process:
@@ -101,7 +102,7 @@ def proxied_gunicorn(place):
 
 
 def uwsgi_at(place):
-    home, _ = cache.venv()
+    home = place.home()
     return Program([
         cache.program('uWSGI', 'uwsgi'), '--master', '--die-on-term', '--need-app', '--disable-logging',
         '--processes', place.shape.processes, '--threads', place.threads(), '--thunder-lock',
@@ -173,7 +174,7 @@ def granian(place):
             '--workers', place.shape.processes, '--blocking-threads', place.threads(), '--no-ws', '--log-level', 'warning']
     if place.tls:
         certificate, key = cache.certificate()
-        argv += ['--http', '2', '--ssl-certificate', certificate, '--ssl-keyfile', key]
+        argv += ['--ssl-certificate', certificate, '--ssl-keyfile', key]
     return [Program([*argv, f'{place.application}:application'])]
 
 
@@ -195,6 +196,7 @@ ALL = [
     Contender('cheroot', 'direct', cheroot, http2=False),
     Contender('granian', 'direct', granian),
 ]
+FOUR = [OURS, OURS_DAEMON, 'mod_wsgi 6.1.1 embedded', 'mod_wsgi 6.1.1 daemon']
 SHORT = [contender for contender in ALL if contender.kind == 'none' or contender.name.startswith('mod_') and
          ('rustgi' in contender.name or '6.1.1' in contender.name)]
 

@@ -4,8 +4,6 @@ import statistics
 import load
 from contenders import ALL, OURS, OURS_DAEMON
 
-ORDER = [contender.name for contender in ALL]
-
 
 class Figures:
     """The results of a run, by case, contender and number of cores."""
@@ -15,7 +13,8 @@ class Figures:
         self.by_key = {(result['case'], result['contender'], result['cores']): result for result in record['results']}
 
     def contenders(self, case):
-        return [name for name in ORDER if any(key[:2] == (case, name) for key in self.by_key)]
+        """Those that were measured in a case, in the order of their turns."""
+        return list(dict.fromkeys(name for key, name, _ in self.by_key if key == case))
 
     def cores(self):
         return sorted({key[2] for key in self.by_key})

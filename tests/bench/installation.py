@@ -16,13 +16,24 @@ class Missing(Exception):
     """Something cannot be had on this machine; the message says what and why."""
 
 
-def said(*command, **options):
-    """What a command prints. It must succeed; if it does not, the last line of its complaint is the message."""
-    done = subprocess.run([os.fspath(word) for word in command], capture_output=True, text=True, **options)
+def said(*command, timeout=900, **options):
+    """What a command prints. It must succeed, and in time; if it does not, the last line of its complaint is the message."""
+    name = os.path.basename(os.fspath(command[0]))
+    try:
+        done = subprocess.run([os.fspath(word) for word in command], capture_output=True, text=True, timeout=timeout, **options)
+    except subprocess.TimeoutExpired:
+        raise Missing(f'{name}: has not ended after {timeout} s') from None
     if done.returncode:
         lines = (done.stderr.strip() or done.stdout.strip() or f'exit code {done.returncode}').splitlines()
-        raise Missing(f'{os.path.basename(os.fspath(command[0]))}: {lines[-1]}')
+        raise Missing(f'{name}: {lines[-1]}')
     return done.stdout.strip()
+
+
+@functools.cache
+def python_version():
+    """Of the Python that applications run in: `3.11`, and `3.14t` if it is free-threaded."""
+    return said(PYTHON, '-c', 'import sys, sysconfig; print("%d.%d" % sys.version_info[:2] + '
+                              '("t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""))')
 
 
 @functools.cache
@@ -31,7 +42,8 @@ def apxs(variable):
 
 
 def httpd():
-    return os.path.join(apxs('SBINDIR'), apxs('PROGNAME'))
+    """The program; RUSTGI_HTTPD names another one, where a Python can only be had together with its own."""
+    return os.environ.get('RUSTGI_HTTPD') or os.path.join(apxs('SBINDIR'), apxs('PROGNAME'))
 
 
 @functools.cache

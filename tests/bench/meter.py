@@ -47,17 +47,34 @@ def cpu_seconds(pids):
 
 def memory(pids):
     """Resident and proportional size in bytes, and how many processes and threads there are."""
-    sizes = {'Rss': 0, 'Pss': 0}
-    for pid in pids:
-        try:
-            lines = (PROC / str(pid) / 'smaps_rollup').read_text().splitlines()
-        except OSError:
-            continue
-        for line in lines:
-            name, _, value = line.partition(':')
-            if name in sizes:
-                sizes[name] += int(value.split()[0]) * 1024
-    return {'rss': sizes['Rss'], 'pss': sizes['Pss'], 'processes': len(pids), 'threads': sum(1 for _ in threads(pids))}
+    sizes = [size_of(pid) for pid in pids]
+    return {'rss': sum(size['rss'] for size in sizes), 'pss': sum(size['pss'] for size in sizes),
+            'processes': len(pids), 'threads': sum(1 for _ in threads(pids))}
+
+
+def size_of(pid):
+    """Resident and proportional size of a process, and how much of it is of no file; nothing of one that has ended."""
+    sizes = {'rss': 0, 'pss': 0, 'anonymous': 0}
+    try:
+        lines = (PROC / str(pid) / 'smaps_rollup').read_text().splitlines()
+    except OSError:
+        return sizes
+    for line in lines:
+        name, _, value = line.partition(':')
+        if name.lower() in sizes:
+            sizes[name.lower()] += int(value.split()[0]) * 1024
+    return sizes
+
+
+def role(pid, parent):
+    """What a process of httpd with a module is there for."""
+    try:
+        command = (PROC / str(pid) / 'cmdline').read_bytes()
+    except OSError:
+        return 'ended'
+    if b'httpd.conf' in command:
+        return 'httpd, parent' if pid == parent else 'httpd, child'
+    return 'supervisor' if b'supervise' in command else 'worker'
 
 
 def pin(pids, cpus):

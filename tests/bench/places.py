@@ -20,6 +20,11 @@ class Shape:
     threads: int | None = None
     applications: int = 1
     clients: int = 16
+    # The multi-processing module of httpd, and lines of configuration that are otherwise not there.
+    mpm: str = 'event'
+    lines: tuple = ()
+    # More options of daemons.
+    daemon_options: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +37,8 @@ class Place:
     shape: Shape = Shape()
     tls: bool = False
     one_process: bool = False
+    # Whether Python has no packages.
+    bare: bool = False
 
     def threads(self, usual=THREADS):
         return self.shape.threads or usual
@@ -51,12 +58,14 @@ class Place:
     def environment(self):
         """The environment of a server: that of this program, less what would make Python behave as nowhere else."""
         unwanted = ('PYTHONDONTWRITEBYTECODE', 'PYTHONUNBUFFERED')
-        return {
-            **{name: value for name, value in os.environ.items() if name not in unwanted},
-            'DATABASE': str(cache.database()),
-            'FILE': str(cache.file_of(16 << 20)),
-            'PYTHONPATH': str(self.applications),
-        }
+        needed = {'PYTHONPATH': str(self.applications), 'FILE': str(cache.file_of(16 << 20))}
+        if not self.bare:
+            needed['DATABASE'] = str(cache.database())
+        return {**{name: value for name, value in os.environ.items() if name not in unwanted}, **needed}
+
+    def home(self):
+        """The virtual environment of the applications."""
+        return cache.bare_venv() if self.bare else cache.venv()[0]
 
 
 def make(root, application, **more):
@@ -96,9 +105,10 @@ def httpd_config(place, modules, lines, children=1, threads=None):
         modules = [*modules, 'socache_shmcb', 'ssl', 'http2']
         tls = ['SSLEngine on', f'SSLCertificateFile "{certificate}"', f'SSLCertificateKeyFile "{key}"',
                'SSLSessionCache none', 'Protocols h2 http/1.1']
-    loaded = ''.join(load_line(name) for name in ('mpm_event', 'unixd', 'authz_core', *modules))
-    return loaded + HTTPD.format(root=place.root, port=place.port, children=children, threads=threads,
-                                 workers=children * threads) + '\n'.join([*tls, *lines, ''])
+    loaded = ''.join(load_line(name) for name in (f'mpm_{place.shape.mpm}', 'unixd', 'authz_core', *modules))
+    pool = MPM[place.shape.mpm].format(children=children, threads=threads, workers=children * threads, prefork=PREFORK)
+    return (loaded + HTTPD.format(root=place.root, port=place.port) + pool
+            + '\n'.join([*tls, *lines, *place.shape.lines, '']))
 
 
 HTTPD = '''\
@@ -110,15 +120,6 @@ LogLevel warn
 ServerName localhost
 Listen 127.0.0.1:{port}
 DocumentRoot "{root}/docs"
-StartServers {children}
-ServerLimit {children}
-ThreadLimit {threads}
-ThreadsPerChild {threads}
-MaxRequestWorkers {workers}
-MinSpareThreads 1
-MaxSpareThreads {workers}
-# A thousand clients at rest are as many connections.
-AsyncRequestWorkerFactor 64
 Timeout 60
 KeepAliveTimeout 60
 MaxKeepAliveRequests 0
@@ -128,3 +129,20 @@ LimitRequestFields 200
     Require all granted
 </Directory>
 '''
+WORKER = '''\
+StartServers {children}
+ServerLimit {children}
+ThreadLimit {threads}
+ThreadsPerChild {threads}
+MaxRequestWorkers {workers}
+MinSpareThreads 1
+MaxSpareThreads {workers}
+'''
+# A process for each of the clients: they keep their connections.
+PREFORK = 16
+MPM = {
+    # A thousand clients at rest are as many connections.
+    'event': WORKER + 'AsyncRequestWorkerFactor 64\n',
+    'worker': WORKER,
+    'prefork': 'StartServers {prefork}\nServerLimit {prefork}\nMaxRequestWorkers {prefork}\n',
+}

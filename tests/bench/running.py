@@ -12,7 +12,9 @@ import places
 from installation import Missing, user
 
 PATIENCE = 30
-# Longest that a server may take to its first answer. Long, as it may be run under valgrind.
+# Longest that it may take to its end, before it is killed.
+END = 5
+# Longest that a server may take to its first answer.
 START = 60
 
 
@@ -33,6 +35,7 @@ class Running:
 
     def begin(self, under=()):
         """Starts the programs, each under the command `under`, in which `@root@` stands for the place's directory."""
+        self.begun = time.monotonic()
         under = [word.replace('@root@', str(self.place.root)) for word in under]
         options = {'user': user().pw_uid, 'group': user().pw_gid, 'extra_groups': []} if user() else {}
         with open(self.place.root / 'logs/said', 'wb') as log:
@@ -54,11 +57,11 @@ class Running:
             answer = connection.getresponse()
             return answer.status, len(answer.read())
 
-    def await_answer(self, case):
-        """Waits until the answer is right, and says how long that took."""
+    def await_answer(self, case, patience=START):
+        """Waits until the answer is right."""
         begun = time.monotonic()
         last = 'nothing'
-        while time.monotonic() - begun < START:
+        while time.monotonic() - begun < patience:
             if ended := [process for process in self.started if process.poll() is not None]:
                 raise Missing(f'{ended[0].args[0]} ended with {ended[0].returncode}: {self.everything_said()}')
             try:
@@ -71,34 +74,39 @@ class Running:
             time.sleep(0.002)
         if last != (200, case.size):
             raise Missing(f'{case.title}: answers {last} instead of 200 with {case.size} bytes: {self.everything_said()}')
-        return time.monotonic() - begun
 
     def everything_said(self):
         logs = [path.read_text(errors='replace') for path in sorted((self.place.root / 'logs').iterdir())]
         return ' | '.join('\n'.join(logs).strip().splitlines()[-3:])
 
-    def end(self):
+    def end(self, patience=END):
+        """Ends the programs; whether all did so by themselves."""
         # A front end first: what is behind it may wait for its connections.
         for process in reversed(self.started):
             process.send_signal(signal.SIGTERM)
+        ended = True
         for process in reversed(self.started):
             try:
-                process.wait(PATIENCE)
+                process.wait(patience)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+                ended = False
+        return ended
 
 
 @contextlib.contextmanager
-def start(contender, application, case=None, under=(), **more):
+def start(contender, application, case=None, under=(), patience=START, **more):
     """Starts a contender with an application, in a directory that ends with it; waits for the answer to `case`."""
-    with tempfile.TemporaryDirectory(prefix='rustgi-bench-') as root:
+    # Some servers leave processes that write for a moment more.
+    with tempfile.TemporaryDirectory(prefix='rustgi-bench-', ignore_cleanup_errors=True) as root:
         os.chmod(root, 0o755)
         running = Running(contender, places.make(f'{root}/server', application, **more))
         try:
             running.begin(under)
             if case:
-                running.start_up = running.await_answer(case)
+                running.await_answer(case, patience)
+                running.start_up = time.monotonic() - running.begun
             yield running
         finally:
             running.end()

@@ -1,4 +1,4 @@
-"""How rate and memory change with threads, processes, clients, sizes and applications; and how long a start takes."""
+"""How rate and memory change with threads, processes, clients, sizes and applications."""
 import contextlib
 import dataclasses
 import http.client
@@ -16,7 +16,6 @@ from running import start
 
 HELLO = cases.ALL[0]
 FLASK = cases.ALL[1]
-FOUR = [contenders.OURS, contenders.OURS_DAEMON, 'mod_wsgi 6.1.1 embedded', 'mod_wsgi 6.1.1 daemon']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +32,10 @@ class Series:
         """The shape of a server at a value."""
         return {'threads': Shape(threads=value, clients=64), 'processes': Shape(processes=value),
                 'applications': Shape(applications=value)}.get(self.key, Shape())
+
+    def contenders(self):
+        """Who is measured; httpd itself where connections are what grows."""
+        return [*(['floor'] if self.key in ('clients', 'idle') else []), *contenders.FOUR]
 
     def asked(self, value):
         """The case at a value."""
@@ -53,48 +56,56 @@ ALL = [
     Series('threads', 'threads of the application, 64 clients, Flask', (1, 2, 4, 8, 16, 32, 64), FLASK),
     Series('processes', 'processes of the application, 64 clients, Flask', (1, 2, 4, 8), FLASK),
     Series('clients', 'clients that ask all the time', (1, 4, 16, 64, 256, 1000)),
-    Series('idle', 'clients at rest beside 16 that ask', (1, 10, 100, 500, 1000)),
-    Series('sizes', 'bytes of an answer in one piece', (1, 1 << 10, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 24, 1 << 26), SIZE,
+    Series('idle', 'clients at rest beside 16 that ask', (10, 100, 1000)),
+    Series('sizes', 'bytes of an answer in one piece', (1, 1 << 10, 1 << 14, 1 << 16, 1 << 20, 1 << 23, 1 << 26), SIZE,
            'MiB/s', True),
-    Series('pieces', 'bytes of an answer in pieces of 64 KiB', (1 << 18, 1 << 20, 1 << 24, 1 << 26), SIZE, 'MiB/s', True),
-    Series('applications', 'applications in one process', (1, 5, 10, 20, 50)),
+    Series('applications', 'applications in one process', (1, 5, 20, 50)),
+    Series('pieces', 'bytes of an answer in pieces of 64 KiB', (1 << 18, 1 << 22, 1 << 26), SIZE, 'MiB/s', True),
 ]
 
 
-def measure(series, seconds, rounds):
-    """A series: for each value all contenders take turns, as in the comparison."""
-    points = {name: [] for name in FOUR}
+def measure(series, seconds, rounds, time, keep):
+    """A series: for each value all contenders take turns, as in the comparison. What there is after each is kept."""
+    points = {name: [] for name in series.contenders()}
+    whole = {'key': series.key, 'title': series.title, 'unit': series.unit, 'logarithmic': series.logarithmic,
+             'contenders': points}
     for value in series.values:
+        if time.is_up():
+            say(f'{series.title}: {value} and more are left out: no time was left')
+            break
         with contextlib.ExitStack() as stack:
             running = start_all(stack, series, value)
             turns = {server.name: [] for server in running}
             for _, server in itertools.product(range(rounds), running):
-                turns[server.name].append(turn(server, series.asked(value), seconds, 2, series.clients(value)))
+                with contextlib.suppress(Missing):
+                    turns[server.name].append(turn(server, series.asked(value), seconds, 2, series.clients(value)))
             for server in running:
+                if not turns[server.name]:
+                    continue
                 point = {'value': value, 'rate': rate_of(series, value, turns[server.name]),
                          'memory': meter.memory(meter.processes(server))}
                 points[server.name].append(point)
                 say(f'{series.title}: {value}: {server.name}: {point["rate"]:.1f} {series.unit}, '
                     f'{point["memory"]["pss"] / 2**20:.1f} MiB')
-    return {'key': series.key, 'title': series.title, 'unit': series.unit, 'logarithmic': series.logarithmic,
-            'contenders': {name: found for name, found in points.items() if found}}
+        keep(whole)
+    return whole
 
 
 def start_all(stack, series, value):
     """Starts the contenders at a value, with as many clients at rest as the series wants."""
     running = []
     case = series.asked(value)
-    for contender in contenders.ALL:
-        if contender.name not in FOUR:
-            continue
+    for contender in contenders.named(series.contenders()):
         try:
             server = stack.enter_context(start(contender, case.application, case, shape=series.shape(value)))
-        except Missing as why:
+            if series.key == 'idle':
+                stack.enter_context(at_rest(server.port, value))
+            for number in range(1, case.applications):
+                server.request(case, f'/app{number}')
+            load.run(server, case, 1, clients=series.clients(value))
+        except (Missing, OSError, http.client.HTTPException) as why:
             say(f'{series.title}, {value}: {contender.name} is missing: {why}')
             continue
-        if series.key == 'idle':
-            stack.enter_context(at_rest(server.port, value))
-        load.run(server, case, 1, clients=series.clients(value))
         running.append(server)
     return running
 
@@ -102,8 +113,16 @@ def start_all(stack, series, value):
 def rate_of(series, value, turns):
     """The median of the rounds, in the unit of the series; nothing where a request failed. A server that has fewer threads
     than clients closes connections that rest: that is no failure here."""
-    rates = [0 if each['errors'] else each['rate'] for each in turns]
-    return statistics.median(rates) * (value / 2**20 if series.unit == 'MiB/s' else 1)
+    rates = [in_unit(series, value, each) for each in turns]
+    return statistics.median(0 if each['errors'] else rate for each, rate in zip(turns, rates))
+
+
+def in_unit(series, value, turn):
+    if series.unit == 'requests/s':
+        return turn['rate']
+    # Of large answers few are complete when a turn ends; of small ones the head is the larger part.
+    bytes_each_second = turn['bytes'] / turn['seconds'] if value >= 1 << 20 else turn['rate'] * value
+    return bytes_each_second / 2**20
 
 
 @contextlib.contextmanager
@@ -117,16 +136,8 @@ def at_rest(port, count):
         yield
 
 
-def start_up(rounds):
-    """Seconds from the start of a server to its first answer, of each contender and application."""
-    found = {}
-    for application, _, contender in itertools.product(('hello', 'flask_hello', 'django_site'), range(rounds), contenders.ALL):
-        case = next(case for case in cases.ALL if case.application == application)
-        if contender.kind == 'none':
-            continue
-        try:
-            with start(contender, application, case) as server:
-                found.setdefault(contender.name, {}).setdefault(application, []).append(server.start_up)
-        except Missing as why:
-            say(f'start-up with {application}: {contender.name} is missing: {why}')
-    return found
+def bend(points):
+    """From which value to which a rate is within a tenth of its best."""
+    best = max(point['rate'] for point in points)
+    good = [point['value'] for point in points if point['rate'] >= 0.9 * best]
+    return good[0], good[-1]

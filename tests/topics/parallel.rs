@@ -7,9 +7,14 @@ use super::free_threading::is_free_threaded;
 use crate::harness::{Installation, Server, request};
 use std::time::{Duration, Instant};
 
-/// Computes for some milliseconds, in two groups.
+/// Computes for some milliseconds, in two groups; or says which Python it runs in.
 const SUM: &str = "
+import sys
+
 def application(environ, start_response):
+    if environ['QUERY_STRING'] == 'version':
+        start_response('200 OK', [])
+        return [sys.version.split()[0].encode()]
     number = 0
     for step in range(400000):
         number = (number * 31 + step) % 1000003
@@ -32,6 +37,8 @@ WSGIScriptAlias /b @apps@/app.wsgi application-group=b",
         )
         .config(config)
         .start();
+    let version = Installation::get().python_says("sys.version.split()[0]");
+    assert_eq!(server.get("/a?version").text(), version, "the module was built for another Python");
     let right = server.get("/a").text().to_owned();
     assert_eq!(server.get("/b").text(), right);
     let begun = Instant::now();
