@@ -153,6 +153,11 @@ impl Page {
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
     }
 
+    /// Wakes a thread of the worker that waits for a call, if there is one.
+    pub fn wake_one(&self) {
+        self.ring_bell(1);
+    }
+
     /// Wakes all threads of the worker that wait for a call.
     pub fn wake_all(&self) {
         self.ring_bell(u32::MAX >> 1);

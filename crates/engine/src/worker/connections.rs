@@ -27,6 +27,9 @@ pub struct Connections {
     is_over: AtomicBool,
 }
 
+/// As many threads are on their way at once: they wait for an interpreter, where more of them would be in each other's way.
+const GOING: u32 = 8;
+
 /// A parting is told once.
 const PARTING: EventFlags = EventFlags::RDHUP.union(EventFlags::ET);
 
@@ -49,7 +52,7 @@ impl Connections {
         while !self.is_over.load(Ordering::SeqCst) {
             let bell = page.bell();
             // In this order: whoever is counted below takes one of the calls that are counted here.
-            let calls = page.calls();
+            let calls = page.calls().min(GOING);
             if self.going.fetch_add(1, Ordering::SeqCst) < calls {
                 return true;
             }
@@ -62,8 +65,13 @@ impl Connections {
     /// Takes a call, if there still is one: its slot, as the first one from `from` on.
     pub fn next(&self, page: &Page, from: u32) -> Option<u32> {
         // Before it is taken: or else a call that comes in between would seem to be this thread's.
-        self.going.fetch_sub(1, Ordering::SeqCst);
-        page.next(from)
+        let were_going = self.going.fetch_sub(1, Ordering::SeqCst);
+        let taken = page.next(from);
+        if were_going >= GOING {
+            // Somebody may have stayed only because there were so many.
+            page.wake_one();
+        }
+        taken
     }
 
     /// No thread shall wait for requests any more.
