@@ -53,7 +53,7 @@ pub fn apply<'r>(
 }
 
 /// Puts a value where a header of this category has its effect.
-fn put<'r>(header: &Header, value: &'r [u8], variables: &mut Variables) {
+fn put(header: &Header, value: &[u8], variables: &mut Variables) {
     match header.category {
         Category::Client => variables.put(Known::RemoteAddr, value),
         Category::Host => variables.put(Known::HttpHost, value),
