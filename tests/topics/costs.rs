@@ -71,7 +71,7 @@ const DAEMON: Contender = Contender {
 fn a_request_costs_no_more_instructions_than_its_budget() {
     if installed("valgrind") {
         for (what, headers, embedded, daemon) in
-            [("plain", PLAIN, 15_000.0, 25_000.0), ("of a browser", BROWSER, 20_000.0, 27_000.0)]
+            [("plain", PLAIN, 13_500.0, 17_000.0), ("of a browser", BROWSER, 16_500.0, 20_000.0)]
         {
             let floor = instructions(&FLOOR, headers);
             for (where_, contender, budget) in

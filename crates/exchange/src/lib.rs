@@ -5,7 +5,7 @@
 //! | [`Exchange`] | one request and its answer, as its carrier offers it | `exchange.rs` |
 //! | [`Gateway`] | whoever answers (the G of WSGI), requests and [`Question`]s | `gateway.rs` |
 //! | [`Head`] | what is known of a request before its body is read | `head.rs` |
-//! | [`Variables`], [`Runs`] | the string part of environ, being made and as it is carried | `variables.rs` |
+//! | [`Variables`], [`Runs`] | the string part of environ, being made and as it is carried | `variables.rs` `runs.rs` |
 //! | [`Known`] | environ names that have a number, so that no key is made twice | `names.rs` |
 //! | [`Failure`], [`Code`] | why a request was not answered as asked, and whose fault it is | `failure.rs` |
 //! | [`Settings`] | what a gateway is told when its process starts | `settings.rs` |
@@ -23,6 +23,7 @@ mod failure;
 mod gateway;
 mod head;
 mod names;
+mod runs;
 mod scoreboard;
 mod settings;
 mod variables;
@@ -35,9 +36,10 @@ pub use failure::{Code, Failure, Owner};
 pub use gateway::{Gateway, Outcome, Question, Reply, Surroundings};
 pub use head::{Body, Clocks, Group, Head, Scheme, Script};
 pub use names::{About, Known, KnownSet};
+pub use runs::{Run, Runs, Variable};
 pub use scoreboard::{ProcessSlot, Scoreboard, Slot, WorkerSlot};
 pub use settings::{InterpreterOptions, Preload, Server, Settings, SettingsError};
-pub use variables::{Run, Runs, Settled, Unsound, Variable, Variables};
+pub use variables::{Settled, Unsound, Variables};
 
 /// The release of mod_wsgi whose behaviour is kept: what `mod_wsgi.version` says, and `mod_wsgi/` in the server's
 /// description.
