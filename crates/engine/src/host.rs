@@ -4,8 +4,8 @@ use crate::interpreter::{self, Interpreter};
 use crate::{account, attach, options, preload, report, shutdown, startup};
 use exchange::abi::Process;
 use exchange::{
-    Code, Exchange, Failure, Gateway, Group, Level, Outcome, Question, Record, Reply, Settings,
-    Surroundings,
+    Code, Exchange, Failure, Gateway, Group, InterpreterOptions, Level, Outcome, Question, Record,
+    Reply, Settings, Surroundings,
 };
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
@@ -161,6 +161,14 @@ impl Host {
             let line = format!("{code}: {}: '{}'", code.text(), String::from_utf8_lossy(&name));
             exchange.note(&Record::new(Level::Error, line.as_bytes()));
         })
+    }
+
+    /// Whether all threads that are inside interpreters take turns.
+    pub fn is_shared(&self) -> bool {
+        let own = |options: &InterpreterOptions| options.own_gil == Some(true);
+        let settings = settings();
+        let is_free = cfg!(Py_GIL_DISABLED) && settings.free_threading;
+        !is_free && !settings.own_gil && !settings.options.iter().any(own)
     }
 
     /// The interpreter that serves an application group, if there is one.

@@ -309,10 +309,11 @@ mod tests {
     #[test]
     fn a_request_is_called_and_answered() {
         let (child, worker) = ends(LONG);
-        assert_eq!(worker.page().next(0), None);
+        assert!(!worker.page().come(9));
         child.restart();
         child.call(&[b"request"]).unwrap();
-        assert_eq!((worker.page().next(0), worker.page().next(0)), (Some(5), None));
+        assert!(worker.page().come(9) && !worker.page().come(9));
+        assert_eq!(worker.page().take_call(0), Some(5));
         let mut bytes = [0; 100];
         assert_eq!((worker.read(&mut bytes, LONG).unwrap(), &bytes[..7]), (7, &b"request"[..]));
         worker.write(&[b"ans", b"wer"]).unwrap();

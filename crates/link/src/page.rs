@@ -29,6 +29,8 @@ pub struct Page {
     bell: AtomicU32,
     /// Threads of the worker that wait for the bell.
     sleepers: AtomicU32,
+    /// Threads of the worker that are on their way to take a call.
+    coming: AtomicU32,
     /// As many words of `calls` have been used.
     words: AtomicU32,
     /// A bit for each slot: somebody calls there.
@@ -101,11 +103,40 @@ impl Page {
         if self.words.load(Ordering::SeqCst) <= word as u32 {
             self.words.fetch_max(word as u32 + 1, Ordering::SeqCst);
         }
-        self.ring_bell(1);
+        self.bell.fetch_add(1, Ordering::SeqCst);
+        self.wake_if_nobody_comes();
     }
 
-    /// A slot at which somebody calls, as the first one from `from` on; the call is the caller's.
-    pub fn next(&self, from: u32) -> Option<u32> {
+    /// Whoever comes sees to it that somebody comes for what it leaves.
+    fn wake_if_nobody_comes(&self) {
+        let nobody_comes = self.coming.load(Ordering::SeqCst) == 0;
+        if nobody_comes && self.sleepers.load(Ordering::SeqCst) > 0 {
+            ring::wake(&self.bell, 1);
+        }
+    }
+
+    /// A thread of the worker comes to take a call, unless as many come as there are calls, or as `most`.
+    pub fn come(&self, most: u32) -> bool {
+        // In this order: whoever is counted below takes one of the calls that are counted here.
+        let calls = self.calls().min(most);
+        let order = (Ordering::SeqCst, Ordering::SeqCst);
+        let one_more = |coming| (coming < calls).then_some(coming + 1);
+        self.coming.fetch_update(order.0, order.1, one_more).is_ok()
+    }
+
+    /// A thread that has come takes a call, if there still is one: the slot, as the first one from `from` on.
+    pub fn take_call(&self, from: u32) -> Option<u32> {
+        // Before it is taken: or else a call that comes in between would seem to be this thread's.
+        self.coming.fetch_sub(1, Ordering::SeqCst);
+        let taken = self.next(from);
+        if taken.is_some() && self.calls() > 0 {
+            self.bell.fetch_add(1, Ordering::SeqCst);
+            self.wake_if_nobody_comes();
+        }
+        taken
+    }
+
+    fn next(&self, from: u32) -> Option<u32> {
         let words = (self.words.load(Ordering::SeqCst) as usize).min(WORDS);
         let (first, bit) = ((from as usize / BITS).min(words), from as usize % BITS);
         let later = !0 << bit;
@@ -113,7 +144,7 @@ impl Page {
         let all = (first..words).chain(0..words.min(first + 1));
         for (round, word) in all.enumerate() {
             let mask = if round == 0 && word == first { later } else { !0 };
-            let found = self.take_call(word, mask);
+            let found = self.take_of(word, mask);
             if found.is_some() {
                 return found;
             }
@@ -121,7 +152,7 @@ impl Page {
         None
     }
 
-    fn take_call(&self, word: usize, mask: u64) -> Option<u32> {
+    fn take_of(&self, word: usize, mask: u64) -> Option<u32> {
         loop {
             let there = self.calls[word].load(Ordering::SeqCst) & mask;
             if there == 0 {
@@ -135,7 +166,7 @@ impl Page {
     }
 
     /// How many slots there are at which somebody calls.
-    pub fn calls(&self) -> u32 {
+    fn calls(&self) -> u32 {
         let words = (self.words.load(Ordering::SeqCst) as usize).min(WORDS);
         self.calls[..words].iter().map(|word| word.load(Ordering::SeqCst).count_ones()).sum()
     }
@@ -153,21 +184,10 @@ impl Page {
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Wakes a thread of the worker that waits for a call, if there is one.
-    pub fn wake_one(&self) {
-        self.ring_bell(1);
-    }
-
     /// Wakes all threads of the worker that wait for a call.
     pub fn wake_all(&self) {
-        self.ring_bell(u32::MAX >> 1);
-    }
-
-    fn ring_bell(&self, count: u32) {
         self.bell.fetch_add(1, Ordering::SeqCst);
-        if self.sleepers.load(Ordering::SeqCst) > 0 {
-            ring::wake(&self.bell, count);
-        }
+        ring::wake(&self.bell, u32::MAX >> 1);
     }
 
     /// The worker has died: wakes the children that wait for what it would have said.
@@ -303,15 +323,17 @@ mod tests {
         let taken = AtomicU32::new(0);
         let is_over = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| {
+            for most in [1, 1, 2] {
+                let (page, taken, is_over) = (&page, &taken, &is_over);
+                scope.spawn(move || {
                     let mut from = 0;
                     while !is_over.load(Ordering::SeqCst) {
                         let bell = page.bell();
-                        if page.calls() == 0 {
+                        if !page.come(most) {
                             page.wait(bell);
+                            continue;
                         }
-                        if let Some(slot) = page.next(from) {
+                        if let Some(slot) = page.take_call(from) {
                             from = slot + 1;
                             page.slots[slot as usize].offer.store(1, Ordering::SeqCst);
                             taken.fetch_add(1, Ordering::SeqCst);

@@ -22,13 +22,10 @@ pub struct Connections {
     partings: OwnedFd,
     table: Vec<Mutex<Option<Arc<Line>>>>,
     free: Mutex<Vec<u32>>,
-    /// Threads that go to take a call.
-    going: AtomicU32,
+    /// Behind the slot of the last call: all have their turn.
+    from: AtomicU32,
     is_over: AtomicBool,
 }
-
-/// As many threads are on their way at once: they wait for an interpreter, where more of them would be in each other's way.
-const GOING: u32 = 8;
 
 /// A parting is told once.
 const PARTING: EventFlags = EventFlags::RDHUP.union(EventFlags::ET);
@@ -42,36 +39,28 @@ impl Connections {
             partings,
             table: (0..Page::SLOTS).map(|_| Mutex::default()).collect(),
             free: Mutex::new((0..Page::SLOTS).rev().collect()),
-            going: AtomicU32::new(0),
+            from: AtomicU32::new(0),
             is_over: AtomicBool::new(false),
         })
     }
 
-    /// Waits until more call than threads are going, and counts the caller among those. `false` when it is over.
-    pub fn wait(&self, page: &Page) -> bool {
+    /// Waits until somebody calls and fewer than `most` threads come for it; then the caller does. `false` when it is over.
+    pub fn wait(&self, page: &Page, most: u32) -> bool {
         while !self.is_over.load(Ordering::SeqCst) {
             let bell = page.bell();
-            // In this order: whoever is counted below takes one of the calls that are counted here.
-            let calls = page.calls().min(GOING);
-            if self.going.fetch_add(1, Ordering::SeqCst) < calls {
+            if page.come(most) {
                 return true;
             }
-            self.going.fetch_sub(1, Ordering::SeqCst);
             page.wait(bell);
         }
         false
     }
 
-    /// Takes a call, if there still is one: its slot, as the first one from `from` on.
-    pub fn next(&self, page: &Page, from: u32) -> Option<u32> {
-        // Before it is taken: or else a call that comes in between would seem to be this thread's.
-        let were_going = self.going.fetch_sub(1, Ordering::SeqCst);
-        let taken = page.next(from);
-        if were_going >= GOING {
-            // Somebody may have stayed only because there were so many.
-            page.wake_one();
-        }
-        taken
+    /// Takes a call, if there still is one, for a thread that has come: its slot.
+    pub fn next(&self, page: &Page) -> Option<u32> {
+        let slot = page.take_call(self.from.load(Ordering::Relaxed))?;
+        self.from.store(slot + 1, Ordering::Relaxed);
+        Some(slot)
     }
 
     /// No thread shall wait for requests any more.

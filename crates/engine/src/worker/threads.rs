@@ -5,10 +5,11 @@ use super::carrier::{Buffers, SocketExchange};
 use super::desk::Desk;
 use super::journal;
 use super::post::Post;
+use crate::account;
 use crate::attach::Entered;
 use crate::host::Host;
 use crate::interpreter::Interpreter;
-use crate::{account, serve};
+use crate::serve::{self, Ending};
 use exchange::{Code, Exchange, Failure, Level, Outcome, Settled};
 use link::{Line, Offer};
 use std::cmp::Ordering;
@@ -16,6 +17,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
 use wire::{Carried, End, Frame, HEADER, Kind, Malformed, Request, Tag};
 
 /// Starts the threads. Fewer than there should be are better than none; none is an error.
@@ -50,12 +52,15 @@ struct Clerk {
     buffers: Buffers,
     /// The variables of the request before.
     variables: Settled,
-    /// Behind the slot of the call before: all have their turn.
-    from: u32,
     /// Where the request before was served.
     usual: Option<&'static Interpreter>,
+    /// Where the thread still is.
+    inside: Option<Entered>,
 }
 
+/// For how long a thread keeps an interpreter from others: less than the 5 ms after which Python takes it away
+/// (`sys.setswitchinterval`), with the longest of the usual requests.
+const TENURE: Duration = Duration::from_millis(2);
 /// A frame of more is exceptional; its memory is given back.
 const USUAL: usize = 96 * 1024;
 
@@ -64,19 +69,34 @@ impl Clerk {
         let frame = vec![0; USUAL];
         let buffers = Buffers::default();
         let variables = Settled::default();
-        Clerk { post, host, desk, frame, buffers, variables, from: 0, usual: None }
+        Clerk { post, host, desk, frame, buffers, variables, usual: None, inside: None }
     }
 
+    /// Takes one request after the other. Where threads share an interpreter, it is not given up between two requests: to wake
+    /// one who waits for it takes longer than a small request. After a while it is, before the one who waits can have it taken
+    /// away in the middle of a request, which would then have to wait for all others.
     fn work(mut self) {
-        let connections = &self.post.connections;
-        while connections.wait(&self.post.page) {
-            // Before a request is taken: in the hands of a thread that waits for an interpreter it could not be taken by
-            // the one that has it, and would have to wait for its turn twice.
-            let inside = self.usual.map(Entered::new);
-            let Some(slot) = connections.next(&self.post.page, self.from) else { continue };
-            self.from = slot + 1;
+        let (connections, page) = (&self.post.connections, &*self.post.page);
+        let come = |most: u32| if self.host.is_shared() { most } else { u32::MAX };
+        let (alone, with_another) = (come(1), come(2));
+        let mut since = Instant::now();
+        loop {
+            let goes_on =
+                self.inside.is_some() && since.elapsed() < TENURE && page.come(with_another);
+            if !goes_on {
+                self.inside = None;
+                if !connections.wait(page, alone) {
+                    return;
+                }
+                // Before a request is taken: in the hands of a thread that waits for an interpreter it could not be taken
+                // by the one that has it.
+                self.inside = self.usual.map(Entered::new);
+                since = Instant::now();
+            }
+            let Some(slot) = connections.next(page) else { continue };
             if let Some(line) = connections.at(slot) {
-                if !self.attend(&line, inside).unwrap_or(false) {
+                if !self.attend(&line).unwrap_or(false) {
+                    self.inside = None;
                     connections.close(&line);
                 }
             }
@@ -84,25 +104,24 @@ impl Clerk {
     }
 
     /// Deals with what lies there after a call. `false` or an error if the connection is of no use any more.
-    fn attend(&mut self, line: &Line, inside: Option<Entered>) -> io::Result<bool> {
+    fn attend(&mut self, line: &Line) -> io::Result<bool> {
         let have = line.try_read(&mut self.frame)?;
         if have == 0 {
             // Whoever called has gone, and the slot is another's.
             return Ok(true);
         }
         let whole = self.measure(have)?;
-        let inside = match have.cmp(&whole) {
-            Ordering::Equal => inside,
+        match have.cmp(&whole) {
+            Ordering::Equal => {}
             Ordering::Less => {
                 // Nobody waits inside for what is still to come.
-                drop(inside);
+                self.inside = None;
                 line.read_exactly(&mut self.frame[have..whole])?;
-                None
             }
             // The child waits for the answer before it says anything else.
             Ordering::Greater => return Err(malformed(Malformed("something follows it"))),
-        };
-        let stays = self.decide(line, whole, inside)?;
+        }
+        let stays = self.decide(line, whole)?;
         self.buffers.shrink();
         if self.frame.len() > USUAL {
             self.frame = vec![0; USUAL];
@@ -128,15 +147,17 @@ impl Clerk {
     }
 
     /// Serves the request in the frame, or does not. Whether the connection stays.
-    fn decide(&mut self, line: &Line, whole: usize, inside: Option<Entered>) -> io::Result<bool> {
+    fn decide(&mut self, line: &Line, whole: usize) -> io::Result<bool> {
         match Request::decode(&self.frame[HEADER..whole], &mut self.variables) {
             Ok(request) => {
-                let case = Case { post: self.post, host: self.host, desk: self.desk };
                 self.usual = self.host.known(&request.head.group);
-                let inside = inside.filter(|inside| {
+                let is_there = |inside: &Entered| {
                     self.usual.is_some_and(|it| std::ptr::eq(it, inside.interpreter()))
-                });
-                case.handle(line, &request, &mut self.buffers, inside)
+                };
+                self.inside = self.inside.take().filter(is_there);
+                let (post, host, desk) = (self.post, self.host, self.desk);
+                let case = Case { post, host, desk, inside: &mut self.inside };
+                case.handle(line, &request, &mut self.buffers)
             }
             Err(error) => Err(malformed(error)),
         }
@@ -151,21 +172,21 @@ fn malformed(error: Malformed) -> io::Error {
 }
 
 /// Who serves a request.
-struct Case {
+struct Case<'c> {
     post: &'static Post,
     host: &'static Host,
     desk: &'static Desk,
+    /// In which interpreter it is already, and still is afterwards.
+    inside: &'c mut Option<Entered>,
 }
 
-impl Case {
-    /// Takes a request if it can still be had, and serves it, perhaps inside the interpreter already. Whether the connection
-    /// stays.
+impl Case<'_> {
+    /// Takes a request if it can still be had, and serves it. Whether the connection stays.
     fn handle(
-        self,
+        mut self,
         line: &Line,
         request: &Request<'_>,
         buffers: &mut Buffers,
-        inside: Option<Entered>,
     ) -> io::Result<bool> {
         let mut files = VecDeque::new();
         if matches!(request.carried, Carried::File(_)) {
@@ -194,7 +215,7 @@ impl Case {
         if !request.ignored {
             self.post.touch();
         }
-        let end = self.serve(&mut exchange, inside);
+        let end = self.serve(&mut exchange);
         let stays = exchange.end(end);
         if !request.ignored {
             self.post.touch();
@@ -204,16 +225,16 @@ impl Case {
         Ok(stays)
     }
 
-    fn serve(&self, exchange: &mut SocketExchange<'_>, inside: Option<Entered>) -> End {
-        let served = catch_unwind(AssertUnwindSafe(|| self.in_python(exchange, inside)));
+    fn serve(&mut self, exchange: &mut SocketExchange<'_>) -> End {
+        let served = catch_unwind(AssertUnwindSafe(|| self.in_python(exchange)));
         match served.unwrap_or(Outcome::Unanswered(Failure::from(Code::Panic))) {
             Outcome::Unanswered(Failure { code: Code::ScriptChanged }) => End::Reloading,
             outcome => End::Served(outcome),
         }
     }
 
-    fn in_python(&self, exchange: &mut dyn Exchange, inside: Option<Entered>) -> Outcome {
-        let mut inside = match inside {
+    fn in_python(&mut self, exchange: &mut dyn Exchange) -> Outcome {
+        let mut inside = match self.inside.take() {
             Some(inside) => inside,
             None => match self.host.interpreter(exchange) {
                 Ok(interpreter) => Entered::new(interpreter),
@@ -224,7 +245,12 @@ impl Case {
         let ending = inside.with(|attached, seat| {
             self.desk.inside(attached, interpreter, || serve::in_python(attached, seat, exchange))
         });
-        drop(inside);
+        // An answer that is all there goes into the line at once; anything else may have to wait.
+        if matches!(ending, Ending::Reply) {
+            *self.inside = Some(inside);
+        } else {
+            drop(inside);
+        }
         serve::finish(ending, exchange)
     }
 }
