@@ -228,7 +228,7 @@ impl<'r, C: Client> Relay<'r, C> {
     }
 
     /// A connection to a worker: an idle one, or a new one once the worker has accepted it.
-    fn connection(&mut self, chosen: &Chosen) -> Result<Connection, Turn> {
+    fn connection(&mut self, chosen: &Chosen) -> Result<Box<Connection>, Turn> {
         if let Some(connection) = chosen.idle() {
             return Ok(connection);
         }
@@ -253,7 +253,7 @@ impl<'r, C: Client> Relay<'r, C> {
         };
         loop {
             match knock.answered(chosen.number, chosen.page()) {
-                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Ok(connection)) => return Ok(Box::new(connection)),
                 Ok(Err(still)) => knock = still,
                 Err(Lost::Malformed(malformed)) => {
                     let why = format!("{}: {malformed}", of_worker(chosen));
@@ -279,7 +279,7 @@ impl<'r, C: Client> Relay<'r, C> {
         Ok(())
     }
 
-    fn offer(&mut self, chosen: &Chosen, mut connection: Connection) -> Turn {
+    fn offer(&mut self, chosen: &Chosen, mut connection: Box<Connection>) -> Turn {
         let file = self.body.as_ref().and_then(Gathered::file);
         let mut request = Request {
             serial: 0,

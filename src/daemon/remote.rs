@@ -68,7 +68,8 @@ pub struct Worker {
     page: OnceLock<Arc<Mapped<Page>>>,
     /// Requests of this child that it has been given.
     in_flight: AtomicU32,
-    idle: Mutex<Vec<Connection>>,
+    #[expect(clippy::vec_box, reason = "a connection goes from hand to hand in each request")]
+    idle: Mutex<Vec<Box<Connection>>>,
 }
 
 /// A worker that a request is being given to. Counts as one of its requests as long as it lives.
@@ -235,12 +236,12 @@ impl Worker {
     }
 
     /// The connection that was used last and is idle.
-    pub fn idle(&self) -> Option<Connection> {
+    pub fn idle(&self) -> Option<Box<Connection>> {
         locked(&self.idle).pop()
     }
 
     /// Keeps a connection for a later request.
-    pub fn keep(&self, mut connection: Connection) {
+    pub fn keep(&self, mut connection: Box<Connection>) {
         self.page.get_or_init(|| Arc::clone(connection.page()));
         connection.rest();
         locked(&self.idle).push(connection);

@@ -65,7 +65,7 @@ const WITHOUT_BODY: [u16; 2] = [204, 304];
 
 impl<C: Client> Relay<'_, C> {
     /// Reads frames until the request has ended, whoever has to wait for whom.
-    pub(super) fn relay(&mut self, chosen: &Chosen, mut connection: Connection) -> Turn {
+    pub(super) fn relay(&mut self, chosen: &Chosen, mut connection: Box<Connection>) -> Turn {
         loop {
             if let Err(broken) = self.pass_time(&mut connection) {
                 return self.broken(chosen, broken);
