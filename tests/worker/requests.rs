@@ -461,7 +461,7 @@ fn a_request_that_has_waited_too_long_is_not_served() {
 fn what_is_no_request_ends_its_connection_and_nothing_else() {
     each(|worker, _| {
         let mut client = worker.connect();
-        client.line().call(&[b"GET / HTTP/1.1\r\n\r\n"]).unwrap();
+        client.offer_bytes(b"GET / HTTP/1.1\r\n\r\n");
         assert!(client.try_frame().is_none());
         worker.logs("WSGI1027: A process has sent what is no request");
         assert_eq!(worker.get("/hello").text(), "Hello World!");
