@@ -23,8 +23,6 @@ pub const PIECE: usize = 32 * 1024;
 pub const LARGE: usize = 256 * 1024;
 /// A buffer that has grown larger is not kept.
 const KEPT: usize = 256 * 1024;
-/// As many descriptors may be ahead of the frames that they belong to. Each takes one of this whole process's.
-const FILES: usize = 4;
 
 /// A connection on which the worker has not said who it is.
 pub struct Knock {
@@ -112,7 +110,6 @@ impl Knock {
         let mut memory =
             || self.descriptors.pop_front().ok_or(Malformed("a worker shows no memory"));
         let (page, tray) = (memory()?, memory()?);
-        let lost = |error: io::Error| Lost::Closed(error.kind());
         let page = match known {
             Some(page) => Arc::clone(page),
             None => Arc::new(
@@ -249,11 +246,7 @@ impl Connection {
     /// There is none, or too many are waiting.
     pub fn descriptor(&mut self) -> Result<OwnedFd, Lost> {
         if self.descriptors.is_empty() {
-            let come = self.line.descriptors(&mut self.descriptors);
-            come.map_err(|error| Lost::Closed(error.kind()))?;
-        }
-        if self.descriptors.len() > FILES {
-            return Err(Malformed("more descriptors than files").into());
+            self.line.descriptors(&mut self.descriptors).map_err(lost)?;
         }
         self.descriptors.pop_front().ok_or(Malformed("a file has no descriptor").into())
     }
@@ -289,17 +282,13 @@ impl Connection {
         self.line.listen();
         // What was written before is not told of.
         let waited = wait((!self.line.has_bytes()).then(|| self.line.as_fd()));
-        let hushed = self.line.hush(&mut self.descriptors);
-        hushed.map_err(|error| Lost::Closed(error.kind()))?;
-        if self.descriptors.len() > FILES {
-            return Err(Malformed("more descriptors than files").into());
-        }
+        self.line.hush(&mut self.descriptors).map_err(lost)?;
         Ok((waited, self.line.has_bytes() || self.line.has_ended()))
     }
 
     /// Whether it can serve another request: nothing is left of the one before.
     pub fn is_clean(&self) -> bool {
-        self.unread.is_empty() && self.descriptors.is_empty()
+        !self.has_unread() && self.descriptors.is_empty()
     }
 
     /// Makes it ready to wait for another request.
@@ -329,8 +318,7 @@ impl Connection {
                 self.unread.end += count;
                 Ok(())
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Lost::Tick),
-            Err(error) => Err(Lost::Closed(error.kind())),
+            Err(error) => Err(lost(error)),
         }
     }
 }
@@ -339,6 +327,15 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.line.end();
+    }
+}
+
+/// Why nothing more comes, as the line says it.
+fn lost(error: io::Error) -> Lost {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => Lost::Tick,
+        io::ErrorKind::InvalidData => Malformed("the memory of a line makes no sense").into(),
+        kind => Lost::Closed(kind),
     }
 }
 

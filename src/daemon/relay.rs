@@ -273,7 +273,10 @@ impl<'r, C: Client> Relay<'r, C> {
         if self.is_over(self.particulars.timeout) {
             return Err(Turn::Over(self.fail(Code::WorkerTimedOut, &of_worker(chosen))));
         }
-        if self.remote.has_better(self.group, chosen) {
+        // One that is leaving will not take it.
+        let posted = self.remote.posted_worker(chosen);
+        let is_ready = posted.is_some_and(|posted| posted.state() == link::State::Ready);
+        if !is_ready || self.remote.has_better(self.group, chosen) {
             return Err(Turn::Again(Some(chosen.number)));
         }
         Ok(())

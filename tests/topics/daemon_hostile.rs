@@ -29,19 +29,23 @@ def connection():
         except OSError:
             pass
 
-def memory(name):
+def memories(name):
     for line in open('/proc/self/maps'):
         if name in line:
             start, end = (int(number, 16) for number in line.split()[0].split('-'))
-            return (ctypes.c_uint8 * (end - start)).from_address(start)
+            yield (ctypes.c_uint8 * (end - start)).from_address(start)
 
-def slot():
-    # There is one connection with a request.
-    page = memory('rustgi-page')
-    for at in range(SLOTS, len(page), SLOT):
-        word = ctypes.c_uint32.from_buffer(page, at).value
-        if word & 3 == 2:
-            return page, at, word >> 2 & 0xffff
+def place():
+    # The line in whose memory this request lies, and its slot: taken, with this serial, and of this length. What was there of
+    # connections before it may still be there.
+    page, = memories('rustgi-page')
+    for line in memories('rustgi-line'):
+        length, serial = struct.unpack_from('<II', bytes(line[4:12]))
+        if WHAT in bytes(line[:length + 8]):
+            for at in range(SLOTS, len(page), SLOT):
+                word, written = struct.unpack_from('<II', bytes(page[at:at + 8]))
+                if (word, written) == (serial << 2 | 2, length + 8):
+                    return line, page, at, serial & 0xffff
 
 def frame(kind, flags, payload):
     return struct.pack('<BBHI', kind, flags, TAG, len(payload)) + payload
@@ -60,9 +64,8 @@ def send(raw, file=None):
     if file is not None:
         beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [file]))]
         connection().sendmsg([b'd'], beside, socket.MSG_DONTWAIT)
-    page, at, _ = slot()
+    ring, page, at, _ = place()
     written = ctypes.c_uint32.from_buffer(page, at + WRITTEN)
-    ring = memory('rustgi-line')
     for byte in raw:
         ring[BYTES + written.value % CAPACITY] = byte
         written.value += 1
@@ -76,9 +79,10 @@ def part(offset, length, push=LAST):
     return frame(FILE, push, struct.pack('<QQ', offset, length))
 
 def application(environ, start_response):
-    global TAG
+    global TAG, WHAT
     what = environ['QUERY_STRING']
-    _, _, TAG = slot()
+    WHAT = b'?' + what.encode()
+    *_, TAG = place()
     if what == 'named':
         send(answer(FLUSH))
         send(part(0, 6), os.open('@root@/secret', os.O_PATH))
@@ -123,7 +127,7 @@ def application(environ, start_response):
     elif what == 'nonsense':
         send(b'\xff' * 4096)
     elif what == 'beyond':
-        page, at, _ = slot()
+        _, page, at, _ = place()
         written = ctypes.c_uint32.from_buffer(page, at + WRITTEN)
         written.value += CAPACITY + 1
         wake(written)

@@ -453,10 +453,20 @@ impl Client {
 
     /// Offers a request.
     pub fn offer(&mut self, ask: &Ask<'_>) {
+        self.offer_next();
+        self.send(ask);
+    }
+
+    /// Offers these bytes as a request.
+    pub fn offer_bytes(&mut self, bytes: &[u8]) {
+        self.offer_next();
+        self.line.call(&[bytes]).unwrap();
+    }
+
+    fn offer_next(&mut self) {
         self.offer = self.offer.next();
         self.line.restart();
         assert!(self.line.page().offer(self.line.slot(), self.offer));
-        self.send(ask);
     }
 
     /// Whether the worker has taken the request.

@@ -3,7 +3,7 @@
 use crate::driver::{Ask, Plan, Python, Worker};
 use exchange::{Body, Code, Level, Outcome, ReadError};
 use std::io::Write;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use wire::{Carried, End};
 
 const APP: &str = r#"
@@ -108,6 +108,23 @@ def sleep(environ, start_response):
 def is_locked(environ, start_response):
     locked = getattr(sys, "_is_gil_enabled", lambda: True)()
     return answer(start_response, repr(locked).encode())
+
+def goes_on(environ, start_response):
+    start_response("200 OK", [])
+    time.sleep(0.9)
+    yield b"x" * 100_000
+
+def never_ends(environ, start_response):
+    start_response("200 OK", [])
+    while True:
+        time.sleep(0.01)
+        yield b"x"
+
+def computes(environ, start_response):
+    begun = time.thread_time()
+    while time.thread_time() < begun + 0.3:
+        pass
+    return answer(start_response, b"computed")
 
 def keeps_the_interpreter(environ, start_response):
     before = sys.getswitchinterval()
@@ -366,6 +383,67 @@ fn a_thread_that_waits_for_the_interpreter_takes_no_request() {
 }
 
 #[test]
+fn what_a_thread_still_says_of_a_request_whose_child_has_gone_is_said_to_nobody_else() {
+    each(|worker, _| {
+        let mut gone = worker.connect();
+        gone.offer(&Ask::get("/goes_on"));
+        while !gone.is_taken() {
+            std::thread::yield_now();
+        }
+        let slot = gone.line().slot();
+        drop(gone);
+        // Of those that come meanwhile none has the slot, and each hears what it has asked for.
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(600) {
+            let mut client = worker.connect();
+            assert_ne!(client.line().slot(), slot);
+            assert_eq!(client.get("/sleep").text(), "slept");
+        }
+        // Afterwards it is as good as any.
+        let until = Instant::now() + Duration::from_secs(10);
+        while worker.connect().line().slot() != slot {
+            assert!(Instant::now() < until, "the slot is lost");
+        }
+    });
+}
+
+#[test]
+fn a_thread_whose_client_has_gone_is_free_at_its_next_word() {
+    each(|worker, _| {
+        let mut gone = worker.connect();
+        gone.offer(&Ask::get("/never_ends"));
+        while !gone.is_taken() {
+            std::thread::yield_now();
+        }
+        drop(gone);
+        worker.has_served(1);
+    });
+}
+
+#[test]
+fn a_long_request_and_many_short_ones_go_on_side_by_side() {
+    each(|worker, _| {
+        let mut long = worker.connect();
+        long.offer(&Ask::get("/computes"));
+        let short = std::thread::scope(|scope| {
+            let hammers: Vec<_> = (0..6)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut client = worker.connect();
+                        let begun = Instant::now();
+                        let times = (0..).take_while(|_| begun.elapsed() < Duration::from_secs(2));
+                        times.filter(|_| client.get("/hello").text() == "Hello World!").count()
+                    })
+                })
+                .collect();
+            assert_eq!(long.answer(&mut |_| None).text(), "computed");
+            hammers.into_iter().map(|hammer| hammer.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(short.iter().all(|count| *count > 10), "{short:?}");
+    });
+}
+
+#[test]
 fn a_request_that_has_waited_too_long_is_not_served() {
     each(|worker, _| {
         let mut client = worker.connect();
@@ -381,7 +459,7 @@ fn a_request_that_has_waited_too_long_is_not_served() {
 fn what_is_no_request_ends_its_connection_and_nothing_else() {
     each(|worker, _| {
         let mut client = worker.connect();
-        client.line().call(&[b"GET / HTTP/1.1\r\n\r\n"]).unwrap();
+        client.offer_bytes(b"GET / HTTP/1.1\r\n\r\n");
         assert!(client.try_frame().is_none());
         worker.logs("WSGI1027: A process has sent what is no request");
         assert_eq!(worker.get("/hello").text(), "Hello World!");

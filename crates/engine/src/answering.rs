@@ -24,6 +24,11 @@ pub struct AnswerHead {
 pub type Refusal = &'static str;
 
 impl AnswerHead {
+    /// About how many bytes it takes on its way.
+    pub fn size(&self) -> usize {
+        self.text.len() + self.headers.len() * size_of::<(Span, Span)>()
+    }
+
     /// Forgets everything but the memory.
     pub fn clear(&mut self) {
         self.status = 0;

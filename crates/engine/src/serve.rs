@@ -22,8 +22,8 @@ use std::sync::Arc;
 pub enum Ending {
     /// There is nothing more to do.
     Over(Outcome),
-    /// The whole answer is in the thread's [`Reply`], and only has to be sent.
-    Reply,
+    /// The whole answer is in the thread's [`Reply`], and only has to be sent: about so many bytes.
+    Reply(usize),
 }
 
 /// An answer that is complete before any of it is sent.
@@ -31,6 +31,12 @@ pub enum Ending {
 struct Reply {
     head: AnswerHead,
     body: Vec<u8>,
+}
+
+impl Reply {
+    fn size(&self) -> usize {
+        self.head.size() + self.body.len()
+    }
 }
 
 /// An answer that is all there when the application returns is gathered and sent after the thread has detached for good,
@@ -56,7 +62,7 @@ pub fn finish(ending: Ending, exchange: &mut dyn Exchange) -> Outcome {
     startup::leave_if_forked();
     match ending {
         Ending::Over(outcome) => outcome,
-        Ending::Reply => reply(exchange),
+        Ending::Reply(_) => reply(exchange),
     }
 }
 
@@ -200,7 +206,7 @@ impl<'a> Call<'a> {
     fn answer(&self, result: &Object<'a>) -> Ending {
         if result.is_plain_sequence() {
             match self.gather(result) {
-                Ok(true) => return Ending::Reply,
+                Ok(true) => return Ending::Reply(REPLY.with_borrow(Reply::size)),
                 Ok(false) => {}
                 Err(raised) => return Ending::Over(self.failed(raised)),
             }

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The memory of a line. In each direction there is more than a request or an answer with 64 KiB of body takes; to the
@@ -46,6 +47,8 @@ pub struct Line {
     side: Side,
     /// How long it waits for the other side while it writes, and in the middle of something that it reads; `None` for ever.
     patience: Option<Duration>,
+    /// It has been ended from here, or is known to have been from there.
+    is_over: AtomicBool,
 }
 
 /// Whose end it is.
@@ -57,6 +60,9 @@ pub enum Side {
     Worker,
 }
 
+/// As many descriptors may have come that were not asked for, and as many nudges. Each descriptor takes one of this whole
+/// process's.
+const MOST: usize = 64;
 /// If nobody wakes who waits, it looks after so long whether somebody is still there.
 const PULSE: Duration = Duration::from_secs(1);
 
@@ -72,7 +78,8 @@ impl Line {
         patience: Option<Duration>,
     ) -> Option<Line> {
         page.positions(slot)?;
-        Some(Line { page, slot, tray, socket, side, patience })
+        let is_over = AtomicBool::new(false);
+        Some(Line { page, slot, tray, socket, side, patience, is_over })
     }
 
     /// Its page.
@@ -194,6 +201,9 @@ impl Line {
         let ring = self.outgoing();
         let whole: usize = parts.iter().map(|part| part.len()).sum();
         while written < whole {
+            if self.is_over() {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
             written += ring.write(parts, written)?;
             if ring.wake_reader() {
                 self.socket.nudge();
@@ -235,17 +245,19 @@ impl Line {
     /// Takes descriptors that have come.
     ///
     /// # Errors
-    /// Those of the system.
+    /// Those of the system; `InvalidData` if more have come than are waited for, or nothing but bytes without end.
     pub fn descriptors(&self, into: &mut VecDeque<OwnedFd>) -> io::Result<()> {
         let mut bytes = [0; 64];
-        loop {
+        for _ in 0..MOST {
             match self.socket.try_read(&mut bytes, into) {
                 Ok(0) => return Ok(()),
+                Ok(_) if into.len() > MOST => break,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
+        Err(io::ErrorKind::InvalidData.into())
     }
 
     /// From now on there is something to be read from the [socket](Line::as_fd) once something has been written. What
@@ -270,9 +282,29 @@ impl Line {
         poll(&mut all, Some(&now)).is_ok() && !all[0].revents().is_empty()
     }
 
+    /// Whether it has been ended from here, or [is known](Line::end) to have been from there.
+    pub fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
+
+    /// Whether there is room for so many bytes.
+    pub fn has_room_for(&self, count: usize) -> bool {
+        self.outgoing().has_room_for(count)
+    }
+
+    /// Says nothing more: the other side sees the end, and shall end the line. Whoever waits for anything is woken.
+    pub fn hang_up(&self) {
+        self.end_with(Shutdown::Write);
+    }
+
     /// Ends it, even if another process has it open, too. Whoever waits for anything is woken.
     pub fn end(&self) {
-        let _gone = shutdown(&self.socket, Shutdown::Both);
+        self.end_with(Shutdown::Both);
+    }
+
+    fn end_with(&self, how: Shutdown) {
+        self.is_over.store(true, Ordering::Release);
+        let _gone = shutdown(&self.socket, how);
         for ring in self.rings() {
             ring.wake();
         }

@@ -127,13 +127,20 @@ impl Page {
     /// A thread that has come takes a call, if there still is one: the slot, as the first one from `from` on.
     pub fn take_call(&self, from: u32) -> Option<u32> {
         // Before it is taken: or else a call that comes in between would seem to be this thread's.
-        self.coming.fetch_sub(1, Ordering::SeqCst);
+        self.stay();
         let taken = self.next(from);
         if taken.is_some() && self.calls() > 0 {
             self.bell.fetch_add(1, Ordering::SeqCst);
             self.wake_if_nobody_comes();
         }
         taken
+    }
+
+    /// A thread that has come takes none after all.
+    pub fn stay(&self) {
+        let order = (Ordering::SeqCst, Ordering::SeqCst);
+        // A child may have written something else there.
+        let _ = self.coming.fetch_update(order.0, order.1, |coming| coming.checked_sub(1));
     }
 
     fn next(&self, from: u32) -> Option<u32> {
@@ -192,8 +199,10 @@ impl Page {
 
     /// The worker has died: wakes the children that wait for what it would have said.
     pub fn mourn(&self) {
-        let waits = |slot: &&Slot| slot.to_child.has_reader();
-        self.slots.iter().filter(waits).for_each(|slot| slot.to_child.wake_reader());
+        for slot in &self.slots {
+            slot.to_child.wake();
+            slot.to_worker.wake();
+        }
     }
 
     /// The offer that was the last one in a slot, whoever made it. A connection that is given a slot goes on from there: the
@@ -327,9 +336,12 @@ mod tests {
                 let (page, taken, is_over) = (&page, &taken, &is_over);
                 scope.spawn(move || {
                     let mut from = 0;
-                    while !is_over.load(Ordering::SeqCst) {
+                    loop {
                         let bell = page.bell();
                         if !page.come(most) {
+                            if is_over.load(Ordering::SeqCst) {
+                                break;
+                            }
                             page.wait(bell);
                             continue;
                         }

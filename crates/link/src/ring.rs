@@ -68,8 +68,9 @@ impl Ring<'_> {
     /// # Errors
     /// More than can be: the other process is not honest.
     fn there(&self) -> io::Result<u32> {
-        let read = self.positions.read.load(Ordering::Acquire);
-        let there = self.positions.written.load(Ordering::Acquire).wrapping_sub(read);
+        // In one order with what is said of who waits (`listen`).
+        let read = self.positions.read.load(Ordering::SeqCst);
+        let there = self.positions.written.load(Ordering::SeqCst).wrapping_sub(read);
         if there > self.capacity() { Err(io::ErrorKind::InvalidData.into()) } else { Ok(there) }
     }
 
@@ -81,6 +82,11 @@ impl Ring<'_> {
     /// Whether there is room to write.
     pub fn has_room(&self) -> bool {
         self.there().map_or(true, |there| there < self.capacity())
+    }
+
+    /// Whether there is room for so many bytes, and the other process is honest.
+    pub fn has_room_for(&self, count: usize) -> bool {
+        self.there().is_ok_and(|there| (self.capacity() - there) as usize >= count)
     }
 
     /// Reads what there is, which may be nothing.
@@ -136,8 +142,7 @@ impl Ring<'_> {
 
     /// Wakes everybody who waits, for whatever.
     pub fn wake(&self) {
-        self.wake_writer();
-        self.positions.wake_reader();
+        self.positions.wake();
     }
 
     /// Waits until somebody writes, or wakes, or the time is over; not if there is something already.
@@ -176,12 +181,18 @@ impl Positions {
         self.waiting.fetch_and(!SOCKET, Ordering::SeqCst)
     }
 
-    /// Wakes who waits for bytes that will never come.
-    pub fn wake_reader(&self) {
-        wake(&self.written, 1);
+    /// Wakes who waits for bytes or for room that will never come.
+    pub fn wake(&self) {
+        let waiting = self.waiting.load(Ordering::SeqCst);
+        for (who, word) in [(READER, &self.written), (WRITER, &self.read)] {
+            if waiting & who != 0 {
+                wake(word, 1);
+            }
+        }
     }
 
     /// Whether somebody sleeps until there are bytes.
+    #[cfg(test)]
     pub fn has_reader(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) & READER != 0
     }

@@ -16,13 +16,14 @@ pub const HEADER: usize = 8;
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Child to worker: a request. A descriptor comes with it if its body is in a file.
+    /// Child to worker: a request. If its body is in a file, the descriptor has come before it.
     Request = 1,
     /// Child to worker: bytes of the body, as an answer to [`Kind::Want`]. None are the end of the body.
     Body,
     /// Child to worker: the body cannot be had in full; the payload is the number of a `ReadError`.
     BodyFailed,
-    /// Worker to child: the first frame of a connection. The descriptor of the worker's page comes with it.
+    /// Worker to child: the first frame of a connection. It goes through the socket, with the descriptors of the worker's
+    /// page and of the memory of the connection.
     Hello,
     /// Worker to child: a record for the log of the request.
     Note,
@@ -32,7 +33,7 @@ pub enum Kind {
     Answer,
     /// Worker to child: bytes of the body. Flags: [`Ready`](crate::Ready).
     Data,
-    /// Worker to child: a part of a file as bytes of the body; its descriptor comes with it. Flags: [`Ready`](crate::Ready).
+    /// Worker to child: a part of a file as bytes of the body; its descriptor has come before it. Flags: [`Ready`](crate::Ready).
     File,
     /// Worker to child: how the request ended, if that was not said with the last bytes.
     End,

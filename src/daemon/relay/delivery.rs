@@ -81,7 +81,11 @@ impl<C: Client> Relay<'_, C> {
             } else if connection.has_unread() {
                 (self.client.wait(None, Duration::ZERO), true)
             } else {
-                connection.wait_with(|worker| self.client.wait(worker, time))?
+                // Without the worker: it has just said something, so nobody is waited for.
+                connection.wait_with(|worker| {
+                    let time = if worker.is_some() { time } else { Duration::ZERO };
+                    self.client.wait(worker, time)
+                })?
             };
             match waited.takes {
                 Some(true) => self.send_first()?,

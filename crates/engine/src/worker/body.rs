@@ -110,7 +110,7 @@ fn ask(
     let mut head = [0; HEADER];
     line.read_exactly(&mut head).map_err(|error| unread(&error))?;
     let frame = Frame::decode(head).map_err(|_| ReadError::Failed)?;
-    if frame.tag != tag {
+    if frame.tag != tag || !matches!(frame.kind, Kind::Body | Kind::BodyFailed) {
         return Err(ReadError::Failed);
     }
     let payload = room(buffer, frame.length);

@@ -83,6 +83,13 @@ impl<'r> SocketExchange<'r> {
         }
     }
 
+    /// Whether a head and a body of so many bytes together go into the line without waiting.
+    pub fn has_room_for(&self, size: usize) -> bool {
+        /// More than a frame needs besides.
+        const BESIDES: usize = 1024;
+        self.line.has_room_for(size + BESIDES)
+    }
+
     /// Tells the child how it went, if that is not said yet. `false` if the connection cannot be used any more.
     pub fn end(mut self, end: End) -> bool {
         if !self.complete && !self.lost && !startup::forked() {

@@ -10,6 +10,7 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use std::io;
 use std::mem::MaybeUninit;
+use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,11 +21,45 @@ use wire::Hello;
 pub struct Connections {
     /// Tells of those whose other side has gone.
     partings: OwnedFd,
-    table: Vec<Mutex<Option<Arc<Line>>>>,
-    free: Mutex<Vec<u32>>,
+    table: Vec<Mutex<Option<Arc<Held>>>>,
+    free: Arc<Free>,
     /// Behind the slot of the last call: all have their turn.
     from: AtomicU32,
     is_over: AtomicBool,
+}
+
+/// Slots that nobody uses.
+type Free = Mutex<Vec<u32>>;
+
+/// A connection that has a slot. The positions of its rings lie there, so the slot is nobody else's until the child has let go
+/// of the connection, and the last thread that still has to do with it.
+pub struct Held {
+    line: Line,
+    /// The serial of the offer that a thread has attended to last.
+    attended: AtomicU32,
+    free: Arc<Free>,
+}
+
+impl Held {
+    /// Whether the offer that is there now is this thread's to attend to. A call may be left over from who had the slot before,
+    /// and another thread have come for the same offer.
+    pub fn attends(&self) -> bool {
+        let now = self.line.page().last(self.line.slot()).serial();
+        self.attended.swap(now, Ordering::AcqRel) != now && !self.line.is_over()
+    }
+}
+
+impl Deref for Held {
+    type Target = Line;
+    fn deref(&self) -> &Line {
+        &self.line
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        locked(&self.free).push(self.line.slot());
+    }
 }
 
 /// A parting is told once.
@@ -38,7 +73,7 @@ impl Connections {
         Ok(Connections {
             partings,
             table: (0..Page::SLOTS).map(|_| Mutex::default()).collect(),
-            free: Mutex::new((0..Page::SLOTS).rev().collect()),
+            free: Arc::new(Mutex::new((0..Page::SLOTS).rev().collect())),
             from: AtomicU32::new(0),
             is_over: AtomicBool::new(false),
         })
@@ -46,14 +81,17 @@ impl Connections {
 
     /// Waits until somebody calls and fewer than `most` threads come for it; then the caller does. `false` when it is over.
     pub fn wait(&self, page: &Page, most: u32) -> bool {
-        while !self.is_over.load(Ordering::SeqCst) {
+        loop {
             let bell = page.bell();
             if page.come(most) {
                 return true;
             }
+            // After a look at the bell, which rings when this has been set.
+            if self.is_over.load(Ordering::SeqCst) {
+                return false;
+            }
             page.wait(bell);
         }
-        false
     }
 
     /// Takes a call, if there still is one, for a thread that has come: its slot.
@@ -70,20 +108,19 @@ impl Connections {
     }
 
     /// The connection of a slot.
-    pub fn at(&self, slot: u32) -> Option<Arc<Line>> {
+    pub fn at(&self, slot: u32) -> Option<Arc<Held>> {
         self.place(slot).clone()
     }
 
-    fn place(&self, slot: u32) -> MutexGuard<'_, Option<Arc<Line>>> {
-        self.table[slot as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    fn place(&self, slot: u32) -> MutexGuard<'_, Option<Arc<Held>>> {
+        locked(&self.table[slot as usize])
     }
 
-    /// Closes a connection, unless somebody else has done so and the slot is another's by now.
-    pub fn close(&self, line: &Arc<Line>) {
+    /// Takes a connection out of the table.
+    fn remove(&self, line: &Arc<Held>) {
         let taken = self.place(line.slot()).take_if(|there| Arc::ptr_eq(there, line));
         if let Some(line) = taken {
             self.part_with(&line);
-            self.lock_free().push(line.slot());
         }
     }
 
@@ -109,7 +146,7 @@ impl Connections {
             for event in gone {
                 let line = self.at(event.data.u64() as u32).filter(|line| line.has_ended());
                 if let Some(line) = line {
-                    self.close(&line);
+                    self.remove(&line);
                 }
             }
         }
@@ -123,10 +160,6 @@ impl Connections {
                 self.part_with(&line);
             }
         }
-    }
-
-    fn lock_free(&self) -> MutexGuard<'_, Vec<u32>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Accepts whoever waits, and greets them.
@@ -154,7 +187,7 @@ impl Connections {
                 Err(_) => continue,
             }
             // Without a slot it is turned away: the child finds another worker.
-            let Some(slot) = self.lock_free().pop() else { return };
+            let Some(slot) = locked(&self.free).pop() else { return };
             if let Err(error) = self.welcome(post, slot, Stream::new(socket)) {
                 let code = Code::ConnectionNotMade;
                 journal::note(Level::Error, &format!("{code}: {}: {error}.", code.text()));
@@ -167,29 +200,33 @@ impl Connections {
         let patience = (time > 0).then(|| Duration::from_secs(time.into()));
         let tray = Shared::<Tray>::create("rustgi-line");
         let mapped = tray.and_then(|tray| Ok((tray.map_for_now()?, tray)));
-        let line = mapped.map(|(here, tray)| {
-            (Line::new(Arc::clone(&post.page), slot, here, stream, Side::Worker, patience), tray)
+        let page = Arc::clone(&post.page);
+        let serial = page.last(slot).serial();
+        let line = mapped.and_then(|(here, tray)| {
+            let line = Line::new(page, slot, here, stream, Side::Worker, patience);
+            Ok((line.ok_or(io::ErrorKind::InvalidInput)?, tray))
         });
-        let (line, tray) = match line {
-            Ok((Some(line), tray)) => (Arc::new(line), tray),
-            Ok((None, _)) => return Err(io::ErrorKind::InvalidInput.into()),
-            Err(error) => {
-                self.lock_free().push(slot);
-                return Err(error);
-            }
-        };
+        let (line, tray) = line.inspect_err(|_| locked(&self.free).push(slot))?;
+        let (attended, free) = (AtomicU32::new(serial), Arc::clone(&self.free));
+        let line = Arc::new(Held { line, attended, free });
         forks::withhold_connection(slot, &line.as_fd());
         // Before the child hears of it: it may call at once.
         *self.place(slot) = Some(Arc::clone(&line));
         let mut hello = Vec::new();
         Hello { worker: post.number, slot }.append_to(&mut hello);
-        let told = epoll::add(&self.partings, &line, EventData::new_u64(slot.into()), PARTING)
+        let data = EventData::new_u64(slot.into());
+        let told = epoll::add(&self.partings, &line.line, data, PARTING)
             .map_err(io::Error::from)
             .and_then(|()| line.greet(&hello, &[post.page_memory.as_fd(), tray.as_fd()]));
         // A child that has gone again is none of our concern.
         if told.is_err() {
-            self.close(&line);
+            self.remove(&line);
         }
         Ok(())
     }
+}
+
+/// A lock whose holder never panics.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

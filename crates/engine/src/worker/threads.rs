@@ -10,7 +10,7 @@ use crate::attach::Entered;
 use crate::host::Host;
 use crate::interpreter::Interpreter;
 use crate::serve::{self, Ending};
-use exchange::{Code, Exchange, Failure, Level, Outcome, Settled};
+use exchange::{Code, Failure, Level, Outcome, Settled};
 use link::{Line, Offer};
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -77,8 +77,8 @@ impl Clerk {
     /// away in the middle of a request, which would then have to wait for all others.
     fn work(mut self) {
         let (connections, page) = (&self.post.connections, &*self.post.page);
-        let come = |most: u32| if self.host.is_shared() { most } else { u32::MAX };
-        let (alone, with_another) = (come(1), come(2));
+        let is_shared = self.host.is_shared();
+        let (alone, with_another) = if is_shared { (1, 2) } else { (u32::MAX, u32::MAX) };
         let mut since = Instant::now();
         loop {
             let goes_on =
@@ -89,28 +89,36 @@ impl Clerk {
                     return;
                 }
                 // Before a request is taken: in the hands of a thread that waits for an interpreter it could not be taken
-                // by the one that has it.
-                self.inside = self.usual.map(Entered::new);
+                // by the one that has it. With locks of their own, another interpreter may be free.
+                let usual = self.usual.filter(|_| is_shared);
+                self.inside = usual.and_then(|usual| catch_unwind(|| Entered::new(usual)).ok());
                 since = Instant::now();
             }
             let Some(slot) = connections.next(page) else { continue };
-            if let Some(line) = connections.at(slot) {
-                if !self.attend(&line).unwrap_or(false) {
+            if let Some(line) = connections.at(slot).filter(|line| line.attends()) {
+                let attended = catch_unwind(AssertUnwindSafe(|| self.attend(&line)));
+                let Ok(Ok(true)) = &attended else {
                     self.inside = None;
-                    connections.close(&line);
-                }
+                    line.hang_up();
+                    if let Ok(Err(error)) = attended {
+                        report(&error);
+                    }
+                    continue;
+                };
             }
         }
     }
 
     /// Deals with what lies there after a call. `false` or an error if the connection is of no use any more.
     fn attend(&mut self, line: &Line) -> io::Result<bool> {
-        let have = line.try_read(&mut self.frame)?;
-        if have == 0 {
-            // Whoever called has gone, and the slot is another's.
-            return Ok(true);
+        let mut have = line.try_read(&mut self.frame)?;
+        if have < HEADER {
+            // The call was another's, and this request is just being written.
+            self.inside = None;
+            line.read_exactly(&mut self.frame[have..HEADER])?;
+            have = HEADER;
         }
-        let whole = self.measure(have)?;
+        let whole = self.measure()?;
         match have.cmp(&whole) {
             Ordering::Equal => {}
             Ordering::Less => {
@@ -129,11 +137,8 @@ impl Clerk {
         Ok(stays)
     }
 
-    /// How long the frame is of which so many bytes are there. There is room for it then.
-    fn measure(&mut self, have: usize) -> io::Result<usize> {
-        if have < HEADER {
-            return Err(malformed(Malformed("a header is short")));
-        }
+    /// How long the frame is of which the header is there. There is room for it then.
+    fn measure(&mut self) -> io::Result<usize> {
         let head = self.frame.first_chunk::<HEADER>().copied().unwrap_or_default();
         let frame = Frame::decode(head).map_err(malformed)?;
         if frame.kind != Kind::Request {
@@ -164,11 +169,18 @@ impl Clerk {
     }
 }
 
-/// Says in the log that a child does not keep to what was agreed on. Its connection is closed.
+/// A child does not keep to what was agreed on. Its connection is ended.
 fn malformed(error: Malformed) -> io::Error {
-    let code = Code::FrameMalformed;
-    journal::note(Level::Error, &format!("{code}: {}: {error}.", code.text()));
     io::Error::other(error)
+}
+
+/// Says so in the log. Nobody waits inside an interpreter for that.
+fn report(error: &io::Error) {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Malformed>());
+    if let Some(malformed) = inner {
+        let code = Code::FrameMalformed;
+        journal::note(Level::Error, &format!("{code}: {}: {malformed}.", code.text()));
+    }
 }
 
 /// Who serves a request.
@@ -233,7 +245,7 @@ impl Case<'_> {
         }
     }
 
-    fn in_python(&mut self, exchange: &mut dyn Exchange) -> Outcome {
+    fn in_python(&mut self, exchange: &mut SocketExchange<'_>) -> Outcome {
         let mut inside = match self.inside.take() {
             Some(inside) => inside,
             None => match self.host.interpreter(exchange) {
@@ -245,8 +257,8 @@ impl Case<'_> {
         let ending = inside.with(|attached, seat| {
             self.desk.inside(attached, interpreter, || serve::in_python(attached, seat, exchange))
         });
-        // An answer that is all there goes into the line at once; anything else may have to wait.
-        if matches!(ending, Ending::Reply) {
+        // An answer for which there is room goes into the line at once; anything else may have to wait.
+        if matches!(ending, Ending::Reply(size) if exchange.has_room_for(size)) {
             *self.inside = Some(inside);
         } else {
             drop(inside);
