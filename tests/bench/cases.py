@@ -30,6 +30,7 @@ class Case:
 
 ALL = [
     Case('hello', 'hello', 'hello'),
+    Case('one', 'hello, one client', 'hello', clients=1),
     Case('flask', 'Flask, hello', 'flask_hello', with_floor=False),
     Case('django', 'Django, hello', 'django_site', with_floor=False),
     Case('page', 'Django, a query and a template', 'django_site', 2081, '/page', with_floor=False),
@@ -38,7 +39,6 @@ ALL = [
     Case('file', 'a file of 16 MiB', 'file', FILE, with_floor=False),
     Case('headers', '95 headers each way', 'headers', headers=95, with_floor=False),
     Case('http2', 'hello over TLS and HTTP/2', 'hello', tls=True),
-    Case('one', 'hello, one client', 'hello', clients=1),
 ]
 # Not of the comparison: what memory is watched under.
 MIXED = Case('mixed', 'forms and headers of changing size', 'mixed', mixed=True, with_floor=False)
