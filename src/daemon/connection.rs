@@ -12,7 +12,7 @@ use std::time::Duration;
 use wire::{Frame, HEADER, Hello, Kind, Malformed, Request, Tag};
 
 /// How long a read waits before it is looked at what else could be done.
-pub const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(50);
 
 /// More than most answers need.
 const BUFFER: usize = 16 * 1024;

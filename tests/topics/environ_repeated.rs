@@ -21,7 +21,7 @@ const HEADERS: [(&str, &str); 9] = [
 ];
 
 /// What differs from one request to another for reasons of its own.
-const OF_ITS_OWN: [&str; 8] = [
+pub const OF_ITS_OWN: [&str; 8] = [
     "mod_wsgi.application_start",
     "mod_wsgi.connection_id",
     "mod_wsgi.daemon_start",

@@ -2,6 +2,7 @@
 //! ordinary request, and the only keys that may differ from those of that ordinary request.
 
 use super::ENVIRON;
+use super::environ_repeated::OF_ITS_OWN;
 use crate::harness::{Builder, Server};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -248,18 +249,7 @@ fn ask(server: &Server, headers: &[u8]) -> Result<Environ, u16> {
         return Err(answer.status);
     }
     let mut environ: Environ = serde_json::from_slice(&answer.body).expect("environ");
-    for key in [
-        "REMOTE_PORT",
-        "mod_wsgi.application_start",
-        "mod_wsgi.connection_id",
-        "mod_wsgi.daemon_start",
-        "mod_wsgi.queue_start",
-        "mod_wsgi.request_id",
-        "mod_wsgi.request_start",
-        "mod_wsgi.thread_id",
-        "wsgi.errors",
-        "wsgi.input",
-    ] {
+    for key in OF_ITS_OWN.into_iter().chain(["REMOTE_PORT", "wsgi.errors"]) {
         environ.remove(key);
     }
     Ok(environ)

@@ -474,6 +474,16 @@ impl Client {
         self.line.page().is_taken(self.line.slot(), self.offer)
     }
 
+    /// Waits until the worker has taken the request.
+    #[track_caller]
+    pub fn await_taken(&self) {
+        let until = Instant::now() + PATIENCE;
+        while !self.is_taken() {
+            assert!(Instant::now() < until, "it is not taken");
+            std::thread::yield_now();
+        }
+    }
+
     /// Withdraws the request. `false` if it was taken.
     pub fn withdraw(&self) -> bool {
         self.line.page().withdraw(self.line.slot(), self.offer)

@@ -126,9 +126,7 @@ fn a_process_that_an_application_leaves_behind_does_not_hide_the_end_of_the_work
         let mut client = worker.connect();
         assert_eq!(client.get("/lingers").text(), "left");
         client.offer(&Ask::get("/terminated"));
-        while !client.is_taken() {
-            std::thread::yield_now();
-        }
+        client.await_taken();
         let begun = Instant::now();
         worker.signal(Signal::SIGKILL);
         assert!(client.answer(&mut |_| None).end.is_none());

@@ -369,9 +369,7 @@ fn a_thread_that_waits_for_the_interpreter_takes_no_request() {
         clients.iter_mut().for_each(|client| drop(client.answer(&mut |_| None)));
         let [keeper, other, ..] = &mut clients[..] else { unreachable!() };
         keeper.offer(&Ask::get("/keeps_the_interpreter"));
-        while !keeper.is_taken() {
-            std::thread::yield_now();
-        }
+        keeper.await_taken();
         std::thread::sleep(Duration::from_millis(50));
         other.offer(&Ask::get("/hello"));
         std::thread::sleep(Duration::from_millis(100));
@@ -387,9 +385,7 @@ fn what_a_thread_still_says_of_a_request_whose_child_has_gone_is_said_to_nobody_
     each(|worker, _| {
         let mut gone = worker.connect();
         gone.offer(&Ask::get("/goes_on"));
-        while !gone.is_taken() {
-            std::thread::yield_now();
-        }
+        gone.await_taken();
         let slot = gone.line().slot();
         drop(gone);
         // Of those that come meanwhile none has the slot, and each hears what it has asked for.
@@ -412,9 +408,7 @@ fn a_thread_whose_client_has_gone_is_free_at_its_next_word() {
     each(|worker, _| {
         let mut gone = worker.connect();
         gone.offer(&Ask::get("/never_ends"));
-        while !gone.is_taken() {
-            std::thread::yield_now();
-        }
+        gone.await_taken();
         drop(gone);
         worker.has_served(1);
     });
@@ -474,9 +468,7 @@ fn a_child_that_goes_away_leaves_its_slot_to_another() {
         }
         let mut client = worker.connect();
         client.offer(&Ask::get("/sleep"));
-        while !client.is_taken() {
-            std::thread::yield_now();
-        }
+        client.await_taken();
         drop(client);
         assert_eq!(worker.get("/hello").text(), "Hello World!");
         worker.has_served(52);

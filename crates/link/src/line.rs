@@ -60,9 +60,10 @@ pub enum Side {
     Worker,
 }
 
-/// As many descriptors may have come that were not asked for, and as many nudges. Each descriptor takes one of this whole
-/// process's.
-const MOST: usize = 64;
+/// As many descriptors may be ahead of what they belong to. Each takes one of this whole process's.
+const FILES: usize = 4;
+/// As often it is looked for another: who sends nothing but bytes shall not keep anybody busy.
+const ROUNDS: usize = 64;
 /// If nobody wakes who waits, it looks after so long whether somebody is still there.
 const PULSE: Duration = Duration::from_secs(1);
 
@@ -245,13 +246,13 @@ impl Line {
     /// Takes descriptors that have come.
     ///
     /// # Errors
-    /// Those of the system; `InvalidData` if more have come than are waited for, or nothing but bytes without end.
+    /// Those of the system; `InvalidData` if too many have come, or nothing but bytes without end.
     pub fn descriptors(&self, into: &mut VecDeque<OwnedFd>) -> io::Result<()> {
         let mut bytes = [0; 64];
-        for _ in 0..MOST {
+        for _ in 0..ROUNDS {
             match self.socket.try_read(&mut bytes, into) {
                 Ok(0) => return Ok(()),
-                Ok(_) if into.len() > MOST => break,
+                Ok(_) if into.len() > FILES => break,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),

@@ -126,21 +126,16 @@ impl Page {
 
     /// A thread that has come takes a call, if there still is one: the slot, as the first one from `from` on.
     pub fn take_call(&self, from: u32) -> Option<u32> {
-        // Before it is taken: or else a call that comes in between would seem to be this thread's.
-        self.stay();
+        let order = (Ordering::SeqCst, Ordering::SeqCst);
+        // Before it is taken: or else a call that comes in between would seem to be this thread's. A child may have written
+        // something else there.
+        let _ = self.coming.fetch_update(order.0, order.1, |coming| coming.checked_sub(1));
         let taken = self.next(from);
         if taken.is_some() && self.calls() > 0 {
             self.bell.fetch_add(1, Ordering::SeqCst);
             self.wake_if_nobody_comes();
         }
         taken
-    }
-
-    /// A thread that has come takes none after all.
-    pub fn stay(&self) {
-        let order = (Ordering::SeqCst, Ordering::SeqCst);
-        // A child may have written something else there.
-        let _ = self.coming.fetch_update(order.0, order.1, |coming| coming.checked_sub(1));
     }
 
     fn next(&self, from: u32) -> Option<u32> {

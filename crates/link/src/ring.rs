@@ -102,7 +102,7 @@ impl Ring<'_> {
         let is_waited_for = self.positions.waiting.load(Ordering::SeqCst) & WRITER != 0;
         // To be woken for a few bytes at a time would be more work than to write them.
         if is_waited_for && self.there()? <= self.capacity() / 4 {
-            self.wake_writer();
+            wake(&self.positions.read, 1);
         }
         Ok(count)
     }
@@ -136,10 +136,6 @@ impl Ring<'_> {
         waiting & SOCKET != 0 && self.positions.hush() & SOCKET != 0
     }
 
-    fn wake_writer(&self) {
-        wake(&self.positions.read, 1);
-    }
-
     /// Wakes everybody who waits, for whatever.
     pub fn wake(&self) {
         self.positions.wake();
@@ -147,22 +143,22 @@ impl Ring<'_> {
 
     /// Waits until somebody writes, or wakes, or the time is over; not if there is something already.
     pub fn wait_for_bytes(&self, time: Duration) {
-        let written = self.positions.written.load(Ordering::Acquire);
-        self.positions.waiting.fetch_or(READER, Ordering::SeqCst);
-        if !self.has_bytes() {
-            wait(&self.positions.written, written, time);
-        }
-        self.positions.waiting.fetch_and(!READER, Ordering::Relaxed);
+        self.wait_as(READER, &self.positions.written, || self.has_bytes(), time);
     }
 
     /// Waits until somebody has read a good deal, or wakes, or the time is over; not if there is room already.
     pub fn wait_for_room(&self, time: Duration) {
-        let read = self.positions.read.load(Ordering::Acquire);
-        self.positions.waiting.fetch_or(WRITER, Ordering::SeqCst);
-        if !self.has_room() {
-            wait(&self.positions.read, read, time);
+        self.wait_as(WRITER, &self.positions.read, || self.has_room(), time);
+    }
+
+    /// Says who waits, looks once more whether that is needed, and waits until the other process's position changes.
+    fn wait_as(&self, who: u32, word: &AtomicU32, is_there: impl Fn() -> bool, time: Duration) {
+        let was = word.load(Ordering::Acquire);
+        self.positions.waiting.fetch_or(who, Ordering::SeqCst);
+        if !is_there() {
+            wait(word, was, time);
         }
-        self.positions.waiting.fetch_and(!WRITER, Ordering::Relaxed);
+        self.positions.waiting.fetch_and(!who, Ordering::Relaxed);
     }
 
     /// Who writes shall say so at the socket, once. What has been written before is not told of.

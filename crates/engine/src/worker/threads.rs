@@ -97,14 +97,13 @@ impl Clerk {
             let Some(slot) = connections.next(page) else { continue };
             if let Some(line) = connections.at(slot).filter(|line| line.attends()) {
                 let attended = catch_unwind(AssertUnwindSafe(|| self.attend(&line)));
-                let Ok(Ok(true)) = &attended else {
+                if !matches!(attended, Ok(Ok(true))) {
                     self.inside = None;
                     line.hang_up();
-                    if let Ok(Err(error)) = attended {
-                        report(&error);
-                    }
-                    continue;
-                };
+                }
+                if let Ok(Err(error)) = attended {
+                    report(&error);
+                }
             }
         }
     }
