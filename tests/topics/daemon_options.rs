@@ -164,15 +164,27 @@ def application(environ, start_response):
 #[test]
 fn threads_0_makes_a_process_that_runs_a_script_and_serves_no_requests() {
     let service = "
-import os, time, sys
-with open('@root@/run/begun', 'a') as file:
-    file.write(f'{os.getpid()}\\n')
+import atexit, os, signal, time
+
+def note(name):
+    with open('@root@/run/' + name, 'a') as file:
+        file.write(f'{os.getpid()}\\n')
+    print('service', name, os.getpid())
+
+@atexit.register
+def at_exit():
+    # One more is not to end what runs at the end.
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.05)
+    note('exited')
+
+note('begun')
 try:
     while True:
         time.sleep(0.05)
 except SystemExit:
-    with open('@root@/run/ended', 'a') as file:
-        file.write(f'{os.getpid()}\\n')
+    time.sleep(0.3)
+    note('ended')
     raise
 ";
     let server = with_notes(Server::builder_of(PLAIN))
@@ -198,7 +210,12 @@ except SystemExit:
     wait_for("its end", || lines("ended").contains(&first).then_some(()));
     let second = wait_for("another one", || lines("begun").get(1).copied());
     assert_ne!(first, second);
-    // Stopping the server ends it as well; the harness looks for what is left.
+    // Stopping the server ends it as well, once; the harness looks for what is left.
     let log = server.stop().error_log;
     assert!(!log.contains("SystemExit"), "{log}");
+    for name in ["begun", "ended", "exited"] {
+        for pid in [first, second] {
+            assert_eq!(log.matches(&format!("service {name} {pid}")).count(), 1, "{name}: {log}");
+        }
+    }
 }

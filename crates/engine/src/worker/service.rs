@@ -18,6 +18,7 @@ pub fn run(post: &Post, host: &'static Host) {
     });
     let goes_on = || !post.course.has_ended();
     preload::each(host, &crate::settings().preload, Purpose::Service, goes_on);
+    attach::enter(host.main(), |attached, _| signals::be_deaf_to_terminate(attached));
 }
 
 /// Has the script that is running ended.

@@ -2,6 +2,7 @@
 //! are not blocked in any thread, as processes that an application starts would inherit that.
 #![expect(unsafe_code, reason = "installs handlers, which run in the middle of anything")]
 
+use crate::py::Attached;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
@@ -106,6 +107,17 @@ pub fn install_for_scripts(bell: &OwnedFd) {
     install(bell);
     for signal in [Signal::Evict, Signal::CpuTime, Signal::Hangup, Signal::User2] {
         handle(signal, ignore);
+    }
+}
+
+/// For a process whose scripts have ended, on the thread that has run them: SIGTERM ends nothing any more. What a handler
+/// of Python's raises for one that came before is of no consequence.
+pub fn be_deaf_to_terminate(_: &Attached) {
+    handle(Signal::Terminate, ignore);
+    // SAFETY: attached, on the thread that runs Python's handlers.
+    if unsafe { pyo3_ffi::PyErr_CheckSignals() } != 0 {
+        // SAFETY: attached, and an exception is set.
+        unsafe { pyo3_ffi::PyErr_Clear() };
     }
 }
 

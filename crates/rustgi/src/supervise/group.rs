@@ -136,14 +136,11 @@ impl Group {
                     self.note(format_args!("generation {generation} serves"));
                 }
             }
-            Action::Dismiss { number, reason, patience, by_signal } => {
+            Action::Dismiss { number, reason, patience } => {
                 self.set_state(number, State::Leaving, around);
                 let Some(worker) = self.workers.get(&number) else { return };
                 let patience = patience.as_millis().try_into().ok();
-                worker.tell(&ToWorker::Leave { reason, patience }, &[]);
-                if by_signal {
-                    worker.signal(Signal::SIGTERM);
-                }
+                worker.dismiss(reason, patience);
             }
             Action::Leaving { number } => self.set_state(number, State::Leaving, around),
             Action::Keep { number, path } => {
@@ -279,6 +276,7 @@ impl Group {
     ) {
         let (busy, served) = worker.counts();
         let age = (now - worker.started).as_secs_f32();
+        let is_service = worker.group.worker.threads == 0;
         let mut text = format!("worker {} {}", worker.pid(), death::describe(cause));
         text += &format!(" after {age:.1} s and {served} requests");
         if busy > 0 {
@@ -286,10 +284,9 @@ impl Group {
         }
         if let Some(reason) = reason {
             text += &format!("; {reason}");
-        } else if phase == Phase::Starting {
+        } else if phase == Phase::Starting && !is_service {
             text += "; it was not yet ready";
         }
-        let is_service = worker.group.worker.threads == 0;
         let expected = is_service || phase != Phase::Starting;
         if is_well && expected && (reason.is_some() || is_service) {
             self.note(text);

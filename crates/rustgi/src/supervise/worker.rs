@@ -43,6 +43,7 @@ pub struct Worker {
     pub is_confused: bool,
     /// It may have said more than was heard.
     pub has_more: bool,
+    has_spoken: bool,
     pid: Pid,
     channel: Option<Channel>,
     page: Shared<Page>,
@@ -134,6 +135,7 @@ impl Worker {
             lost: None,
             is_confused: false,
             has_more: false,
+            has_spoken: false,
             pid,
             channel: Some(channel),
             page,
@@ -171,6 +173,15 @@ impl Worker {
         }
     }
 
+    /// Tells it to leave. One that has said nothing so far may not listen yet, so a signal tells it too; with any other,
+    /// which sends SIGTERM to the script that it runs itself, the second one would fall into that script's end.
+    pub fn dismiss(&self, reason: String, patience: Option<u64>) {
+        self.tell(&ToWorker::Leave { reason, patience }, &[]);
+        if !self.has_spoken {
+            self.signal(Signal::SIGTERM);
+        }
+    }
+
     /// What it has said meanwhile.
     pub fn hear(&mut self, now: Time) -> Vec<FromWorker> {
         let mut heard = Vec::new();
@@ -188,7 +199,10 @@ impl Worker {
                 Err(error) => Err(error),
             };
             match message {
-                Ok(message) => heard.push(message),
+                Ok(message) => {
+                    self.has_spoken = true;
+                    heard.push(message);
+                }
                 Err(error) => {
                     self.is_confused = error.kind() == io::ErrorKind::InvalidData;
                     self.channel = None;

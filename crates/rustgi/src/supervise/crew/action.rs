@@ -94,8 +94,6 @@ pub enum Action {
         reason: String,
         /// How long it may go on with what it has.
         patience: Time,
-        /// It cannot hear what is said: let a signal say it.
-        by_signal: bool,
     },
     /// This worker leaves by itself.
     Leaving {

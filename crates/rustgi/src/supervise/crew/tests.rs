@@ -119,9 +119,8 @@ fn short(action: &Action) -> String {
         Action::Start { number, generation, .. } => format!("start {number} of {generation}"),
         Action::Serve { number } => format!("serve {number}"),
         Action::Switch { generation } => format!("switch to {generation}"),
-        Action::Dismiss { number, reason, patience, by_signal } => {
-            let signal = if *by_signal { " by signal" } else { "" };
-            format!("dismiss {number} {reason} {}{signal}", patience.as_secs())
+        Action::Dismiss { number, reason, patience } => {
+            format!("dismiss {number} {reason} {}", patience.as_secs())
         }
         Action::Leaving { number } => format!("leaving {number}"),
         Action::Keep { number, path } => format!("keep {number} {}", String::from_utf8_lossy(path)),

@@ -285,11 +285,10 @@ impl Crew {
         if stopping && member.deadline.is_none() {
             member.deadline = Some((now + patience + LONGEST_END, SHUTDOWN));
         }
-        let by_signal = !has_requests;
         member.phase = Phase::Leaving;
         member.retiring = Some(reason.to_owned());
         let reason = reason.to_owned();
-        self.actions.push(Action::Dismiss { number, reason, patience, by_signal });
+        self.actions.push(Action::Dismiss { number, reason, patience });
     }
 
     fn tell_trouble(&mut self) {

@@ -55,7 +55,7 @@ fn a_changed_script_that_fails_keeps_the_old_ones_and_is_tried_when_it_changes_a
     stage.changed(2, "a", 1);
     stage.act(|crew, now| crew.ready(now, 3, failed("a")));
     let keep = ["keep 1 a", "keep 2 a", "refuse 2"];
-    let gone = ["dismiss 3 script_reload 15", "dismiss 4 script_reload 0 by signal"];
+    let gone = ["dismiss 3 script_reload 15", "dismiss 4 script_reload 0"];
     assert_eq!(stage.done(), [&keep[..], &gone].concat());
     stage.changed(1, "a", 2);
     assert_eq!(stage.done(), ["start 5 of 3", "start 6 of 3"]);
@@ -141,7 +141,7 @@ fn another_configuration_overrides_the_generation_under_way() {
     stage.changed(1, "a", 1);
     stage.done();
     stage.act(|crew, now| crew.configure(now, Rc::new(group(2))));
-    let expected = ["dismiss 2 graceful_signal 0 by signal", "start 3 of 3", "start 4 of 3"];
+    let expected = ["dismiss 2 graceful_signal 0", "start 3 of 3", "start 4 of 3"];
     assert_eq!(stage.done(), expected);
     stage.act(|crew, now| crew.ready(now, 3, failed("a")));
     assert!(stage.done().contains(&"keep 1 a".to_owned()));
@@ -185,7 +185,7 @@ fn a_generation_that_never_gets_ready_gives_way_to_the_next() {
     stage.changed(1, "a", 2);
     assert!(stage.done().is_empty());
     stage.pass(51.0);
-    let given_up = ["keep 1 a", "refuse 2", "dismiss 2 script_reload 0 by signal"];
+    let given_up = ["keep 1 a", "refuse 2", "dismiss 2 script_reload 0"];
     assert_eq!(stage.done(), [&given_up[..], &["start 3 of 3"]].concat());
     stage.is_ready(3);
     assert_eq!(stage.done(), ["serve 3", "switch to 3", "dismiss 1 script_reload 15"]);
@@ -197,7 +197,7 @@ fn first_workers_that_never_get_ready_give_way_as_well() {
     stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
     stage.done();
     stage.pass(61.0);
-    let expected = ["dismiss 1 graceful_signal 0 by signal", "switch to 2", "start 2 of 2"];
+    let expected = ["dismiss 1 graceful_signal 0", "switch to 2", "start 2 of 2"];
     assert_eq!(stage.done(), expected);
 }
 

@@ -189,8 +189,7 @@ fn all_end_within_the_shutdown_timeout() {
     stage.done();
     stage.act(|crew, now| crew.stop(now));
     let ready = ["dismiss 1 shutdown_signal 0", "dismiss 2 shutdown_signal 0"];
-    let starting =
-        ["dismiss 3 shutdown_signal 0 by signal", "dismiss 4 shutdown_signal 0 by signal"];
+    let starting = ["dismiss 3 shutdown_signal 0", "dismiss 4 shutdown_signal 0"];
     assert_eq!(stage.done(), [ready, starting].concat());
     for number in [1, 2, 3] {
         stage.dies(number);
@@ -248,7 +247,7 @@ fn a_service_script_runs_once_at_a_time_and_begins_at_most_once_a_second() {
     assert_eq!(stage.done(), ["start 2 of 1"]);
     stage.pass(10.0);
     stage.act(|crew, now| crew.configure(now, Rc::new(service)));
-    assert_eq!(stage.done(), ["dismiss 2 graceful_signal 0 by signal", "switch to 2"]);
+    assert_eq!(stage.done(), ["dismiss 2 graceful_signal 0", "switch to 2"]);
     stage.act(|crew, now| crew.died(now, 2, Death { is_well: true, ..Death::default() }));
     assert_eq!(stage.done(), ["start 3 of 2"]);
     // One that fails at once waits longer each time.
