@@ -29,7 +29,7 @@ const ALLOWED: &[&str] = &[
     "ap_add_version_component",
     "ap_exists_config_define",
     // hooks
-    "ap_hook_(check_config|post_config|child_init|monitor|generate_log_id|translate_name|map_to_storage|check_access|handler)",
+    "ap_hook_(check_config|post_config|child_init|monitor|generate_log_id|translate_name|map_to_storage|dirwalk_stat|open_htaccess|check_access|handler)",
     // the request and where it comes from
     "request_rec",
     "conn_rec",
@@ -48,6 +48,9 @@ const ALLOWED: &[&str] = &[
     "ap_escape_html2",
     "ap_find_path_info",
     "ap_(directory|file)_walk",
+    "ap_run_dirwalk_stat",
+    "ap_get_request_note",
+    "AP_NOTE_.*_WALK",
     "ap_construct_url",
     "ap_run_generate_log_id",
     // the server
@@ -82,13 +85,14 @@ const ALLOWED: &[&str] = &[
     "ap_filter_rec_t",
     // APR
     "apr_palloc",
+    "apr_pool_(abort_get|create_unmanaged_ex|destroy)",
     "apr_pool_cleanup_register",
     "apr_pool_cleanup_null",
     "apr_pool_userdata_(get|set|setn)",
     "apr_proc_t",
     "apr_proc_other_child_(register|unregister)",
     "apr_socket_timeout_(get|set)",
-    "apr_table_(elts|get|setn|set|addn|unset|clear)",
+    "apr_table_(make|elts|get|setn|set|addn|unset|clear|overlap)",
     "apr_table_entry_t",
     "apr_hash_get",
     "apr_brigade_(create|cleanup|insert_file)",
@@ -105,6 +109,7 @@ const ALLOWED: &[&str] = &[
     // numbers
     "OK",
     "DECLINED",
+    "AP_DECLINED",
     "APLOG_.*",
     "MODULE_MAGIC_.*",
     "OPT_EXECCGI",
@@ -138,6 +143,8 @@ const ALLOWED: &[&str] = &[
     "APR_EGENERAL",
     "APR_FOPEN_READ",
     "APR_FOPEN_SENDFILE_ENABLED",
+    "APR_FINFO_MIN",
+    "APR_OVERLAP_TABLES_SET",
     "APR_SUCCESS",
     // ours
     "rustgi_.*",

@@ -3,7 +3,8 @@
 //!
 //! httpd then looks for the file, in the hook `map_to_storage`. It would try the whole path first, of which the script is
 //! only the beginning, and after that each directory on the way, with a system call for every one of them. But an alias
-//! knows where its script ends, so that httpd need only look there ([`locate`]).
+//! knows where its script ends, so that httpd need only look there ([`locate`]), and what the configuration says of that
+//! file is the same for all requests ([`walk`](crate::httpd::walk)).
 
 use crate::config::store;
 use crate::handler::{self, Status};
@@ -62,13 +63,15 @@ const LONGEST: usize = 4096;
 /// directory of scripts), and where httpd would change what follows it in the path, httpd finds its way by itself.
 pub fn locate(request: Request<'_>) -> Option<c_int> {
     let number = store::remembered_alias(request)?;
-    let script = store::of_server(request.server()).aliases.get(number)?.script()?;
+    let server = store::of_server(request.server());
+    let script = server.aliases.get(number)?.script()?;
+    let known = server.resolved.get()?.walks.get(number)?;
     let file = request.filename().filter(|file| file.count_bytes() < LONGEST)?;
     let path_info = file.to_bytes_with_nul().strip_prefix(script.to_bytes())?;
     if !has_plain_segments(path_info) {
         return None;
     }
-    request.walk_to(script, CStr::from_bytes_with_nul(path_info).ok()?)
+    request.walk_to(script, CStr::from_bytes_with_nul(path_info).ok()?, known)
 }
 
 /// Whether these are segments that httpd leaves as they are: none is empty, `.` or `..`.

@@ -7,7 +7,7 @@ use crate::config::{commands, resolve, store};
 use crate::daemon::supervisor;
 use crate::httpd::callback::callback;
 use crate::httpd::ffi::{self, apr_pool_t, conn_rec, request_rec, server_rec};
-use crate::httpd::{Pool, Request, ServerRec, process};
+use crate::httpd::{Pool, Request, ServerRec, process, walk};
 use crate::{child, handler, mapping};
 use exchange::COMPATIBLE_WITH;
 use std::ffi::{CStr, c_char, c_int};
@@ -76,6 +76,9 @@ callback! {
             ffi::ap_hook_translate_name(Some(translate_name), list(&AFTER.0), list(&BEFORE.0), MIDDLE);
             // After everybody who knows better than the file system; core comes last.
             ffi::ap_hook_map_to_storage(Some(map_to_storage), any, any, ffi::APR_HOOK_LAST as c_int);
+            let first = ffi::APR_HOOK_REALLY_FIRST;
+            ffi::ap_hook_dirwalk_stat(Some(walk::dirwalk_stat), any, any, first);
+            ffi::ap_hook_open_htaccess(Some(walk::open_htaccess), any, any, first);
             ffi::ap_hook_check_access(
                 Some(check_access),
                 list(&AFTER_TLS.0),

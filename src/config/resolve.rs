@@ -44,6 +44,7 @@ pub fn all(main: ServerRec<'_>) -> Result<(), Refused> {
             wants_python,
             python: python.take(),
             resource_groups: configuration.aliases.iter().map(|_| OnceLock::new()).collect(),
+            walks: configuration.aliases.iter().map(|_| OnceLock::new()).collect(),
         };
         // Set once in each reading of the configuration: the records are new each time. A virtual host that says
         // nothing has the main server's.

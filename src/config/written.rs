@@ -5,7 +5,7 @@ use super::hooks::{Auth, Handler, Hook};
 use super::plan::{Plan, Section};
 use super::proxies::{Header, Network};
 use super::{Alias, Expression, groups};
-use crate::httpd::Pool;
+use crate::httpd::{Pool, walk};
 use std::sync::OnceLock;
 
 /// The callable of a script, unless another is named.
@@ -182,6 +182,8 @@ pub struct Resolved<'p> {
     pub python: Option<crate::python::Installation>,
     /// For each alias, once a request has come there: the application group of what lies at the alias itself.
     pub resource_groups: Vec<OnceLock<ResourceGroup>>,
+    /// For each alias, once a request has come there: what httpd's walk to its script comes to.
+    pub walks: Vec<walk::Known>,
 }
 
 /// `%{RESOURCE}` at an alias, which says where a request came.

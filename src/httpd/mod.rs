@@ -10,6 +10,7 @@
 //! | [`callback!`](callback) | the one door from httpd into Rust | `callback.rs` |
 //! | [`Pool`], [`Table`] | APR's memory, and its tables of strings | `pool.rs`, `table.rs` |
 //! | [`Request`] | `request_rec` and its `conn_rec` | `request.rs` |
+//! | | its file, and what the configuration says of that | `walk.rs` |
 //! | | the head of its answer | `answer.rs` |
 //! | | whoever sent it | `client.rs` |
 //! | [`ServerRec`] | `server_rec`, and what the process knows of itself | `server.rs`, `process.rs` |
@@ -36,6 +37,7 @@ pub mod server;
 #[cfg(test)]
 mod stand_ins;
 pub mod table;
+pub mod walk;
 
 pub use input::Input;
 pub use output::{End, Output};

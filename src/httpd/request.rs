@@ -159,32 +159,6 @@ impl<'r> Request<'r> {
         unsafe { (*self.raw).filename = name.as_ptr().cast_mut() };
     }
 
-    /// Has httpd look at `file`, and merge what the configuration says of its directories, as it does for a file that a
-    /// path leads to; `path_info` is what follows it in the path. Gives what httpd made of it. If there is no such regular
-    /// file, nothing has happened, and there is no answer.
-    pub fn walk_to(self, file: &'r CStr, path_info: &'r CStr) -> Option<c_int> {
-        let rec = self.rec();
-        let before = (rec.filename, rec.canonical_filename, rec.path_info, rec.per_dir_config);
-        self.set_filename(file);
-        // SAFETY: the request lives and has the name of a file.
-        let refused = unsafe { ffi::ap_directory_walk(self.raw) };
-        if refused != ffi::OK as c_int {
-            return Some(refused);
-        }
-        let raw = self.raw;
-        if self.rec().finfo.filetype != ffi::APR_REG {
-            // SAFETY: the request lives; the fields get back what they had.
-            let rec = unsafe { &mut *raw };
-            (rec.filename, rec.canonical_filename, rec.path_info, rec.per_dir_config) = before;
-            rec.finfo.filetype = ffi::APR_NOFILE;
-            return None;
-        }
-        // SAFETY: `path_info` lives in the request's pool or longer. httpd takes a `char *` and does not write to it.
-        unsafe { (*raw).path_info = path_info.as_ptr().cast_mut() };
-        // SAFETY: the request lives and has the name of a file.
-        Some(unsafe { ffi::ap_file_walk(raw) })
-    }
-
     /// Names the handler.
     pub fn set_handler(self, name: &'static CStr) {
         // SAFETY: a string that lives for ever, in a field of the request.
