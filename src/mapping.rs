@@ -68,15 +68,17 @@ pub fn locate(request: Request<'_>) -> Option<c_int> {
     let known = server.resolved.get()?.walks.get(number)?;
     let file = request.filename().filter(|file| file.count_bytes() < LONGEST)?;
     let path_info = file.to_bytes_with_nul().strip_prefix(script.to_bytes())?;
-    if !has_plain_segments(path_info) {
+    let path_info = CStr::from_bytes_with_nul(path_info).ok()?;
+    if !has_plain_segments(path_info.to_bytes()) {
         return None;
     }
-    request.walk_to(script, CStr::from_bytes_with_nul(path_info).ok()?, known)
+    request.walk_to(script, path_info, known)
 }
 
-/// Whether these are segments that httpd leaves as they are: none is empty, `.` or `..`.
+/// Whether these are segments that httpd leaves as they are, or there are none: none is empty, `.` or `..`.
 fn has_plain_segments(path: &[u8]) -> bool {
-    path.starts_with(b"/") && !path.windows(2).any(|pair| matches!(pair, b"//" | b"/."))
+    let is_whole = path.is_empty() || path.starts_with(b"/");
+    is_whole && !path.windows(2).any(|pair| matches!(pair, b"//" | b"/."))
 }
 
 #[cfg(test)]
@@ -85,10 +87,10 @@ mod tests {
 
     #[test]
     fn a_path_that_httpd_would_change_has_no_plain_segments() {
-        for plain in ["/", "/a", "/a/", "/a/b.c", "/a./b"] {
+        for plain in ["", "/", "/a", "/a/", "/a/b.c", "/a./b"] {
             assert!(has_plain_segments(plain.as_bytes()), "{plain}");
         }
-        for other in ["", "a", "//", "/a//b", "/a//", "/.", "/a/../b", "/a/./b"] {
+        for other in ["a", "//", "/a//b", "/a//", "/.", "/a/../b", "/a/./b"] {
             assert!(!has_plain_segments(other.as_bytes()), "{other}");
         }
     }

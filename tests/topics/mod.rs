@@ -57,6 +57,7 @@ mod python_module;
 mod response_heads;
 mod responses;
 mod restrictions;
+mod sections;
 mod spoofing;
 mod start_response;
 mod transfers;
