@@ -223,7 +223,7 @@ impl Line {
     /// As [`write`](Line::write).
     pub fn call(&self, parts: &[&[u8]]) -> io::Result<()> {
         let written = self.outgoing().write(parts, 0)?;
-        self.page.call(self.slot);
+        self.page.calls.call(self.slot);
         self.write_from(parts, written)
     }
 
@@ -342,11 +342,11 @@ mod tests {
     #[test]
     fn a_request_is_called_and_answered() {
         let (child, worker) = ends(LONG);
-        assert!(!worker.page().come(9));
+        assert!(!worker.page().calls.come(9));
         child.restart();
         child.call(&[b"request"]).unwrap();
-        assert!(worker.page().come(9) && !worker.page().come(9));
-        assert_eq!(worker.page().take_call(0), Some(5));
+        assert!(worker.page().calls.come(9) && !worker.page().calls.come(9));
+        assert_eq!(worker.page().calls.take(0), Some(5));
         let mut bytes = [0; 100];
         assert_eq!((worker.read(&mut bytes, LONG).unwrap(), &bytes[..7]), (7, &b"request"[..]));
         worker.write(&[b"ans", b"wer"]).unwrap();

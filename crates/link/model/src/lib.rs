@@ -1,0 +1,15 @@
+//! What processes do at the memory that they share, with words whose every order and every age of a value is tried by `loom`.
+//! These are the files of `link` themselves; only their words are others.
+
+#[path = "../../src/calls.rs"]
+pub mod calls;
+#[path = "../../src/ring.rs"]
+pub mod ring;
+pub mod word;
+
+/// Tries one thing in all orders, with so many changes of thread besides those where one waits.
+pub fn in_every_order(changes: usize, body: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(changes);
+    builder.check(body);
+}
