@@ -206,15 +206,20 @@ impl Line {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
             written += ring.write(parts, written)?;
-            if ring.wake_reader() {
-                self.socket.nudge();
-            }
+            self.tell();
             let wait = |time| ring.wait_for_room(time);
             if written < whole && !self.until(self.patience, || ring.has_room(), wait)? {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
         }
         Ok(())
+    }
+
+    /// Wakes who waits for what has been written.
+    fn tell(&self) {
+        if self.outgoing().wake_reader() {
+            self.socket.nudge();
+        }
     }
 
     /// For the child: says something that begins with a request, and has a thread of the worker come for it.
@@ -224,6 +229,8 @@ impl Line {
     pub fn call(&self, parts: &[&[u8]]) -> io::Result<()> {
         let written = self.outgoing().write(parts, 0)?;
         self.page.calls.call(self.slot);
+        // A thread may have come before, for a call that was left over from who had the slot.
+        self.tell();
         self.write_from(parts, written)
     }
 
@@ -355,6 +362,29 @@ mod tests {
         assert_eq!(child.read(&mut bytes, MOMENT).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
+    /// Waits until somebody sleeps until something comes to a side.
+    fn await_reader(of: &Line, side: Side) {
+        let is_asleep = || {
+            let rings = of.page().positions(of.slot());
+            rings.is_some_and(|rings| rings[usize::from(side == Side::Child)].has_reader())
+        };
+        while !is_asleep() {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn who_has_come_before_the_call_is_woken_by_it() {
+        let (child, worker) = ends(LONG);
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| worker.read_exactly(&mut [0; 7]).unwrap());
+            await_reader(&worker, Side::Worker);
+            child.call(&[b"request"]).unwrap();
+        });
+        assert!(begun.elapsed() < PULSE, "it was not woken");
+    }
+
     #[test]
     fn more_than_there_is_room_for_goes_in_pieces_or_not_at_all() {
         let much: Vec<u8> = (0..1_000_000_u32).map(|at| (at % 251) as u8).collect();
@@ -383,9 +413,7 @@ mod tests {
         let begun = Instant::now();
         std::thread::scope(|scope| {
             scope.spawn(|| assert_eq!(child.read(&mut [0; 9], None).unwrap(), 0));
-            while worker.page().positions(5).is_none_or(|[_, to_child]| !to_child.has_reader()) {
-                std::thread::yield_now();
-            }
+            await_reader(&child, Side::Child);
             worker.end();
         });
         assert!(begun.elapsed() < PULSE, "it was not woken");
