@@ -453,4 +453,22 @@ mod tests {
         worker.write(&[b"later"]).unwrap();
         assert!(!is_readable(&child));
     }
+    #[test]
+    fn whoever_sends_more_at_the_socket_than_there_is_to_say_is_cut_off() {
+        let (child, worker) = ends(LONG);
+        let mut descriptors = VecDeque::new();
+        (0..FILES).for_each(|_| child.send_descriptor(child.as_fd()).unwrap());
+        worker.descriptors(&mut descriptors).unwrap();
+        assert_eq!(descriptors.len(), FILES);
+        child.send_descriptor(child.as_fd()).unwrap();
+        let cut_off =
+            |taken: io::Result<()>| taken.unwrap_err().kind() == io::ErrorKind::InvalidData;
+        assert!(cut_off(worker.descriptors(&mut descriptors)));
+
+        let (child, worker) = ends(LONG);
+        child.socket.write(&[&[b'n'; 100 * ROUNDS]], &[]).unwrap();
+        assert!(cut_off(worker.descriptors(&mut VecDeque::new())));
+        child.socket.write(&[&[b'n'; 100 * ROUNDS]], &[]).unwrap();
+        assert!(cut_off(worker.hush(&mut VecDeque::new())));
+    }
 }
