@@ -2,13 +2,12 @@
 
 use crate::driver::{Ask, Plan, Python, Worker};
 use exchange::{Body, Code, Level, Outcome, ReadError};
-use std::fs::{self, File};
 use std::io::Write;
 use std::time::{Duration, Instant, SystemTime};
-use wire::{Carried, End, Kind, Tag, header};
+use wire::{Carried, End};
 
 const APP: &str = r#"
-import mmap, mod_wsgi, os, sys, time
+import mod_wsgi, os, sys, time
 
 def application(environ, start_response):
     return globals()[environ["PATH_INFO"][1:]](environ, start_response)
@@ -106,10 +105,6 @@ def sleep(environ, start_response):
     time.sleep(0.2)
     return answer(start_response, b"slept")
 
-def is_locked(environ, start_response):
-    locked = getattr(sys, "_is_gil_enabled", lambda: True)()
-    return answer(start_response, repr(locked).encode())
-
 def goes_on(environ, start_response):
     start_response("200 OK", [])
     time.sleep(0.9)
@@ -120,69 +115,6 @@ def never_ends(environ, start_response):
     while True:
         time.sleep(0.01)
         yield b"x"
-
-def computes(environ, start_response):
-    begun = time.thread_time()
-    while time.thread_time() < begun + 0.3:
-        pass
-    return answer(start_response, b"computed")
-
-def keeps_the_interpreter(environ, start_response):
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(60)
-    begun = time.monotonic()
-    while time.monotonic() < begun + 0.4:
-        pass
-    sys.setswitchinterval(before)
-    return answer(start_response, b"kept")
-
-def keeps_it_until_told(environ, start_response):
-    sys.setswitchinterval(60)
-    with open("told", "w+b") as file:
-        file.write(b"0")
-        file.flush()
-        # To look at it does not give the interpreter up.
-        with mmap.mmap(file.fileno(), 1) as told:
-            begun = time.monotonic()
-            while told[0] == ord("0") and time.monotonic() < begun + 20:
-                pass
-    return answer(start_response, b"told" if time.monotonic() < begun + 20 else b"not told")
-
-def can_refuse(environ, start_response):
-    # Without this memory older Pythons crash, and newer ones do not need it for a while.
-    return answer(start_response, repr(sys.version_info[:2] in [(3, 12), (3, 13)]).encode())
-
-def lets_nobody_in(environ, start_response):
-    import ctypes
-    class Allocator(ctypes.Structure):
-        _fields_ = [(name, ctypes.c_void_p) for name in ("ctx", "malloc", "calloc", "realloc", "free")]
-    raw, allocator = 0, Allocator()
-    ctypes.pythonapi.PyMem_GetAllocator(raw, ctypes.byref(allocator))
-    before, ours = allocator.calloc, ctypes.CDLL(None).labs
-    # Of its context, which is NULL, it makes NULL: there is no memory for the state of a thread.
-    allocator.calloc = ctypes.cast(ours, ctypes.c_void_p).value
-    ctypes.pythonapi.PyMem_SetAllocator(raw, ctypes.byref(allocator))
-    begun = time.monotonic()
-    while not os.path.exists("enough") and time.monotonic() < begun + 20:
-        time.sleep(0.01)
-    allocator.calloc = before
-    ctypes.pythonapi.PyMem_SetAllocator(raw, ctypes.byref(allocator))
-    return answer(start_response, b"enough")
-
-def says_much(environ, start_response):
-    for _ in range(3000):
-        print("x" * 999, file=environ["wsgi.errors"])
-    return answer(start_response, b"said")
-
-def hardly_leaves_room(environ, start_response):
-    for _ in range(480):
-        print("x" * 999, file=environ["wsgi.errors"])
-    return answer(start_response, b"y" * 60_000)
-
-def streams(environ, start_response):
-    start_response("200 OK", [])
-    for _ in range(300):
-        yield b"x" * 10_000
 
 def spoils(environ, start_response):
     answered = answer(start_response, b"x" * 70_000)
@@ -345,40 +277,6 @@ fn an_exception_is_told_as_far_as_it_can_be() {
 }
 
 #[test]
-fn a_thread_that_panics_goes_on() {
-    each(|worker, _| {
-        if worker.get("/can_refuse").text() == "False" {
-            return;
-        }
-        let mut alone = worker.connect();
-        alone.offer(&Ask::get("/lets_nobody_in"));
-        alone.await_taken();
-        // Until nobody is let in, others may be.
-        let until = Instant::now() + Duration::from_secs(10);
-        let mut panicked = 0;
-        while panicked < 8 {
-            assert!(Instant::now() < until, "{panicked}");
-            match worker.get("/hello").end {
-                Some(End::Served(Outcome::Unanswered(failure))) => {
-                    assert_eq!(failure.code, Code::Panic);
-                    panicked += 1;
-                }
-                end => assert_eq!(end, Some(End::Served(Outcome::Done))),
-            }
-        }
-        fs::write(worker.directory().join("enough"), "").unwrap();
-        assert_eq!(alone.answer(&mut |_| None).text(), "enough");
-        // All threads are there.
-        let mut clients: Vec<_> = (0..4).map(|_| worker.connect()).collect();
-        clients.iter_mut().for_each(|client| client.offer(&Ask::get("/sleep")));
-        clients.iter().for_each(|client| client.await_taken());
-        for client in &mut clients {
-            assert_eq!(client.answer(&mut |_| None).text(), "slept");
-        }
-    });
-}
-
-#[test]
 fn what_is_written_to_the_log_during_a_request_goes_with_it() {
     each(|worker, _| {
         assert_eq!(worker.get("/hello").status, 200);
@@ -409,19 +307,6 @@ fn a_worker_looks_like_a_server_to_its_application() {
 }
 
 #[test]
-fn requests_are_served_side_by_side() {
-    each(|worker, _| {
-        let begun = std::time::Instant::now();
-        let mut clients: Vec<_> = (0..4).map(|_| worker.connect()).collect();
-        clients.iter_mut().for_each(|client| client.offer(&Ask::get("/sleep")));
-        for client in &mut clients {
-            assert_eq!(client.answer(&mut |_| None).text(), "slept");
-        }
-        assert!(begun.elapsed() < Duration::from_millis(700), "{:?}", begun.elapsed());
-    });
-}
-
-#[test]
 fn an_offer_that_was_withdrawn_is_not_served() {
     each(|worker, _| {
         let mut busy: Vec<_> = (0..4).map(|_| worker.connect()).collect();
@@ -438,88 +323,6 @@ fn an_offer_that_was_withdrawn_is_not_served() {
         assert_eq!(client.answer(&mut |_| None).text(), "Hello World!");
         worker.has_served(6);
     });
-}
-
-#[test]
-fn a_thread_that_waits_for_the_interpreter_takes_no_request() {
-    each(|worker, _| {
-        if worker.get("/is_locked").text() == "False" {
-            return;
-        }
-        // Each thread knows then where requests are served.
-        let mut clients: Vec<_> = (0..4).map(|_| worker.connect()).collect();
-        clients.iter_mut().for_each(|client| client.offer(&Ask::get("/sleep")));
-        clients.iter_mut().for_each(|client| drop(client.answer(&mut |_| None)));
-        let [keeper, other, ..] = &mut clients[..] else { unreachable!() };
-        keeper.offer(&Ask::get("/keeps_the_interpreter"));
-        keeper.await_taken();
-        std::thread::sleep(Duration::from_millis(50));
-        other.offer(&Ask::get("/hello"));
-        std::thread::sleep(Duration::from_millis(100));
-        assert!(other.withdraw(), "it was taken");
-        assert_eq!(keeper.answer(&mut |_| None).text(), "kept");
-        assert_eq!(worker.get("/hello").text(), "Hello World!");
-        worker.has_served(7);
-    });
-}
-
-#[test]
-fn nobody_waits_for_a_child_inside_the_interpreter() {
-    each(|worker, _| {
-        // Each thread knows then where requests are served, and goes there first.
-        let mut clients: Vec<_> = (0..4).map(|_| worker.connect()).collect();
-        clients.iter_mut().for_each(|client| client.offer(&Ask::get("/sleep")));
-        clients.iter_mut().for_each(|client| drop(client.answer(&mut |_| None)));
-        for (path, length) in [
-            ("/large", 10_240_000),
-            ("/streams", 3_000_000),
-            ("/says_much", 4),
-            ("/hardly_leaves_room", 60_000),
-        ] {
-            let mut slow = worker.connect();
-            slow.offer(&Ask::get(path));
-            while !slow.line().has_bytes() {
-                std::thread::yield_now();
-            }
-            std::thread::sleep(Duration::from_millis(100));
-            assert_eq!(worker.get("/hello").text(), "Hello World!", "{path}");
-            let answer = slow.answer(&mut |_| None);
-            assert!(answer.is_done() && answer.body.len() == length, "{path}");
-        }
-        let mut slow = worker.connect();
-        slow.offer_bytes(&header(Kind::Request, 0, Tag::of_serial(1), 100));
-        std::thread::sleep(Duration::from_millis(100));
-        assert_eq!(worker.get("/hello").text(), "Hello World!", "half a request");
-    });
-}
-
-#[test]
-fn interpreters_with_locks_of_their_own_do_not_wait_for_each_other() {
-    for python in Python::all() {
-        let mut plan = Plan::threads(4);
-        plan.settings.own_gil = true;
-        let mut worker = plan.start(&python, &[("app.wsgi", APP)]);
-        worker.ready();
-        let of = |group, path| Ask { group, ..Ask::get(path) };
-        assert_eq!(worker.connect().ask(&of("other", "/hello")).text(), "Hello World!");
-        if worker.log().contains("no interpreters with their own lock") {
-            continue;
-        }
-        // Each thread has been in one of them last.
-        let mut clients: Vec<_> = (0..4).map(|_| worker.connect()).collect();
-        clients.iter_mut().for_each(|client| client.offer(&of("kept", "/sleep")));
-        clients.iter_mut().for_each(|client| drop(client.answer(&mut |_| None)));
-        let mut keeper = worker.connect();
-        keeper.offer(&of("kept", "/keeps_it_until_told"));
-        let told = worker.directory().join("told");
-        while fs::read(&told).unwrap_or_default().is_empty() {
-            std::thread::yield_now();
-        }
-        assert_eq!(worker.connect().ask(&of("other", "/hello")).text(), "Hello World!");
-        // It stays as long as it is: the worker has mapped it.
-        File::options().write(true).open(&told).unwrap().write_all(b"1").unwrap();
-        assert_eq!(keeper.answer(&mut |_| None).text(), "told");
-    }
 }
 
 #[test]
@@ -553,29 +356,6 @@ fn a_thread_whose_client_has_gone_is_free_at_its_next_word() {
         gone.await_taken();
         drop(gone);
         worker.has_served(1);
-    });
-}
-
-#[test]
-fn a_long_request_and_many_short_ones_go_on_side_by_side() {
-    each(|worker, _| {
-        let mut long = worker.connect();
-        long.offer(&Ask::get("/computes"));
-        let short = std::thread::scope(|scope| {
-            let hammers: Vec<_> = (0..6)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let mut client = worker.connect();
-                        let begun = Instant::now();
-                        let times = (0..).take_while(|_| begun.elapsed() < Duration::from_secs(2));
-                        times.filter(|_| client.get("/hello").text() == "Hello World!").count()
-                    })
-                })
-                .collect();
-            assert_eq!(long.answer(&mut |_| None).text(), "computed");
-            hammers.into_iter().map(|hammer| hammer.join().unwrap()).collect::<Vec<_>>()
-        });
-        assert!(short.iter().all(|count| *count > 10), "{short:?}");
     });
 }
 
