@@ -209,7 +209,9 @@ fn interpreters_with_locks_of_their_own_do_not_wait_for_each_other() {
         let mut worker = plan.start(&python, &[("app.wsgi", APP)]);
         worker.ready();
         let of = |group, path| Ask { group, ..Ask::get(path) };
-        assert_eq!(worker.connect().ask(&of("other", "/hello")).text(), "Hello World!");
+        for group in ["other", "kept"] {
+            assert_eq!(worker.connect().ask(&of(group, "/hello")).text(), "Hello World!");
+        }
         if worker.log().contains("no interpreters with their own lock") {
             continue;
         }

@@ -9,7 +9,7 @@ pub mod calls;
 pub mod ring;
 pub mod word;
 
-/// Tries one thing in all orders, with so many changes of thread besides those where one waits.
+/// Tries one thing in every order in which so many changes of thread come besides those where one waits.
 pub fn in_every_order(changes: usize, body: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(changes);

@@ -1,7 +1,7 @@
 //! Words as `loom` has them, and how a thread waits for one, as `futex(2)` says: whoever finds the word as it was lies down in
-//! one step, and is woken by somebody and never by the time. Nobody comes twice: what only the time would help is a deadlock.
+//! one step, and is woken by somebody. No time passes here: where only the time would help, `loom` finds a deadlock.
 
-pub use loom::sync::atomic;
+use loom::sync::atomic;
 pub use loom::sync::atomic::Ordering;
 use loom::sync::{Condvar, Mutex};
 use std::ops::Deref;
