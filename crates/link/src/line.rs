@@ -303,12 +303,13 @@ impl Line {
         self.outgoing().has_room_for(count)
     }
 
-    /// Says nothing more: the other side sees the end, and shall end the line. Whoever waits for anything is woken.
+    /// Says nothing more: the other side sees the end, and shall end the line. Whoever waits for anything is woken; who was just
+    /// about to wait looks after a second.
     pub fn hang_up(&self) {
         self.end_with(Shutdown::Write);
     }
 
-    /// Ends it, even if another process has it open, too. Whoever waits for anything is woken.
+    /// Ends it, even if another process has it open, too. Whoever waits is woken as by [`hang_up`](Line::hang_up).
     pub fn end(&self) {
         self.end_with(Shutdown::Both);
     }
