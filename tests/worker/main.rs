@@ -7,3 +7,4 @@ mod processes;
 mod reloading;
 mod requests;
 mod scripts;
+mod threads;

@@ -105,10 +105,6 @@ def sleep(environ, start_response):
     time.sleep(0.2)
     return answer(start_response, b"slept")
 
-def is_locked(environ, start_response):
-    locked = getattr(sys, "_is_gil_enabled", lambda: True)()
-    return answer(start_response, repr(locked).encode())
-
 def goes_on(environ, start_response):
     start_response("200 OK", [])
     time.sleep(0.9)
@@ -119,21 +115,6 @@ def never_ends(environ, start_response):
     while True:
         time.sleep(0.01)
         yield b"x"
-
-def computes(environ, start_response):
-    begun = time.thread_time()
-    while time.thread_time() < begun + 0.3:
-        pass
-    return answer(start_response, b"computed")
-
-def keeps_the_interpreter(environ, start_response):
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(60)
-    begun = time.monotonic()
-    while time.monotonic() < begun + 0.4:
-        pass
-    sys.setswitchinterval(before)
-    return answer(start_response, b"kept")
 
 def spoils(environ, start_response):
     answered = answer(start_response, b"x" * 70_000)
@@ -326,19 +307,6 @@ fn a_worker_looks_like_a_server_to_its_application() {
 }
 
 #[test]
-fn requests_are_served_side_by_side() {
-    each(|worker, _| {
-        let begun = std::time::Instant::now();
-        let mut clients: Vec<_> = (0..4).map(|_| worker.connect()).collect();
-        clients.iter_mut().for_each(|client| client.offer(&Ask::get("/sleep")));
-        for client in &mut clients {
-            assert_eq!(client.answer(&mut |_| None).text(), "slept");
-        }
-        assert!(begun.elapsed() < Duration::from_millis(700), "{:?}", begun.elapsed());
-    });
-}
-
-#[test]
 fn an_offer_that_was_withdrawn_is_not_served() {
     each(|worker, _| {
         let mut busy: Vec<_> = (0..4).map(|_| worker.connect()).collect();
@@ -354,29 +322,6 @@ fn an_offer_that_was_withdrawn_is_not_served() {
         client.offer(&Ask::get("/hello"));
         assert_eq!(client.answer(&mut |_| None).text(), "Hello World!");
         worker.has_served(6);
-    });
-}
-
-#[test]
-fn a_thread_that_waits_for_the_interpreter_takes_no_request() {
-    each(|worker, _| {
-        if worker.get("/is_locked").text() == "False" {
-            return;
-        }
-        // Each thread knows then where requests are served.
-        let mut clients: Vec<_> = (0..4).map(|_| worker.connect()).collect();
-        clients.iter_mut().for_each(|client| client.offer(&Ask::get("/sleep")));
-        clients.iter_mut().for_each(|client| drop(client.answer(&mut |_| None)));
-        let [keeper, other, ..] = &mut clients[..] else { unreachable!() };
-        keeper.offer(&Ask::get("/keeps_the_interpreter"));
-        keeper.await_taken();
-        std::thread::sleep(Duration::from_millis(50));
-        other.offer(&Ask::get("/hello"));
-        std::thread::sleep(Duration::from_millis(100));
-        assert!(other.withdraw(), "it was taken");
-        assert_eq!(keeper.answer(&mut |_| None).text(), "kept");
-        assert_eq!(worker.get("/hello").text(), "Hello World!");
-        worker.has_served(7);
     });
 }
 
@@ -411,29 +356,6 @@ fn a_thread_whose_client_has_gone_is_free_at_its_next_word() {
         gone.await_taken();
         drop(gone);
         worker.has_served(1);
-    });
-}
-
-#[test]
-fn a_long_request_and_many_short_ones_go_on_side_by_side() {
-    each(|worker, _| {
-        let mut long = worker.connect();
-        long.offer(&Ask::get("/computes"));
-        let short = std::thread::scope(|scope| {
-            let hammers: Vec<_> = (0..6)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let mut client = worker.connect();
-                        let begun = Instant::now();
-                        let times = (0..).take_while(|_| begun.elapsed() < Duration::from_secs(2));
-                        times.filter(|_| client.get("/hello").text() == "Hello World!").count()
-                    })
-                })
-                .collect();
-            assert_eq!(long.answer(&mut |_| None).text(), "computed");
-            hammers.into_iter().map(|hammer| hammer.join().unwrap()).collect::<Vec<_>>()
-        });
-        assert!(short.iter().all(|count| *count > 10), "{short:?}");
     });
 }
 

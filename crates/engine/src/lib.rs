@@ -9,7 +9,7 @@
 //! | one question about a request, top-down | `questions.rs` |
 //! | loading the script | `script.rs` `preload.rs` |
 //! | environ and the objects in it | `environ.rs` `bundle.rs` `input.rs` `log.rs` `file_wrapper.rs` |
-//! | the answer | `adapter.rs` `answering.rs` |
+//! | the answer | `adapter.rs` `answering.rs` `reply.rs` |
 //! | what those share of a request, and for how long | `request.rs` `lease.rs` `turn.rs` `reading.rs` |
 //! | exceptions that nobody caught | `report.rs` |
 //! | what a request costs, and who is told | `watch.rs` `account.rs` `metrics.rs` `events.rs` |
@@ -40,6 +40,7 @@ mod preload;
 mod py;
 mod questions;
 mod reading;
+mod reply;
 mod report;
 mod request;
 mod restrict;

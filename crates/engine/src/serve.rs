@@ -2,7 +2,6 @@
 //! produces, close it, and say how it went. Read top-down.
 
 use crate::adapter::{check_started, send};
-use crate::answering::AnswerHead;
 use crate::bundle::Bundle;
 use crate::environ::{self, Template};
 use crate::file_wrapper::{File, FileWrapper};
@@ -13,38 +12,16 @@ use crate::script::{SCRIPT_RUNNING, Script};
 use crate::seat::Seat;
 use crate::state::State;
 use crate::watch::Watch;
-use crate::{attach, events, log, report, startup};
+use crate::{attach, events, log, reply, report, startup};
 use exchange::{Code, Exchange, Failure, Head, Level, Outcome, Part, Push, WriteError};
-use std::cell::RefCell;
 use std::sync::Arc;
 
 /// How the part of a request that needs Python ended.
 pub enum Ending {
     /// There is nothing more to do.
     Over(Outcome),
-    /// The whole answer is in the thread's [`Reply`], and only has to be sent: about so many bytes.
+    /// The whole answer [has been gathered](reply), and only has to be sent: about so many bytes.
     Reply(usize),
-}
-
-/// An answer that is complete before any of it is sent.
-#[derive(Default)]
-struct Reply {
-    head: AnswerHead,
-    body: Vec<u8>,
-}
-
-impl Reply {
-    fn size(&self) -> usize {
-        self.head.size() + self.body.len()
-    }
-}
-
-/// An answer that is all there when the application returns is gathered and sent after the thread has detached for good,
-/// if it is no larger than this. Larger ones are worth going back for, as copying them costs more.
-const GATHERED: usize = 64 * 1024;
-
-thread_local! {
-    static REPLY: RefCell<Reply> = RefCell::default();
 }
 
 /// Answers one request.
@@ -62,21 +39,8 @@ pub fn finish(ending: Ending, exchange: &mut dyn Exchange) -> Outcome {
     startup::leave_if_forked();
     match ending {
         Ending::Over(outcome) => outcome,
-        Ending::Reply(_) => reply(exchange),
+        Ending::Reply(_) => reply::send(exchange).map_or_else(unsent, |()| Outcome::Done),
     }
-}
-
-/// Sends an answer that is complete.
-fn reply(exchange: &mut dyn Exchange) -> Outcome {
-    REPLY.with_borrow_mut(|reply| {
-        let sent = reply
-            .head
-            .with_answer(|answer| exchange.start(answer))
-            .and_then(|()| exchange.write(&reply.body, Push::Last));
-        reply.body.clear();
-        reply.body.shrink_to(GATHERED);
-        sent.map_or_else(unsent, |()| Outcome::Done)
-    })
 }
 
 /// What a failure to send means for the request.
@@ -205,10 +169,8 @@ impl<'a> Call<'a> {
     /// Sends what the application returned, in the way that suits it.
     fn answer(&self, result: &Object<'a>) -> Ending {
         if result.is_plain_sequence() {
-            match self.gather(result) {
-                Ok(true) => return Ending::Reply(REPLY.with_borrow(Reply::size)),
-                Ok(false) => {}
-                Err(raised) => return Ending::Over(self.failed(raised)),
+            if let Some(size) = reply::gather(self.attached, self.request, result) {
+                return Ending::Reply(size);
             }
         }
         let wrapper = self.state.file_wrapper.value(result);
@@ -227,43 +189,6 @@ impl<'a> Call<'a> {
         };
         self.close(result);
         Ending::Over(outcome)
-    }
-
-    /// Takes over an answer that is complete: a list or tuple of small strings, nothing sent yet. `false` if it is none.
-    fn gather(&self, result: &Object<'_>) -> Py<bool> {
-        // Where another thread may take items out of the list meanwhile, they must not end while the answer is locked:
-        // what ends may run code of the application.
-        let mut ending_later = Vec::new();
-        let mut answering = self.request.answering.take(self.attached);
-        if answering.committed || !answering.accepted {
-            return Ok(false);
-        }
-        REPLY.with_borrow_mut(|reply| {
-            reply.body.clear();
-            for item in result.items() {
-                let Some(bytes) = item.bytes() else { return Ok(false) };
-                if reply.body.len() + bytes.len() > GATHERED {
-                    return Ok(false);
-                }
-                reply.body.extend_from_slice(bytes);
-                if cfg!(Py_GIL_DISABLED) {
-                    ending_later.push(item);
-                }
-            }
-            if answering.length().is_some_and(|length| reply.body.len() as u64 != length) {
-                // Too long or too short: the ordinary way knows what to do.
-                if !(answering.header_only() && reply.body.is_empty()) {
-                    return Ok(false);
-                }
-            }
-            if result.items_len() == 1 {
-                answering.head.infer_length(reply.body.len() as u64);
-            }
-            answering.committed = true;
-            answering.admit(reply.body.len());
-            std::mem::swap(&mut answering.head, &mut reply.head);
-            Ok(true)
-        })
     }
 
     /// The status of the request, as far as the application has decided it.

@@ -4,22 +4,27 @@
 //! |---|---|
 //! | memory that several processes map, and that nobody can cut short | `shared.rs` |
 //! | the [`Board`]: groups and workers as the supervisor knows them, and as everybody may read them | `board.rs` |
-//! | the [`Page`] of a worker: at which slots requests lie, and which of them it has taken | `page.rs` |
+//! | the [`Page`] of a worker: which offers lie at its slots, and which of them it has taken | `page.rs` |
+//! | [`Calls`] at the slots of a page, and who comes for them | `calls.rs` |
 //! | a [`Line`] between a child and a worker: two rings of bytes in memory, and a socket beside them | `line.rs` `ring.rs` |
+//! | words in memory that a process waits for | `word.rs` |
 //! | sockets: bytes and descriptors, who is at the other end | `stream.rs` |
 //! | a [`Channel`]: whole messages | `channel.rs` |
 //!
 //! Names nobody: neither Apache nor Python.
 
 mod board;
+mod calls;
 mod channel;
 mod line;
 mod page;
 mod ring;
 mod shared;
 mod stream;
+mod word;
 
 pub use board::{Board, Cause, Group, State, Worker};
+pub use calls::Calls;
 pub use channel::Channel;
 pub use line::{Line, Side, Tray};
 pub use page::{Offer, Page};

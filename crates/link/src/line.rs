@@ -15,6 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+mod tests;
+
 /// The memory of a line. In each direction there is more than a request or an answer with 64 KiB of body takes; to the
 /// child so much that those who write and read a large answer seldom have to wait for each other.
 #[repr(C)]
@@ -206,9 +209,7 @@ impl Line {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
             written += ring.write(parts, written)?;
-            if ring.wake_reader() {
-                self.socket.nudge();
-            }
+            self.tell();
             let wait = |time| ring.wait_for_room(time);
             if written < whole && !self.until(self.patience, || ring.has_room(), wait)? {
                 return Err(io::ErrorKind::BrokenPipe.into());
@@ -217,13 +218,22 @@ impl Line {
         Ok(())
     }
 
+    /// Wakes who waits for what has been written.
+    fn tell(&self) {
+        if self.outgoing().wake_reader() {
+            self.socket.nudge();
+        }
+    }
+
     /// For the child: says something that begins with a request, and has a thread of the worker come for it.
     ///
     /// # Errors
     /// As [`write`](Line::write).
     pub fn call(&self, parts: &[&[u8]]) -> io::Result<()> {
         let written = self.outgoing().write(parts, 0)?;
-        self.page.call(self.slot);
+        self.page.calls.call(self.slot);
+        // A thread may have come before, for a call that was left over from who had the slot.
+        self.tell();
         self.write_from(parts, written)
     }
 
@@ -293,12 +303,13 @@ impl Line {
         self.outgoing().has_room_for(count)
     }
 
-    /// Says nothing more: the other side sees the end, and shall end the line. Whoever waits for anything is woken.
+    /// Says nothing more: the other side sees the end, and shall end the line. Whoever waits for anything is woken; who was just
+    /// about to wait looks after a second.
     pub fn hang_up(&self) {
         self.end_with(Shutdown::Write);
     }
 
-    /// Ends it, even if another process has it open, too. Whoever waits for anything is woken.
+    /// Ends it, even if another process has it open, too. Whoever waits is woken as by [`hang_up`](Line::hang_up).
     pub fn end(&self) {
         self.end_with(Shutdown::Both);
     }
@@ -317,112 +328,5 @@ impl Line {
 impl AsFd for Line {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Shared, stream};
-
-    fn ends(patience: Option<Duration>) -> (Line, Line) {
-        let page = Arc::new(Shared::<Page>::create("page").unwrap().map_for_now().unwrap());
-        let tray = Shared::<Tray>::create("tray").unwrap();
-        let (child, worker) = stream::pair().unwrap();
-        let end = |socket, side| {
-            let (page, tray) = (Arc::clone(&page), tray.map_for_now().unwrap());
-            Line::new(page, 5, tray, socket, side, patience).unwrap()
-        };
-        (end(child, Side::Child), end(worker, Side::Worker))
-    }
-
-    const MOMENT: Option<Duration> = Some(Duration::from_millis(5));
-    const LONG: Option<Duration> = Some(Duration::from_secs(20));
-
-    #[test]
-    fn a_request_is_called_and_answered() {
-        let (child, worker) = ends(LONG);
-        assert!(!worker.page().come(9));
-        child.restart();
-        child.call(&[b"request"]).unwrap();
-        assert!(worker.page().come(9) && !worker.page().come(9));
-        assert_eq!(worker.page().take_call(0), Some(5));
-        let mut bytes = [0; 100];
-        assert_eq!((worker.read(&mut bytes, LONG).unwrap(), &bytes[..7]), (7, &b"request"[..]));
-        worker.write(&[b"ans", b"wer"]).unwrap();
-        assert_eq!((child.read(&mut bytes, LONG).unwrap(), &bytes[..6]), (6, &b"answer"[..]));
-        assert_eq!(child.try_read(&mut bytes).unwrap(), 0);
-        assert_eq!(child.read(&mut bytes, MOMENT).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-    }
-
-    #[test]
-    fn more_than_there_is_room_for_goes_in_pieces_or_not_at_all() {
-        let much: Vec<u8> = (0..1_000_000_u32).map(|at| (at % 251) as u8).collect();
-        let (child, _worker) = ends(MOMENT);
-        assert_eq!(child.call(&[&much]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        let (child, worker) = ends(None);
-        std::thread::scope(|scope| {
-            scope.spawn(|| child.call(&[&much]).unwrap());
-            let mut all = vec![0; much.len()];
-            worker.read_exactly(&mut all).unwrap();
-            assert!(all == much);
-        });
-    }
-
-    #[test]
-    fn the_end_comes_after_what_was_said_and_wakes_who_waits() {
-        let (child, worker) = ends(LONG);
-        worker.write(&[b"last"]).unwrap();
-        worker.end();
-        let mut bytes = [0; 100];
-        assert_eq!(child.read(&mut bytes, LONG).unwrap(), 4);
-        assert_eq!(child.read(&mut bytes, LONG).unwrap(), 0);
-        assert!(child.read_exactly(&mut bytes).is_err());
-
-        let (child, worker) = ends(LONG);
-        let begun = Instant::now();
-        std::thread::scope(|scope| {
-            scope.spawn(|| assert_eq!(child.read(&mut [0; 9], None).unwrap(), 0));
-            while worker.page().positions(5).is_none_or(|[_, to_child]| !to_child.has_reader()) {
-                std::thread::yield_now();
-            }
-            worker.end();
-        });
-        assert!(begun.elapsed() < PULSE, "it was not woken");
-
-        let (child, worker) = ends(LONG);
-        let much = vec![0; 1_000_000];
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let written = child.write(&[&much]);
-                assert_eq!(written.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
-            });
-            while child.outgoing().has_room() {
-                std::thread::yield_now();
-            }
-            // As it is when a process is killed: nobody is woken.
-            drop(worker);
-        });
-    }
-
-    #[test]
-    fn whoever_waits_at_the_socket_is_told_there_and_descriptors_are_not_lost() {
-        let (child, worker) = ends(LONG);
-        let is_readable = |line: &Line| {
-            let mut all = [PollFd::new(line, PollFlags::IN)];
-            poll(&mut all, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0
-        };
-        worker.write(&[b"before"]).unwrap();
-        assert!(!is_readable(&child));
-        child.listen();
-        assert!(!is_readable(&child) && child.has_bytes());
-        worker.write(&[b"after"]).unwrap();
-        worker.send_descriptor(worker.as_fd()).unwrap();
-        assert!(is_readable(&child));
-        let mut descriptors = VecDeque::new();
-        child.hush(&mut descriptors).unwrap();
-        assert_eq!((descriptors.len(), is_readable(&child)), (1, false));
-        worker.write(&[b"later"]).unwrap();
-        assert!(!is_readable(&child));
     }
 }

@@ -2,15 +2,14 @@
 //! neither trusts the other to be honest about where it is, nor to leave alone what it has written.
 #![expect(unsafe_code, reason = "copies bytes that another process may be writing")]
 
-use rustix::io::Errno;
-use rustix::thread::futex;
+use crate::word::{AtomicU32, Ordering, wait, wake};
 use std::cell::UnsafeCell;
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// How far who writes and who reads have come, and whether one of them waits for the other. Positions go round.
 #[repr(C)]
+#[derive(Default)]
 pub struct Positions {
     written: AtomicU32,
     read: AtomicU32,
@@ -158,7 +157,7 @@ impl Ring<'_> {
         if !is_there() {
             wait(word, was, time);
         }
-        self.positions.waiting.fetch_and(!who, Ordering::Relaxed);
+        self.positions.waiting.fetch_and(!who, Ordering::SeqCst);
     }
 
     /// Who writes shall say so at the socket, once. What has been written before is not told of.
@@ -226,24 +225,6 @@ impl Ring<'_> {
         let at = (position % self.capacity()) as usize;
         (at, count.min(self.bytes.len() - at))
     }
-}
-
-/// Waits as long as the word is what it was; no longer than so long.
-pub fn wait(word: &AtomicU32, was: u32, time: Duration) {
-    let time = futex::Timespec {
-        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: time.subsec_nanos().into(),
-    };
-    match futex::wait(word, futex::Flags::empty(), was, Some(&time)) {
-        Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => {}
-        // Nothing else can be, with a word that is there; whoever asks again shall not do so at once.
-        Err(_) => std::thread::sleep(Duration::from_millis(1)),
-    }
-}
-
-/// Wakes up to so many who wait at a word.
-pub fn wake(word: &AtomicU32, count: u32) {
-    let _nobody = futex::wake(word, futex::Flags::empty(), count);
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The answer of a worker that has taken a request, frame by frame.
 
-use super::{Chosen, Client, Connection, Lost, Relay, Turn, of_worker};
-use crate::daemon::connection::{LARGE, emptied};
+use super::{Chosen, Client, Connection, Relay, Turn, of_worker};
+use crate::daemon::connection::{LARGE, Lost, emptied};
 use exchange::{Code, Failure, Outcome, Part, Push, WriteError};
 use std::io;
 use std::ops::Range;

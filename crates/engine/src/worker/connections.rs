@@ -82,21 +82,21 @@ impl Connections {
     /// Waits until somebody calls and fewer than `most` threads come for it; then the caller does. `false` when it is over.
     pub fn wait(&self, page: &Page, most: u32) -> bool {
         loop {
-            let bell = page.bell();
-            if page.come(most) {
+            let bell = page.calls.bell();
+            if page.calls.come(most) {
                 return true;
             }
             // After a look at the bell, which rings when this has been set.
             if self.is_over.load(Ordering::SeqCst) {
                 return false;
             }
-            page.wait(bell);
+            page.calls.wait(bell);
         }
     }
 
     /// Takes a call, if there still is one, for a thread that has come: its slot.
     pub fn next(&self, page: &Page) -> Option<u32> {
-        let slot = page.take_call(self.from.load(Ordering::Relaxed))?;
+        let slot = page.calls.take(self.from.load(Ordering::Relaxed))?;
         self.from.store(slot + 1, Ordering::Relaxed);
         Some(slot)
     }
@@ -104,7 +104,7 @@ impl Connections {
     /// No thread shall wait for requests any more.
     pub fn end(&self, page: &Page) {
         self.is_over.store(true, Ordering::SeqCst);
-        page.wake_all();
+        page.calls.wake_all();
     }
 
     /// The connection of a slot.

@@ -82,7 +82,7 @@ impl Clerk {
         let mut since = Instant::now();
         loop {
             let goes_on =
-                self.inside.is_some() && since.elapsed() < TENURE && page.come(with_another);
+                self.inside.is_some() && since.elapsed() < TENURE && page.calls.come(with_another);
             if !goes_on {
                 self.inside = None;
                 if !connections.wait(page, alone) {

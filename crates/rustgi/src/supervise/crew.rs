@@ -7,13 +7,16 @@
 //! of them cannot load what the serving one has loaded.
 
 mod action;
+mod member;
 #[cfg(test)]
 mod tests;
 mod turn;
 
 pub use action::{Action, Refusal, Stamp, Time, Wish, reason};
+pub use member::{Death, Phase};
 
 use exchange::Code;
+use member::Member;
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -48,38 +51,6 @@ const CHANGES: usize = 256;
 const STARTUP: u8 = 0;
 /// `shutdown-timeout` in `link::Cause::TIMERS`.
 const SHUTDOWN: u8 = 3;
-
-/// Where a worker is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// It has been started.
-    Starting,
-    /// It has loaded what it was to load.
-    Ready(Time),
-    /// It finishes.
-    Leaving,
-}
-
-#[derive(Debug)]
-struct Member {
-    number: u32,
-    generation: u32,
-    group: Rc<Group>,
-    phase: Phase,
-    started: Time,
-    /// When it is killed, and which timer that is.
-    deadline: Option<(Time, u8)>,
-    /// When it is old enough.
-    restart: Option<Time>,
-    /// Another one is to take its place, for this reason.
-    retiring: Option<String>,
-}
-
-impl Member {
-    fn is_ready(&self) -> bool {
-        matches!(self.phase, Phase::Ready(_))
-    }
-}
 
 /// A generation under way.
 #[derive(Debug)]
@@ -123,15 +94,6 @@ pub struct Crew {
     /// and never will be.
     is_final: bool,
     actions: Vec<Action>,
-}
-
-/// How a worker has ended, as far as it matters for what follows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Death {
-    /// By itself and without a failure.
-    pub is_well: bool,
-    /// After it had answered a request: the application works.
-    pub has_served: bool,
 }
 
 impl Crew {
