@@ -11,6 +11,7 @@
 //! | [`Visitor`] | a client with cookies and forms | `visitor.rs` |
 //! | [`Browser`] | a headless Chromium | `browser.rs` |
 //! | [`Venv`] | a Python that has what real applications stand on | `venv.rs` |
+//! | `Waiting` | what a loaded machine keeps from a server | `waiting.rs` |
 //! | `watch` | what is looked at after every server: log, processes, open files | `watch.rs` |
 
 mod browser;
@@ -23,6 +24,7 @@ mod processes;
 mod server;
 mod venv;
 mod visitor;
+mod waiting;
 mod watch;
 
 pub use browser::Browser;
