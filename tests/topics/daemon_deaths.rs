@@ -20,6 +20,8 @@ def application(environ, start_response):
         write(b'begun')
         time.sleep(0.3)
         os._exit(4)
+    if query:
+        print('a long one is served', flush=True)
     time.sleep(float(query or 0.002))
     start_response('200 OK', [('Content-Type', 'text/plain')])
     return [b'process %d end' % os.getpid()]
@@ -154,8 +156,8 @@ fn whoever_waits_for_a_worker_that_dies_before_taking_the_request_is_served_by_a
     server.get("/");
     let pid = server.worker();
     std::thread::scope(|scope| {
-        let busy = scope.spawn(|| server.get("/?1.5").status);
-        std::thread::sleep(Duration::from_millis(300));
+        let busy = scope.spawn(|| server.get("/?100").status);
+        server.await_log("a long one is served");
         let waiting: Vec<_> = (0..4).map(|_| scope.spawn(|| server.get("/").status)).collect();
         std::thread::sleep(Duration::from_millis(300));
         kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();

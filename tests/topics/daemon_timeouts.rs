@@ -337,7 +337,7 @@ fn processor_time(pid: i32) -> Duration {
 
 #[test]
 fn cpu_time_limit_replaces_a_worker_that_has_used_it_up() {
-    let server = builder("threads=2 cpu-time-limit=1").start();
+    let server = builder("threads=2 cpu-time-limit=1 socket-timeout=300").start();
     let worker = server.worker();
     let mut busy = begin(&server, "/spin?1000");
     // It may take long until it has had its second.
