@@ -105,14 +105,17 @@ impl Server {
             if up {
                 return Ok(());
             }
-            // What httpd is run under (valgrind) slows it down by far.
-            let slowness = if self.description.under.is_empty() { 1 } else { 4 };
-            if begun.elapsed() > super::PATIENCE * slowness {
+            if begun.elapsed() > self.patience() {
                 self.kill_all();
                 return Err(format!("it is not up after a long time\n{}", self.everything_said()));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// What httpd is run under (valgrind) slows it down by far.
+    fn patience(&self) -> Duration {
+        super::PATIENCE * if self.description.under.is_empty() { 1 } else { 4 }
     }
 
     fn give_up(mut self) -> Builder {
@@ -195,7 +198,7 @@ impl Server {
     pub fn await_log(&self, text: &str) -> String {
         let mut log = String::new();
         let begun = Instant::now();
-        while begun.elapsed() < super::PATIENCE {
+        while begun.elapsed() < self.patience() {
             log = self.error_log();
             if let Some(line) = log.lines().find(|line| line.contains(text)) {
                 return line.to_owned();
@@ -298,9 +301,20 @@ impl Server {
 
     /// Waits until connections that the test has closed are closed here too. A child of event that is told to stop at
     /// that very moment can crash: its main thread closes the sockets of the workers, and a worker frees one meanwhile.
+    /// So its threads shall be asleep, too. Connections that are kept open and threads of applications are not waited for for
+    /// long, if they have a processor.
     fn await_quiet(&self) {
-        let begun = Instant::now();
-        while watch::connections(self.port) > 0 && begun.elapsed() < Duration::from_millis(500) {
+        let children = self.children();
+        let is_quiet = || {
+            watch::connections(self.port) == 0
+                && !children.iter().any(|pid| watch::is_running(*pid))
+        };
+        let (begun, mut waiting) = (Instant::now(), Waiting::of(&children));
+        while !is_quiet() && begun.elapsed() < LONGEST_STOP {
+            let had = begun.elapsed().saturating_sub(waiting.look(&children));
+            if had > Duration::from_millis(500) {
+                break;
+            }
             std::thread::sleep(Duration::from_millis(2));
         }
         std::thread::sleep(Duration::from_millis(5));

@@ -90,6 +90,8 @@ fn other_worker(server: &Server, than: i32) {
 #[test]
 fn queue_timeout_whoever_waits_too_long_for_a_thread_gets_a_504_and_is_not_served() {
     let server = builder("threads=1 queue-timeout=1").start();
+    // Nobody is served in time by a process that is only starting.
+    wait_for("the worker", || (server.get("/").status == 200).then_some(()));
     let mut busy = begin(&server, "/wait?100");
     soon(Duration::from_millis(2900), 504, || server.get("/other"));
     server.await_log("WSGI0084");
