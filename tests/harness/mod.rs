@@ -36,6 +36,7 @@ pub use mode::{Identity, Mode, Mpm};
 pub use server::{Server, pid_of};
 pub use venv::{Venv, run};
 pub use visitor::{Field, Visitor, quote};
+pub use waiting::Waiting;
 
 use std::time::{Duration, Instant};
 
