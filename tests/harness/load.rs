@@ -24,12 +24,17 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// The longest time between an answer and the next one, of whichever client, but for what the machine kept from the
-    /// server meanwhile.
+    /// The longest time between an answer and the next one, of whichever client. From more than a second it is taken off
+    /// what the machine kept from the server meanwhile.
     pub fn longest_gap(&self) -> Duration {
         let gap = |pair: &[(Instant, Duration)]| {
             let (from, to) = (pair[0].0, pair[1].0);
-            (to - from).saturating_sub(self.waited_by(to) - self.waited_by(from))
+            match to - from {
+                long if long > Duration::from_secs(1) => {
+                    long.saturating_sub(self.waited_by(to) - self.waited_by(from))
+                }
+                gap => gap,
+            }
         };
         self.answers.windows(2).map(gap).max().unwrap_or_default()
     }
