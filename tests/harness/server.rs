@@ -289,8 +289,10 @@ impl Server {
         if self.process.try_wait().unwrap().is_none() {
             complaints.extend(self.leaked_files());
             self.await_quiet();
+            let all = self.everybody();
+            let waiting = Waiting::of(&all);
             let _ = kill(self.pid(), Signal::SIGTERM);
-            complaints.extend(self.await_stop());
+            complaints.extend(self.await_stop(&all, waiting));
         }
         complaints.extend(self.left_over());
         let log = self.everything_said();
@@ -321,10 +323,8 @@ impl Server {
     }
 
     /// Waits until it has stopped; what is wrong with that, if it takes too long. That the machine lets it wait is not wrong.
-    fn await_stop(&mut self) -> Option<String> {
+    fn await_stop(&mut self, all: &[i32], mut waiting: Waiting) -> Option<String> {
         let begun = Instant::now();
-        let all = self.everybody();
-        let mut waiting = Waiting::of(&all);
         let mut stacks = None;
         let expected = self.description.expected_in_log.iter().any(|text| text == "AH00045");
         while self.process.try_wait().unwrap().is_none() {
@@ -332,7 +332,7 @@ impl Server {
                 return Some(format!("httpd did not stop within {LONGEST_STOP:?}"));
             }
             if begun.elapsed() > SLOW_STOP / 4 {
-                self.kept_waiting = waiting.look(&all);
+                self.kept_waiting = waiting.look(all);
                 std::thread::sleep(Duration::from_millis(20));
             }
             let took = begun.elapsed().saturating_sub(self.kept_waiting);
