@@ -115,7 +115,7 @@ impl Server {
 
     /// What httpd is run under (valgrind) slows it down by far.
     fn patience(&self) -> Duration {
-        super::PATIENCE * if self.description.under.is_empty() { 1 } else { 4 }
+        super::patience() * if self.description.under.is_empty() { 1 } else { 4 }
     }
 
     fn give_up(mut self) -> Builder {
