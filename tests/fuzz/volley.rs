@@ -1,7 +1,7 @@
 //! Many attempts against one server, from several clients at once, and what came back.
 
 use super::{Attempt, Ending};
-use crate::harness::PATIENCE;
+use crate::harness::patience;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -78,8 +78,8 @@ fn count(tally: &mut Tally, outcome: Result<Option<Vec<u8>>, String>, which: imp
 fn send(port: u16, attempt: &Attempt) -> Result<Option<Vec<u8>>, String> {
     let mut stream =
         TcpStream::connect(("127.0.0.1", port)).map_err(|e| format!("refused ({e})"))?;
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(patience())).unwrap();
+    stream.set_write_timeout(Some(patience())).unwrap();
     stream.set_nodelay(true).unwrap();
     for piece in &attempt.pieces {
         // The server may close before it has everything.

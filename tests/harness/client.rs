@@ -1,7 +1,7 @@
 //! A client that sends exactly the bytes it is given and sees exactly those that come back. Made by a test; the
 //! connection closes with it.
 
-use super::PATIENCE;
+use super::patience;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
@@ -109,8 +109,8 @@ impl Connection {
     /// Where nobody may be listening.
     pub fn try_open(port: u16) -> std::io::Result<Connection> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(patience())).unwrap();
+        stream.set_write_timeout(Some(patience())).unwrap();
         stream.set_nodelay(true).unwrap();
         Ok(Connection { stream, unread: Vec::new() })
     }
@@ -259,7 +259,7 @@ impl Connection {
         self.stream.set_read_timeout(Some(for_so_long)).unwrap();
         let mut byte = [0];
         let looked = self.stream.peek(&mut byte);
-        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.stream.set_read_timeout(Some(patience())).unwrap();
         self.unread.is_empty()
             && looked
                 .is_err_and(|e| matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))

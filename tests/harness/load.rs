@@ -1,5 +1,6 @@
 //! Clients that keep asking while something goes on, and what came of all they asked.
 
+use super::waiting::Waiting;
 use super::{Connection, Server, request, wait_for};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,13 +19,30 @@ pub struct Tally {
     pub answers: Vec<(Instant, Duration)>,
     /// What came instead of a right answer: the status line, or nothing.
     pub failed: Vec<String>,
+    /// How long the processes of the server had waited for a processor, at several times.
+    kept_waiting: Vec<(Instant, Duration)>,
 }
 
 impl Tally {
-    /// The longest time between an answer and the next one, of whichever client.
+    /// The longest time between an answer and the next one, of whichever client. From more than a second it is taken off
+    /// what the machine kept from the server meanwhile.
     pub fn longest_gap(&self) -> Duration {
-        let gaps = self.answers.windows(2).map(|pair| pair[1].0 - pair[0].0);
-        gaps.max().unwrap_or_default()
+        let gap = |pair: &[(Instant, Duration)]| {
+            let (from, to) = (pair[0].0, pair[1].0);
+            match to - from {
+                long if long > Duration::from_secs(1) => {
+                    long.saturating_sub(self.waited_by(to) - self.waited_by(from))
+                }
+                gap => gap,
+            }
+        };
+        self.answers.windows(2).map(gap).max().unwrap_or_default()
+    }
+
+    /// What had been waited by then, as far as it was looked at.
+    fn waited_by(&self, time: Instant) -> Duration {
+        let before = self.kept_waiting.partition_point(|(looked, _)| *looked <= time);
+        before.checked_sub(1).map_or(Duration::ZERO, |last| self.kept_waiting[last].1)
     }
 
     /// Answers in a second.
@@ -114,6 +132,7 @@ impl<'s> Load<'s> {
                 }
                 tally
             };
+            let watch = scope.spawn(|| self.kept_waiting(&over));
             let clients: Vec<_> = (0..self.clients).map(|_| scope.spawn(client)).collect();
             let end = AtTheEnd(&over);
             let progress = Progress(&answered);
@@ -123,6 +142,7 @@ impl<'s> Load<'s> {
             let mut all = Tally::default();
             clients.into_iter().for_each(|client| all.add(client.join().unwrap()));
             all.answers.sort();
+            all.kept_waiting = watch.join().unwrap();
             all
         })
     }
@@ -130,6 +150,16 @@ impl<'s> Load<'s> {
     /// Keeps asking for so long.
     pub fn run(&self, time: Duration) -> Tally {
         self.while_doing(|_| std::thread::sleep(time))
+    }
+
+    fn kept_waiting(&self, over: &AtomicBool) -> Vec<(Instant, Duration)> {
+        let mut waiting = Waiting::of(&self.server.everybody());
+        let mut looked = Vec::new();
+        while !over.load(Ordering::Relaxed) {
+            looked.push((Instant::now(), waiting.look(&self.server.everybody())));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        looked
     }
 
     fn ask(&self) -> Result<(), String> {

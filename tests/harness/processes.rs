@@ -71,6 +71,14 @@ impl Server {
         processes
     }
 
+    /// The numbers of all its processes.
+    pub(super) fn everybody(&self) -> Vec<i32> {
+        let below = watch::children(self.parent());
+        let workers = below.iter().filter(|pid| watch::is_supervisor(**pid));
+        let workers: Vec<i32> = workers.flat_map(|pid| watch::children(*pid)).collect();
+        [vec![self.parent()], below, workers].concat()
+    }
+
     /// The numbers of the processes that a request goes through: its only child, and its only worker if it has one.
     #[track_caller]
     pub fn way(&self) -> Vec<i32> {

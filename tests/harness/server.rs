@@ -2,6 +2,7 @@
 //! may be wrong with any server is checked.
 
 use super::builder::{free_ports, ordinary_user};
+use super::waiting::Waiting;
 use super::watch::{self, MARK, OpenFiles};
 use super::{Builder, Connection, Identity, Installation, Response, request, wait_for};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -18,6 +19,9 @@ use std::time::{Duration, Instant};
 /// Longest a server may take to stop. httpd itself kills its children after ten seconds.
 const LONGEST_STOP: Duration = Duration::from_secs(20);
 
+/// A stop that takes longer is looked at. httpd tells of a child that takes more than three seconds.
+const SLOW_STOP: Duration = Duration::from_millis(2500);
+
 /// A running httpd.
 pub struct Server {
     pub(super) description: Builder,
@@ -27,13 +31,17 @@ pub struct Server {
     mark: String,
     /// What its children and workers had open once the first request was answered.
     open_before: Mutex<BTreeMap<i32, OpenFiles>>,
+    /// How long its processes waited for a processor when they were stopped.
+    kept_waiting: Duration,
+    /// How long its stop took but for that.
+    took: Duration,
     ended: bool,
 }
 
 /// What is left of a server that was stopped.
 pub struct Remains {
     pub error_log: String,
-    /// How long the stop took.
+    /// How long the stop took, but for what the machine kept from its processes.
     pub took: Duration,
 }
 
@@ -67,6 +75,8 @@ impl Server {
                 port: ports[0],
                 mark,
                 open_before: Mutex::default(),
+                kept_waiting: Duration::ZERO,
+                took: Duration::ZERO,
                 ended: false,
             };
             match server.await_start() {
@@ -98,14 +108,17 @@ impl Server {
             if up {
                 return Ok(());
             }
-            // What httpd is run under (valgrind) slows it down by far.
-            let slowness = if self.description.under.is_empty() { 1 } else { 4 };
-            if begun.elapsed() > super::PATIENCE * slowness {
+            if begun.elapsed() > self.patience() {
                 self.kill_all();
                 return Err(format!("it is not up after a long time\n{}", self.everything_said()));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// What httpd is run under (valgrind) slows it down by far.
+    fn patience(&self) -> Duration {
+        super::patience() * if self.description.under.is_empty() { 1 } else { 4 }
     }
 
     fn give_up(mut self) -> Builder {
@@ -188,7 +201,7 @@ impl Server {
     pub fn await_log(&self, text: &str) -> String {
         let mut log = String::new();
         let begun = Instant::now();
-        while begun.elapsed() < super::PATIENCE {
+        while begun.elapsed() < self.patience() {
             log = self.error_log();
             if let Some(line) = log.lines().find(|line| line.contains(text)) {
                 return line.to_owned();
@@ -237,11 +250,9 @@ impl Server {
     /// Stops it, checks it, and gives its logs.
     #[track_caller]
     pub fn stop(mut self) -> Remains {
-        let begun = Instant::now();
         let complaints = self.end();
-        let took = begun.elapsed();
         assert!(complaints.is_empty(), "{}", self.complaint(&complaints));
-        Remains { error_log: self.error_log(), took }
+        Remains { error_log: self.error_log(), took: self.took }
     }
 
     pub(super) fn pid(&self) -> Pid {
@@ -279,8 +290,10 @@ impl Server {
         if self.process.try_wait().unwrap().is_none() {
             complaints.extend(self.leaked_files());
             self.await_quiet();
+            let all = self.everybody();
+            let waiting = Waiting::of(&all);
             let _ = kill(self.pid(), Signal::SIGTERM);
-            complaints.extend(self.await_stop());
+            complaints.extend(self.await_stop(&all, waiting));
         }
         complaints.extend(self.left_over());
         let log = self.everything_said();
@@ -291,32 +304,56 @@ impl Server {
 
     /// Waits until connections that the test has closed are closed here too. A child of event that is told to stop at
     /// that very moment can crash: its main thread closes the sockets of the workers, and a worker frees one meanwhile.
+    /// So its threads shall be asleep, too. Connections that are kept open and threads of applications are not waited for for
+    /// long, if they have a processor.
     fn await_quiet(&self) {
-        let begun = Instant::now();
-        while watch::connections(self.port) > 0 && begun.elapsed() < Duration::from_millis(500) {
+        let children = self.children();
+        let is_quiet = || {
+            watch::connections(self.port) == 0
+                && !children.iter().any(|pid| watch::is_running(*pid))
+        };
+        let (begun, mut waiting) = (Instant::now(), Waiting::of(&children));
+        while !is_quiet() && begun.elapsed() < Duration::from_secs(3) {
+            let had = begun.elapsed().saturating_sub(waiting.look(&children));
+            if had > Duration::from_millis(500) {
+                break;
+            }
             std::thread::sleep(Duration::from_millis(2));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
 
-    /// Waits until it has stopped; what is wrong with that, if it takes too long.
-    fn await_stop(&mut self) -> Option<String> {
+    /// Waits until it has stopped; what is wrong with that, if it takes too long. That the machine lets it wait is not wrong.
+    fn await_stop(&mut self, all: &[i32], mut waiting: Waiting) -> Option<String> {
         let begun = Instant::now();
         let mut stacks = None;
-        // httpd tells of a child that takes more than three seconds.
-        let slow = Duration::from_millis(2500);
         let expected = self.description.expected_in_log.iter().any(|text| text == "AH00045");
         while self.process.try_wait().unwrap().is_none() {
             if begun.elapsed() > LONGEST_STOP {
                 return Some(format!("httpd did not stop within {LONGEST_STOP:?}"));
             }
-            if begun.elapsed() > slow && !expected && stacks.is_none() {
+            if begun.elapsed() > SLOW_STOP / 4 {
+                self.kept_waiting = waiting.look(all);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            self.took = begun.elapsed().saturating_sub(self.kept_waiting);
+            let is_slow = self.took > SLOW_STOP && !expected && stacks.is_none();
+            // Who waits for a processor at this moment is not counted yet, and to be looked at takes seconds.
+            if is_slow && !all.iter().any(|pid| watch::is_running(*pid)) {
                 stacks = Some(watch::stacks_of(&self.children()));
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-        stacks
-            .map(|stacks| format!("the stop took {:?}; after {slow:?}:\n{stacks}", begun.elapsed()))
+        if self.took > SLOW_STOP && !expected {
+            stacks.get_or_insert_default();
+        } else if begun.elapsed() > SLOW_STOP {
+            // httpd tells of it by the clock on the wall.
+            self.description.expected_in_log.push("AH00045".to_owned());
+        }
+        stacks.map(|stacks| {
+            let (took, kept) = (begun.elapsed(), self.kept_waiting);
+            format!("the stop took {took:?}, for {kept:?} without a processor:\n{stacks}")
+        })
     }
 
     /// Files that requests left open. Connections of clients close by themselves, a little later.

@@ -189,8 +189,19 @@ fn is_zombie(pid: i32) -> bool {
     stat_field(pid, 0).is_none_or(|state| state == "Z")
 }
 
+/// Whether a thread of a process has, or would have, something to do.
+pub fn is_running(pid: i32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut states = tasks.filter_map(|task| field(&task.path().join("stat"), 0));
+    states.any(|state| state == "R" || state == "D")
+}
+
 /// A field of `/proc/PID/stat` after the name: 0 is the state, 1 the parent.
 fn stat_field(pid: i32, index: usize) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    field(Path::new(&format!("/proc/{pid}/stat")), index)
+}
+
+fn field(stat: &Path, index: usize) -> Option<String> {
+    let stat = fs::read_to_string(stat).ok()?;
     stat.rsplit_once(") ")?.1.split(' ').nth(index).map(str::to_owned)
 }

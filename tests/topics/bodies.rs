@@ -87,11 +87,15 @@ fn a_content_length_that_is_no_number_is_refused() {
 }
 
 const WHEN_TOLD: &str = "
-import time
+import threading
+go_on = threading.Event()
 def application(environ, start_response):
     how = environ['PATH_INFO']
-    if how == '/late':
-        time.sleep(0.5)
+    if how == '/go-on':
+        go_on.set()
+        body = b''
+    elif how == '/late':
+        go_on.wait()
         body = environ['wsgi.input'].read()
     elif how == '/zero':
         assert environ['wsgi.input'].read(0) == b''
@@ -121,6 +125,7 @@ fn the_client_is_told_to_continue_at_the_first_read_and_not_before() {
         ));
         if path == "/late" {
             assert!(connection.silent(Duration::from_millis(250)), "it came before the first read");
+            server.get("/go-on");
         }
         assert_eq!(connection.bytes(25), b"HTTP/1.1 100 Continue\r\n\r\n", "{path}");
         connection.send("body");

@@ -26,7 +26,8 @@ def application(environ, start_response):
         def pieces():
             for number in range(3):
                 yield b'piece %d ' % number
-                time.sleep(0.4)
+                while not os.path.exists('@docs@/go-on'):
+                    time.sleep(0.01)
         start_response('200 OK', [('Content-Type', 'text/plain')])
         return pieces()
     time.sleep(0.002)
@@ -44,7 +45,7 @@ fn builder() -> Builder {
 }
 
 /// How long a fast client's requests take at the 95th percent, alone and beside `others`.
-fn beside<T>(server: &Server, others: impl FnOnce() -> T) -> (Duration, Duration) {
+fn beside<T>(server: &Server, others: impl Fn() -> T) -> (Duration, Duration) {
     let load = Load::of(server).clients(1).expect("end");
     let alone = load.run(Duration::from_secs(2));
     let held = others();
@@ -54,17 +55,21 @@ fn beside<T>(server: &Server, others: impl FnOnce() -> T) -> (Duration, Duration
     (alone.percentile(95), crowded.percentile(95))
 }
 
+/// A loaded machine has delays of its own, which come and go; a thread that is held would cost seconds each time.
 #[track_caller]
-fn stays_fast((alone, crowded): (Duration, Duration)) {
-    println!("a fast client: {alone:?} alone, {crowded:?} beside 64 slow ones (95 %)");
-    // A loaded machine has its own delays; a thread that is held would cost seconds.
-    assert!(crowded < alone * 2 + Duration::from_millis(20), "{crowded:?} instead of {alone:?}");
+fn stays_fast<T>(server: &Server, others: impl Fn() -> T) {
+    let is_fast = |_| {
+        let (alone, crowded) = beside(server, &others);
+        println!("a fast client: {alone:?} alone, {crowded:?} beside 64 slow ones (95 %)");
+        crowded < alone * 2 + Duration::from_millis(20)
+    };
+    assert!((0..5).any(is_fast), "slow ones slow down a fast one");
 }
 
 #[test]
 fn sixty_four_slow_uploads_leave_all_threads_to_others() {
     let server = builder().start();
-    stays_fast(beside(&server, || {
+    stays_fast(&server, || {
         let begin = |_| {
             let mut connection = server.connect();
             connection.send(request("POST", "/upload", &[("Content-Length", "1000000")], b""));
@@ -72,13 +77,13 @@ fn sixty_four_slow_uploads_leave_all_threads_to_others() {
             connection
         };
         (0..64).map(begin).collect::<Vec<Connection>>()
-    }));
+    });
 }
 
 #[test]
 fn sixty_four_slow_readers_leave_all_threads_to_others() {
     let server = builder().start();
-    stays_fast(beside(&server, || {
+    stays_fast(&server, || {
         let begin = |_| {
             let mut connection = server.connect();
             connection.send(request("GET", "/large", &[], b""));
@@ -89,7 +94,7 @@ fn sixty_four_slow_readers_leave_all_threads_to_others() {
         // All that they will take for now is under way.
         std::thread::sleep(Duration::from_secs(1));
         connections
-    }));
+    });
 }
 
 #[test]
@@ -108,12 +113,11 @@ fn what_an_application_yields_reaches_the_client_before_it_yields_more() {
     let mut connection = server.connect();
     connection.send(request("GET", "/stream", &[("Connection", "close")], b""));
     connection.receive_head("GET");
-    let begun = std::time::Instant::now();
     let mut first = connection.bytes(1);
     while !String::from_utf8_lossy(&first).contains("piece 0") {
         first.extend(connection.bytes(1));
     }
-    assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
+    fs::write(server.root().join("docs/go-on"), "").unwrap();
     assert!(String::from_utf8_lossy(&connection.rest()).contains("piece 2"));
 }
 

@@ -13,6 +13,9 @@ import os, time
 VERSION = 'one'
 
 def application(environ, start_response):
+    if environ['QUERY_STRING']:
+        with open(os.path.dirname(__file__) + '/../run/long', 'a') as file:
+            print('begun', file=file)
     time.sleep(float(environ['QUERY_STRING'] or 0.002))
     body = b'version %s process %d end' % (VERSION.encode(), os.getpid())
     start_response('200 OK', [('Content-Type', 'text/plain'), ('Content-Length', str(len(body)))])
@@ -21,6 +24,15 @@ def application(environ, start_response):
 
 fn builder(options: &str) -> Builder {
     Server::builder_of(APPLICATION).daemon(&format!("site {options}")).children(2, 10)
+}
+
+/// Waits until the application has begun so many requests that it is to take its time for.
+#[track_caller]
+fn await_long_requests(server: &Server, count: usize) {
+    wait_for("long requests", || {
+        let begun = fs::read_to_string(server.root().join("run/long")).unwrap_or_default();
+        (begun.lines().count() >= count).then_some(())
+    });
 }
 
 /// Writes another version of the application.
@@ -130,7 +142,14 @@ fn a_hundred_touches_lose_no_request_and_stall_nobody() {
 #[test]
 fn code_that_breaks_does_not_replace_code_that_works() {
     let server = builder("processes=2 threads=4").start();
-    assert!(server.get("/").text().contains("version one"));
+    // In both of them there is something that works.
+    let mut working = std::collections::BTreeSet::new();
+    wait_for("both workers", || {
+        let text = server.get("/").text().to_owned();
+        assert!(text.contains("version one"), "{text}");
+        working.insert(text);
+        (working.len() == 2).then_some(())
+    });
     let tally = Load::of(&server).expect("version one").while_doing(|progress| {
         fs::write(server.root().join("apps/app.wsgi"), "import no_such_module_anywhere\n").unwrap();
         progress.more(200);
@@ -148,8 +167,7 @@ fn requests_that_take_seconds_outlive_a_touch_and_a_graceful_restart() {
     let server = builder("threads=4").start();
     std::thread::scope(|scope| {
         let slow: Vec<_> = (0..3).map(|_| scope.spawn(|| server.get("/?2"))).collect();
-        wait_for("the requests", || (server.workers().len() == 1).then_some(()));
-        std::thread::sleep(Duration::from_millis(300));
+        await_long_requests(&server, 3);
         deploy(&server, "two");
         assert!(server.get("/").text().contains("version two"));
         server.graceful();
@@ -170,7 +188,7 @@ fn a_stop_waits_for_requests_no_longer_than_the_timeouts_say() {
             connection.send("GET /?40 HTTP/1.1\r\nHost: localhost\r\n\r\n");
             connection.rest();
         });
-        std::thread::sleep(Duration::from_millis(300));
+        await_long_requests(&server, 1);
         server.signal(Signal::SIGTERM);
     });
     let took = server.stop().took;

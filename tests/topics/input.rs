@@ -295,11 +295,11 @@ def application(environ, start_response):
 fn a_thread_that_reads_beyond_the_end_of_its_request_gets_an_error_and_no_bytes_of_another() {
     let server = Server::of(
         "
-import threading, time
-outcome = []
+import threading
+outcome, another = [], threading.Event()
 def late(stream, began):
     began.set()
-    time.sleep(0.2)
+    another.wait()
     try:
         outcome.append(stream.read())
     except RuntimeError as error:
@@ -308,11 +308,14 @@ def application(environ, start_response):
     start_response('200 OK', [])
     if environ['PATH_INFO'] == '/start':
         began = threading.Event()
-        threading.Thread(target=late, args=(environ['wsgi.input'], began)).start()
+        global reader
+        reader = threading.Thread(target=late, args=(environ['wsgi.input'], began))
+        reader.start()
         began.wait()
         return [b'started']
     if environ['PATH_INFO'] == '/wait':
-        time.sleep(0.5)
+        another.set()
+        reader.join()
         environ['wsgi.input'].read()
     return outcome
 ",

@@ -409,9 +409,10 @@ fn slow_and_quick() -> Builder {
         .app(
             "slow.wsgi",
             "
-import time
+import os, time
 print('slow begins', flush=True)
-time.sleep(2)
+while not os.path.exists('@docs@/go-on'):
+    time.sleep(0.01)
 print('slow is loaded', flush=True)
 def application(environ, start_response):
     start_response('200 OK', [])
@@ -429,6 +430,7 @@ fn quick_is_served_meanwhile(server: &Server) {
         assert_eq!(server.get("/quick").text(), "quick");
         assert_eq!(server.get("/quick").text(), "quick");
         assert!(!server.error_log().contains("slow is loaded"), "the quick one had to wait");
+        fs::write(server.root().join("docs/go-on"), "").unwrap();
         assert_eq!(slow.join().unwrap().text(), "slow");
     });
 }

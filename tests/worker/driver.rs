@@ -46,6 +46,17 @@ impl Python {
         assert!(engine.exists(), "{} has not been built", engine.display());
         Python { program: program.to_owned(), engine }
     }
+
+    /// Whether only one thread of it runs at a time, as it is started here. Says so, if not.
+    pub fn has_lock(&self) -> bool {
+        let ask = "import sys; print(getattr(sys, '_is_gil_enabled', lambda: True)())";
+        let said = Command::new(&self.program).args(["-c", ask]).output().expect("Python runs");
+        let has_lock = said.stdout.starts_with(b"True");
+        if !has_lock {
+            eprintln!("SKIPPED: {} has no lock", self.program.display());
+        }
+        has_lock
+    }
 }
 
 /// What the supervisor starts a worker with.
