@@ -13,6 +13,8 @@ use wire::{Frame, HEADER, Hello, Kind, Malformed, Request, Tag};
 
 /// How long a read waits before it is looked at what else could be done.
 const TICK: Duration = Duration::from_millis(50);
+/// How long it waits for a worker that usually needs no more, before it has another of its threads come.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// More than most answers need.
 const BUFFER: usize = 16 * 1024;
@@ -44,6 +46,10 @@ pub struct Connection {
     descriptors: VecDeque<OwnedFd>,
     output: Vec<u8>,
     headers: Vec<Header<'static>>,
+    /// How long a read waits.
+    tick: Duration,
+    /// How many requests the worker had finished when it was looked at last.
+    served: u64,
 }
 
 /// Why nothing more comes.
@@ -127,6 +133,8 @@ impl Knock {
             unread: 0..0,
             descriptors: VecDeque::new(),
             output: Vec::new(),
+            tick: TICK,
+            served: 0,
             headers: Vec::new(),
         })
     }
@@ -159,6 +167,8 @@ impl Connection {
         if let Some(body) = body {
             self.line.send_descriptor(body)?;
         }
+        self.tick = if self.page().calls.is_brisk() { MOMENT } else { TICK };
+        self.served = self.page().served();
         self.line.call(&[&self.output, request.inline()])?;
         Ok(true)
     }
@@ -312,13 +322,27 @@ impl Connection {
         if self.input.len() < room {
             self.input.resize(room, 0);
         }
-        match self.line.read(&mut self.input[self.unread.end..], Some(TICK)) {
-            Ok(0) => Err(Lost::Closed(io::ErrorKind::UnexpectedEof)),
-            Ok(count) => {
-                self.unread.end += count;
-                Ok(())
+        loop {
+            match self.line.read(&mut self.input[self.unread.end..], Some(self.tick)) {
+                Ok(0) => return Err(Lost::Closed(io::ErrorKind::UnexpectedEof)),
+                Ok(count) => {
+                    self.unread.end += count;
+                    return Ok(());
+                }
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(lost(error)),
+                Err(_) => {}
             }
-            Err(error) => Err(lost(error)),
+            let is_taken = self.is_taken();
+            // As long as the worker goes on, it will come to this one.
+            let served = self.page().served();
+            let before = std::mem::replace(&mut self.served, served);
+            if !is_taken && served == before {
+                self.line.urge();
+            }
+            if self.tick >= TICK {
+                return Err(Lost::Tick);
+            }
+            self.tick = if is_taken { TICK } else { (self.tick * 2).min(TICK) };
         }
     }
 }

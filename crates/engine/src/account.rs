@@ -106,14 +106,23 @@ pub fn process_usage() -> Usage {
     Usage { rss: pages.unwrap_or(0) * page_size(), ..usage(libc::RUSAGE_SELF) }
 }
 
+/// How often this thread has waited for something.
+pub fn thread_waits() -> u64 {
+    rusage(libc::RUSAGE_THREAD).ru_nvcsw.unsigned_abs()
+}
+
 #[expect(unsafe_code, reason = "getrusage fills a structure")]
-fn usage(whose: libc::c_int) -> Usage {
+fn rusage(whose: libc::c_int) -> libc::rusage {
     let mut used = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: the structure is large enough, and zeroes are values of it.
-    let used = unsafe {
+    unsafe {
         libc::getrusage(whose, used.as_mut_ptr());
         used.assume_init()
-    };
+    }
+}
+
+fn usage(whose: libc::c_int) -> Usage {
+    let used = rusage(whose);
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
     Usage {
         user: seconds(used.ru_utime),

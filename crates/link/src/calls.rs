@@ -1,7 +1,11 @@
 //! Calls at the slots of a worker's page. A child of the server calls at a slot when a request lies there; a thread of the worker
 //! that has nothing else to do is woken, and whichever is free first takes the call.
+//!
+//! While requests are [brisk](Calls::set_brisk) nobody is woken as long as a thread of the worker is busy with one: it will look
+//! for calls before another thread could. A child whose request has not been taken after a moment [urges](Calls::urge).
 
 use crate::word::{AtomicU32, AtomicU64, Ordering, wait, wake};
+use std::mem::offset_of;
 use std::time::Duration;
 
 /// The calls at the slots of so many words.
@@ -13,6 +17,10 @@ pub struct Calls<const WORDS: usize> {
     sleepers: AtomicU32,
     /// Threads of the worker that are on their way to take a call.
     coming: AtomicU32,
+    /// Requests that have been taken and not finished.
+    busy: AtomicU32,
+    /// Not 0 while they are brisk.
+    brisk: AtomicU32,
     /// As many words of `slots` have been used.
     words: AtomicU32,
     /// A bit for each slot: somebody calls there.
@@ -24,11 +32,13 @@ const BITS: usize = u64::BITS as usize;
 /// All zero, as new memory is.
 impl<const WORDS: usize> Default for Calls<WORDS> {
     fn default() -> Calls<WORDS> {
-        let [bell, sleepers, coming, words] = <[AtomicU32; 4]>::default();
+        let [bell, sleepers, coming, busy, brisk, words] = <[AtomicU32; 6]>::default();
         Calls {
             bell,
             sleepers,
             coming,
+            busy,
+            brisk,
             words,
             slots: std::array::from_fn(|_| AtomicU64::default()),
         }
@@ -45,8 +55,46 @@ impl<const WORDS: usize> Calls<WORDS> {
             self.words.fetch_max(word as u32 + 1, Ordering::SeqCst);
         }
         self.bell.fetch_add(1, Ordering::SeqCst);
+        // Whoever ends a request looks for calls afterwards.
+        if !self.is_brisk() || self.busy.load(Ordering::SeqCst) == 0 {
+            self.wake_if_nobody_comes();
+        }
+    }
+
+    /// The child has called, and nobody has taken its request yet: somebody shall come.
+    pub fn urge(&self) {
+        self.bell.fetch_add(1, Ordering::SeqCst);
         self.wake_if_nobody_comes();
     }
+
+    /// Whether requests are brisk.
+    pub fn is_brisk(&self) -> bool {
+        self.brisk.load(Ordering::SeqCst) != 0
+    }
+
+    /// Whether requests are brisk: so short, and waiting for nothing, that a thread is done with one before another thread could
+    /// come for the next.
+    pub fn set_brisk(&self, brisk: bool) {
+        self.brisk.store(brisk.into(), Ordering::SeqCst);
+    }
+
+    /// A thread of the worker begins with a request.
+    pub fn begin(&self) {
+        self.busy.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A thread of the worker has finished one, and will look for calls.
+    pub fn end(&self) {
+        self.busy.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Requests that have been taken and not finished.
+    pub fn busy(&self) -> u32 {
+        self.busy.load(Ordering::Relaxed)
+    }
+
+    /// Where [that](Calls::busy) lies in this.
+    pub const BUSY: usize = offset_of!(Calls<WORDS>, busy);
 
     /// Whoever comes sees to it that somebody comes for what it leaves.
     fn wake_if_nobody_comes(&self) {
@@ -72,7 +120,7 @@ impl<const WORDS: usize> Calls<WORDS> {
         // something else there.
         let _ = self.coming.fetch_update(order.0, order.1, |coming| coming.checked_sub(1));
         let taken = self.next(from);
-        if taken.is_some() && self.count() > 0 {
+        if taken.is_some() && !self.is_brisk() && self.count() > 0 {
             self.bell.fetch_add(1, Ordering::SeqCst);
             self.wake_if_nobody_comes();
         }

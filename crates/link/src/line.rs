@@ -237,6 +237,11 @@ impl Line {
         self.write_from(parts, written)
     }
 
+    /// For the child: nobody has taken the request; somebody shall come for it.
+    pub fn urge(&self) {
+        self.page.calls.urge();
+    }
+
     /// For the worker: the first thing it says, which goes through the socket.
     ///
     /// # Errors

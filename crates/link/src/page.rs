@@ -18,8 +18,6 @@ const SLOTS: usize = 4096;
 /// The page of a worker.
 #[repr(C, align(64))]
 pub struct Page {
-    /// Requests that it has taken and not finished.
-    busy: AtomicU32,
     /// Requests that it has finished.
     served: AtomicU64,
     /// At which slots requests lie.
@@ -128,18 +126,18 @@ impl Page {
 
     /// The worker begins with a request.
     pub fn begin(&self) {
-        self.busy.fetch_add(1, Ordering::Relaxed);
+        self.calls.begin();
     }
 
     /// The worker has finished one; how many it has finished by now.
     pub fn end(&self) -> u64 {
-        self.busy.fetch_sub(1, Ordering::Relaxed);
+        self.calls.end();
         self.served.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Requests that it has taken and not finished.
     pub fn busy(&self) -> u32 {
-        self.busy.load(Ordering::Relaxed)
+        self.calls.busy()
     }
 
     /// Requests that it has finished.
@@ -154,7 +152,7 @@ impl Page {
     /// Those of the system.
     pub fn counts(page: impl AsFd) -> io::Result<(u32, u64)> {
         let (mut busy, mut served) = ([0; 4], [0; 8]);
-        pread(&page, &mut busy, offset_of!(Page, busy) as u64)?;
+        pread(&page, &mut busy, (offset_of!(Page, calls) + Calls::<WORDS>::BUSY) as u64)?;
         pread(&page, &mut served, offset_of!(Page, served) as u64)?;
         Ok((u32::from_ne_bytes(busy), u64::from_ne_bytes(served)))
     }

@@ -27,4 +27,4 @@ pub use frame::{Frame, HEADER, Kind, Tag, header};
 pub use request::{Carried, Request, read_error};
 
 /// The version of everything here. A child refuses a worker of another one.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;

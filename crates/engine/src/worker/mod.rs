@@ -5,7 +5,7 @@
 //! | the extension module that the process imports, and its one function | `module.rs` |
 //! | the process from its first message to its end, on its main thread | `life.rs` |
 //! | what all threads of it share | `post.rs` `course.rs` `desk.rs` `scripts.rs` |
-//! | connections, and the requests that arrive on them | `connections.rs` `threads.rs` `carrier.rs` `body.rs` |
+//! | connections, and the requests that arrive on them | `connections.rs` `threads.rs` `pace.rs` `carrier.rs` `body.rs` |
 //! | the thread that steers: messages, signals, new connections, what is due | `steering.rs` `signals.rs` `timers.rs` |
 //! | what needs an interpreter but must not make that thread wait for it | `prober.rs` `callbacks.rs` |
 //! | a process that serves no requests but runs its scripts | `service.rs` |
@@ -22,6 +22,7 @@ mod forks;
 mod journal;
 mod life;
 mod module;
+mod pace;
 mod post;
 mod prober;
 mod scripts;

@@ -4,6 +4,7 @@
 use super::connections::Connections;
 use super::course::Course;
 use super::desk::Desk;
+use super::pace::Pace;
 use super::scripts::Changes;
 use link::{Channel, Mapped, Page, Shared};
 use rustix::event::{EventfdFlags, eventfd};
@@ -30,6 +31,8 @@ pub struct Post {
     pub page_memory: Shared<Page>,
     /// Where requests come from.
     pub connections: Connections,
+    /// How short they are.
+    pub pace: Pace,
     /// Its request threads.
     pub desks: Vec<Desk>,
     /// Scripts that have changed.
@@ -88,6 +91,7 @@ impl Post {
             page,
             page_memory,
             connections: Connections::new()?,
+            pace: Pace::default(),
             desks: (0..options.threads).map(|_| Desk::default()).collect(),
             changes: Changes::default(),
             used: AtomicU64::new(0),

@@ -4,6 +4,7 @@ use super::body::Body;
 use super::carrier::{Buffers, SocketExchange};
 use super::desk::Desk;
 use super::journal;
+use super::pace::{Sample, Sampling};
 use super::post::Post;
 use crate::account;
 use crate::attach::Entered;
@@ -56,6 +57,8 @@ struct Clerk {
     usual: Option<&'static Interpreter>,
     /// Where the thread still is.
     inside: Option<Entered>,
+    /// Where threads share an interpreter.
+    sampling: Option<Sampling>,
 }
 
 /// For how long a thread keeps an interpreter from others: less than the 5 ms after which Python takes it away
@@ -69,7 +72,8 @@ impl Clerk {
         let frame = vec![0; USUAL];
         let buffers = Buffers::default();
         let variables = Settled::default();
-        Clerk { post, host, desk, frame, buffers, variables, usual: None, inside: None }
+        let (usual, inside, sampling) = (None, None, host.is_shared().then(Sampling::default));
+        Clerk { post, host, desk, frame, buffers, variables, usual, inside, sampling }
     }
 
     /// Takes one request after the other. Where threads share an interpreter, it is not given up between two requests: to wake
@@ -160,7 +164,8 @@ impl Clerk {
                 };
                 self.inside = self.inside.take().filter(is_there);
                 let (post, host, desk) = (self.post, self.host, self.desk);
-                let case = Case { post, host, desk, inside: &mut self.inside };
+                let sample = self.sampling.as_mut().and_then(Sampling::next);
+                let case = Case { post, host, desk, inside: &mut self.inside, sample };
                 case.handle(line, &request, &mut self.buffers)
             }
             Err(error) => Err(malformed(error)),
@@ -189,6 +194,8 @@ struct Case<'c> {
     desk: &'static Desk,
     /// In which interpreter it is already, and still is afterwards.
     inside: &'c mut Option<Entered>,
+    /// It is looked at how long it takes.
+    sample: Option<Sample>,
 }
 
 impl Case<'_> {
@@ -232,6 +239,9 @@ impl Case<'_> {
             self.post.touch();
         }
         self.desk.end();
+        if let Some(sample) = self.sample.take() {
+            sample.end(self.post);
+        }
         self.post.count();
         Ok(stays)
     }
