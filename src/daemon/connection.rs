@@ -14,7 +14,7 @@ use wire::{Frame, HEADER, Hello, Kind, Malformed, Request, Tag};
 /// How long a read waits before it is looked at what else could be done.
 const TICK: Duration = Duration::from_millis(50);
 /// How long it waits for a worker that usually needs no more, before it has another of its threads come.
-const MOMENT: Duration = Duration::from_millis(1);
+const MOMENT: Duration = Duration::from_millis(2);
 
 /// More than most answers need.
 const BUFFER: usize = 16 * 1024;

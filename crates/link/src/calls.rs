@@ -13,6 +13,9 @@ use std::time::Duration;
 pub struct Calls<const WORDS: usize> {
     /// Changes whenever somebody calls.
     bell: AtomicU32,
+    /// A thread of the worker that waits, and is woken before those that wait for the bell: the same one again and again, so
+    /// that what it uses stays at hand. `EMPTY`, `ASLEEP` or `WOKEN`.
+    seat: AtomicU32,
     /// Threads of the worker that wait for the bell.
     sleepers: AtomicU32,
     /// Threads of the worker that are on their way to take a call.
@@ -29,12 +32,20 @@ pub struct Calls<const WORDS: usize> {
 
 const BITS: usize = u64::BITS as usize;
 
+/// Nobody is in the seat.
+const EMPTY: u32 = 0;
+/// Who is there waits.
+const ASLEEP: u32 = 1;
+/// Who is there has been woken, and looks for calls next.
+const WOKEN: u32 = 2;
+
 /// All zero, as new memory is.
 impl<const WORDS: usize> Default for Calls<WORDS> {
     fn default() -> Calls<WORDS> {
-        let [bell, sleepers, coming, busy, brisk, words] = <[AtomicU32; 6]>::default();
+        let [bell, seat, sleepers, coming, busy, brisk, words] = <[AtomicU32; 7]>::default();
         Calls {
             bell,
+            seat,
             sleepers,
             coming,
             busy,
@@ -55,10 +66,14 @@ impl<const WORDS: usize> Calls<WORDS> {
             self.words.fetch_max(word as u32 + 1, Ordering::SeqCst);
         }
         self.bell.fetch_add(1, Ordering::SeqCst);
-        // Whoever ends a request looks for calls afterwards.
-        if !self.is_brisk() || self.busy.load(Ordering::SeqCst) == 0 {
+        if !self.is_brisk() || !self.will_look() {
             self.wake_if_nobody_comes();
         }
+    }
+
+    /// Whether somebody looks for calls before long: who ends a request, or has been woken.
+    fn will_look(&self) -> bool {
+        self.busy.load(Ordering::SeqCst) > 0 || self.seat.load(Ordering::SeqCst) == WOKEN
     }
 
     /// The child has called, and nobody has taken its request yet: somebody shall come.
@@ -98,10 +113,21 @@ impl<const WORDS: usize> Calls<WORDS> {
 
     /// Whoever comes sees to it that somebody comes for what it leaves.
     fn wake_if_nobody_comes(&self) {
-        let nobody_comes = self.coming.load(Ordering::SeqCst) == 0;
-        if nobody_comes && self.sleepers.load(Ordering::SeqCst) > 0 {
+        if self.coming.load(Ordering::SeqCst) > 0 || self.wake_from_seat() {
+            return;
+        }
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
             wake(&self.bell, 1);
         }
+    }
+
+    fn wake_from_seat(&self) -> bool {
+        let order = (Ordering::SeqCst, Ordering::SeqCst);
+        let was_asleep = self.seat.compare_exchange(ASLEEP, WOKEN, order.0, order.1).is_ok();
+        if was_asleep {
+            wake(&self.seat, 1);
+        }
+        was_asleep
     }
 
     /// A thread of the worker comes to take a call, unless as many come as there are calls, or as `most`.
@@ -170,14 +196,24 @@ impl<const WORDS: usize> Calls<WORDS> {
     /// A thread of the worker waits as long as the bell shows this.
     pub fn wait(&self, bell: u32) {
         const LONG: Duration = Duration::from_secs(3600);
-        self.sleepers.fetch_add(1, Ordering::SeqCst);
-        wait(&self.bell, bell, LONG);
-        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        let order = (Ordering::SeqCst, Ordering::SeqCst);
+        if self.seat.compare_exchange(EMPTY, ASLEEP, order.0, order.1).is_ok() {
+            // Whoever has rung before may have found nobody here.
+            if self.bell() == bell {
+                wait(&self.seat, ASLEEP, LONG);
+            }
+            self.seat.store(EMPTY, Ordering::SeqCst);
+        } else {
+            self.sleepers.fetch_add(1, Ordering::SeqCst);
+            wait(&self.bell, bell, LONG);
+            self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 
     /// Wakes all threads of the worker that wait for a call.
     pub fn wake_all(&self) {
         self.bell.fetch_add(1, Ordering::SeqCst);
+        self.wake_from_seat();
         wake(&self.bell, u32::MAX >> 1);
     }
 }

@@ -4,40 +4,74 @@
 use loom::sync::atomic;
 pub use loom::sync::atomic::Ordering;
 use loom::sync::{Condvar, Mutex};
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A word that is 0 at first, and is so for everybody: `loom` would not put a value that a word is made with in one order with
-/// others.
-pub struct Word<T>(T);
+/// Words that are 0 at first. `loom` knows the one order of all that `SeqCst` promises for fences only: so there is one on either
+/// side of each such access.
+macro_rules! words {
+    ($($name:ident: $value:ty),*) => {$(
+        /// A word.
+        pub struct $name(atomic::$name);
 
-/// A word.
-pub type AtomicU32 = Word<atomic::AtomicU32>;
-/// Two words.
-pub type AtomicU64 = Word<atomic::AtomicU64>;
+        impl Default for $name {
+            fn default() -> $name {
+                let word = $name(atomic::$name::new(0));
+                word.store(0, Ordering::SeqCst);
+                word
+            }
+        }
 
-impl<T> Deref for Word<T> {
-    type Target = T;
-    fn deref(&self) -> &T {
-        &self.0
-    }
+        #[expect(missing_docs, reason = "as in std")]
+        impl $name {
+            words! { accesses $value;
+                load() -> $value;
+                store(value: $value) -> ();
+                swap(value: $value) -> $value;
+                fetch_add(value: $value) -> $value;
+                fetch_sub(value: $value) -> $value;
+                fetch_or(value: $value) -> $value;
+                fetch_and(value: $value) -> $value;
+                fetch_max(value: $value) -> $value;
+            }
+
+            pub fn compare_exchange(
+                &self,
+                from: $value,
+                to: $value,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$value, $value> {
+                fenced(success, || self.0.compare_exchange(from, to, success, failure))
+            }
+
+            pub fn fetch_update(
+                &self,
+                success: Ordering,
+                failure: Ordering,
+                change: impl FnMut($value) -> Option<$value>,
+            ) -> Result<$value, $value> {
+                fenced(success, || self.0.fetch_update(success, failure, change))
+            }
+        }
+    )*};
+    (accesses $value:ty; $($name:ident($($argument:ident: $kind:ty)?) -> $result:ty;)*) => {$(
+        pub fn $name(&self, $($argument: $kind,)? order: Ordering) -> $result {
+            fenced(order, || self.0.$name($($argument,)? order))
+        }
+    )*};
 }
 
-impl Default for AtomicU32 {
-    fn default() -> AtomicU32 {
-        let word = Word(atomic::AtomicU32::new(0));
-        word.store(0, Ordering::SeqCst);
-        word
-    }
-}
+words!(AtomicU32: u32, AtomicU64: u64);
 
-impl Default for AtomicU64 {
-    fn default() -> AtomicU64 {
-        let word = Word(atomic::AtomicU64::new(0));
-        word.store(0, Ordering::SeqCst);
-        word
+fn fenced<T>(order: Ordering, access: impl FnOnce() -> T) -> T {
+    if order != Ordering::SeqCst {
+        return access();
     }
+    atomic::fence(order);
+    let result = access();
+    atomic::fence(order);
+    result
 }
 
 loom::lazy_static! {
