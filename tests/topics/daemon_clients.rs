@@ -4,7 +4,7 @@
 use crate::harness::{Builder, Connection, Load, Server, request, wait_for};
 use std::fs;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const APPLICATION: &str = "
 import os, time
@@ -148,4 +148,44 @@ fn a_file_goes_from_the_application_to_the_client_by_sendfile() {
     strace.wait().unwrap();
     let told = fs::read_to_string(told).unwrap();
     assert!(told.contains("sendfile("), "{told}");
+}
+
+/// Nobody is woken beside a thread that is busy, as long as requests are short: this one is not.
+#[test]
+fn a_request_that_takes_long_does_not_delay_many_short_ones() {
+    let application = "
+import os, time
+
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    if environ['PATH_INFO'] == '/wait':
+        print('it waits', flush=True)
+        while not os.path.exists('@docs@/go-on'):
+            time.sleep(0.01)
+    return [b'end']
+";
+    let server = Server::builder_of(application).daemon("site threads=4").children(1, 8).start();
+    let mut connection = server.connect();
+    let mut ask = |count: usize| -> Vec<Duration> {
+        let mut timed = || {
+            let begun = Instant::now();
+            connection.send(request("GET", "/", &[], b""));
+            assert_eq!(connection.receive().text(), "end");
+            begun.elapsed()
+        };
+        let mut all: Vec<Duration> = (0..count).map(|_| timed()).collect();
+        all.sort();
+        all
+    };
+    // So many that it is known by then how short they are.
+    ask(3000);
+    std::thread::scope(|scope| {
+        let long = scope.spawn(|| server.get("/wait").status);
+        server.await_log("it waits");
+        let beside = ask(200);
+        // Each that is not taken at once waits for two milliseconds.
+        assert!(beside[50] < Duration::from_millis(2), "{beside:?}");
+        fs::write(server.root().join("docs/go-on"), "").unwrap();
+        assert_eq!(long.join().unwrap(), 200);
+    });
 }

@@ -76,8 +76,10 @@ impl<const WORDS: usize> Calls<WORDS> {
         self.busy.load(Ordering::SeqCst) > 0 || self.seat.load(Ordering::SeqCst) == WOKEN
     }
 
-    /// The child has called, and nobody has taken its request yet: somebody shall come.
+    /// The child has called, and nobody has taken its request yet: somebody shall come. Requests are not brisk while one keeps a
+    /// thread busy for so long, or else each of the following ones would have to wait for so long as well.
     pub fn urge(&self) {
+        self.brisk.store(0, Ordering::SeqCst);
         self.bell.fetch_add(1, Ordering::SeqCst);
         self.wake_if_nobody_comes();
     }

@@ -52,12 +52,18 @@ impl Sample {
     /// The request has ended: says what that means for the others.
     pub fn end(self, post: &Post) {
         let is_short = self.begun.elapsed() < SHORT && account::thread_waits() == self.waits;
-        let short = &post.pace.short;
-        let before = short.load(Ordering::Relaxed);
-        let now = if is_short { (before + 1).min(MOST) } else { before.saturating_sub(WEIGHT) };
+        let (short, calls) = (&post.pace.short, &post.page.calls);
+        let (before, was_brisk) = (short.load(Ordering::Relaxed), calls.is_brisk());
+        let now = match before {
+            // A child had to urge.
+            ENOUGH.. if !was_brisk => 0,
+            _ if is_short => (before + 1).min(MOST),
+            _ => before.saturating_sub(WEIGHT),
+        };
         short.store(now, Ordering::Relaxed);
-        if (now < ENOUGH) != (before < ENOUGH) {
-            post.page.calls.set_brisk(now >= ENOUGH);
+        let is_brisk = now >= ENOUGH;
+        if is_brisk != was_brisk {
+            calls.set_brisk(is_brisk);
         }
     }
 }
