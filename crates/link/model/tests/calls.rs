@@ -108,5 +108,5 @@ fn brisk_calls_are_taken_by_who_is_there() {
 
 #[test]
 fn brisk_calls_are_taken_by_one_of_two() {
-    work_is_done([3, 70], &[1, 1], 2, true);
+    work_is_done([3, 70], &[1, 1], 1, true);
 }
