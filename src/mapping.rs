@@ -8,7 +8,7 @@
 
 use crate::config::store;
 use crate::handler::{self, Status};
-use crate::httpd::Request;
+use crate::httpd::{Request, walk};
 use std::ffi::{CStr, c_int};
 
 /// The note by which httpd's modules know a handler that an alias forced.
@@ -62,10 +62,12 @@ const LONGEST: usize = 4096;
 /// Leads httpd to the script that an alias names, and gives what it made of it. Where that is not a regular file (a
 /// directory of scripts), and where httpd would change what follows it in the path, httpd finds its way by itself.
 pub fn locate(request: Request<'_>) -> Option<c_int> {
-    let number = store::remembered_alias(request)?;
-    let server = store::of_server(request.server());
-    let script = server.aliases.get(number)?.script()?;
-    let known = server.resolved.get()?.walks.get(number)?;
+    for earlier in [request.previous(), request.main()].into_iter().flatten() {
+        if let Some((script, known)) = script(earlier) {
+            earlier.recall_walk(script, known);
+        }
+    }
+    let (script, known) = script(request)?;
     let file = request.filename().filter(|file| file.count_bytes() < LONGEST)?;
     let path_info = file.to_bytes_with_nul().strip_prefix(script.to_bytes())?;
     let path_info = CStr::from_bytes_with_nul(path_info).ok()?;
@@ -73,6 +75,13 @@ pub fn locate(request: Request<'_>) -> Option<c_int> {
         return None;
     }
     request.walk_to(script, path_info, known)
+}
+
+/// The script of the alias that took a request, and what is known of httpd's walks to it.
+fn script(request: Request<'_>) -> Option<(&CStr, &walk::Known)> {
+    let number = store::remembered_alias(request)?;
+    let server = store::of_server(request.server());
+    Some((server.aliases.get(number)?.script()?, server.resolved.get()?.walks.get(number)?))
 }
 
 /// Whether these are segments that httpd leaves as they are, or there are none: none is empty, `.` or `..`.

@@ -5,7 +5,7 @@ use super::daemon::Daemon;
 use super::groups::{self, Candidate};
 use super::written::{Process, Resolved};
 use super::{Expression, Plan, store};
-use crate::httpd::{ServerRec, log};
+use crate::httpd::{ServerRec, log, walk};
 use crate::identity::Whom;
 use crate::python::{self, Choice, Interpreter, Unusable};
 use exchange::Level;
@@ -44,7 +44,7 @@ pub fn all(main: ServerRec<'_>) -> Result<(), Refused> {
             wants_python,
             python: python.take(),
             resource_groups: configuration.aliases.iter().map(|_| OnceLock::new()).collect(),
-            walks: configuration.aliases.iter().map(|_| OnceLock::new()).collect(),
+            walks: configuration.aliases.iter().map(|_| walk::Known::default()).collect(),
         };
         // Set once in each reading of the configuration: the records are new each time. A virtual host that says
         // nothing has the main server's.

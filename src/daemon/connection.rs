@@ -13,8 +13,10 @@ use wire::{Frame, HEADER, Hello, Kind, Malformed, Request, Tag};
 
 /// How long a read waits before it is looked at what else could be done.
 const TICK: Duration = Duration::from_millis(50);
-/// How long it waits for a worker that usually needs no more, before it has another of its threads come.
+/// How long it waits first for a worker to take a request, before it has another of its threads come. Then twice as long, and so on;
 const MOMENT: Duration = Duration::from_millis(2);
+/// after this one it is time to look elsewhere as well.
+const LAST: Duration = Duration::from_millis(16);
 
 /// More than most answers need.
 const BUFFER: usize = 16 * 1024;
@@ -167,7 +169,7 @@ impl Connection {
         if let Some(body) = body {
             self.line.send_descriptor(body)?;
         }
-        self.tick = if self.page().calls.is_brisk() { MOMENT } else { TICK };
+        self.tick = MOMENT;
         self.served = self.page().served();
         self.line.call(&[&self.output, request.inline()])?;
         Ok(true)
@@ -339,10 +341,11 @@ impl Connection {
             if !is_taken && served == before {
                 self.line.urge();
             }
-            if self.tick >= TICK {
+            if self.tick >= LAST {
+                self.tick = TICK;
                 return Err(Lost::Tick);
             }
-            self.tick = if is_taken { TICK } else { (self.tick * 2).min(TICK) };
+            self.tick = if is_taken { TICK } else { self.tick * 2 };
         }
     }
 }

@@ -103,6 +103,13 @@ impl<'r> Request<'r> {
         (!raw.is_null()).then_some(Request { raw, lives: PhantomData })
     }
 
+    /// The request that this one was made for (`ap_sub_req_lookup_uri`).
+    pub fn main(self) -> Option<Request<'r>> {
+        let raw = self.rec().main;
+        // It waits for this one.
+        (!raw.is_null()).then_some(Request { raw, lives: PhantomData })
+    }
+
     texts! {
         /// The request line, as it came.
         the_request,

@@ -3,30 +3,39 @@
 //!
 //! Where the way is the same for all requests, as it is to the script of an alias, so is what is merged, unless the file
 //! system has a say in it: by a `.htaccess` that is looked for, or by links that are looked at (`Options` without
-//! `FollowSymLinks`). Whether it has is seen by two hooks, through which httpd does both. If it has not, what the first
-//! request came to is kept as a [`Walk`], in memory of its own, and later requests only look at the file.
+//! `FollowSymLinks`). Whether it has is seen in the first walk by two hooks, through which httpd does both. If it has not, what
+//! the second walk comes to is kept, in memory of its own, and later requests only look at the file.
 #![expect(unsafe_code, reason = "has httpd walk, and takes over what it made")]
 
 use super::callback::callback;
 use super::{Request, ffi};
 use std::cell::Cell;
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// What walks to one file come to, from the same beginning.
-pub struct Walk {
+struct Walk {
     beginning: *const ffi::ap_conf_vector_t,
     end: *mut ffi::ap_conf_vector_t,
+    /// What httpd noted of both parts of the walk.
+    notes: [*mut c_void; 2],
     _memory: Memory,
 }
 
-// SAFETY: configuration, which nobody writes to once it has been merged, as with that of a virtual host.
+// SAFETY: configuration, which nobody writes to once it has been merged, as with that of a virtual host; and notes that httpd
+// copies for the requests that it makes of another one.
 unsafe impl Send for Walk {}
 // SAFETY: as above.
 unsafe impl Sync for Walk {}
 
-/// What is known of the walks to one file: nothing, that each may be another one, or what all come to.
-pub type Known = OnceLock<Option<Walk>>;
+/// What is known of the walks to one file.
+#[derive(Default)]
+pub struct Known {
+    /// From this beginning all come to the same. Virtual hosts that say nothing of aliases share this and begin elsewhere.
+    alike_from: AtomicPtr<ffi::ap_conf_vector_t>,
+    walk: OnceLock<Walk>,
+}
 
 /// A pool that belongs to nobody else.
 struct Memory(*mut ffi::apr_pool_t);
@@ -93,19 +102,22 @@ callback! {
     }
 }
 
+/// The two parts of a walk, as httpd numbers its notes of them.
+const NOTES: [u32; 2] = [ffi::AP_NOTE_DIRECTORY_WALK, ffi::AP_NOTE_FILE_WALK];
+
 impl<'r> Request<'r> {
     /// Has httpd look at `file`, and merge what the configuration says of it, as it does for a file that a path leads to;
     /// `path_info` is what follows it in the path. `known` is what is known of this file. Gives what httpd made of it. If
     /// there is no such regular file, nothing has happened, and there is no answer.
     pub fn walk_to(self, file: &CStr, path_info: &'r CStr, known: &Known) -> Option<c_int> {
-        let is_first = self.has_not_walked();
-        let again = known
-            .get()
-            .and_then(Option::as_ref)
-            .filter(|walk| is_first && std::ptr::eq(walk.beginning, self.rec().per_dir_config));
-        let answer = match (again, known.get()) {
-            (Some(walk), _) => self.repeat(walk, file).or_else(|| self.walk(file)),
-            (None, None) if is_first => self.walk_and_keep(file, known),
+        let beginning = self.rec().per_dir_config;
+        let alike_from = known.alike_from.load(Ordering::Relaxed);
+        let answer = match (self.has_not_walked(), known.walk.get()) {
+            (true, Some(walk)) if std::ptr::eq(walk.beginning, beginning) => {
+                self.repeat(walk, file).or_else(|| self.walk(file))
+            }
+            (true, None) if alike_from == beginning => self.walk_and_keep(file, known),
+            (true, None) => self.walk_and_look(file, known),
             _ => self.walk(file),
         }?;
         // SAFETY: `path_info` lives in the request's pool or longer. httpd takes a `char *` and does not write to it.
@@ -113,16 +125,34 @@ impl<'r> Request<'r> {
         Some(answer)
     }
 
-    /// Whether the walk has yet to come, and depends on no other request's.
-    fn has_not_walked(&self) -> bool {
-        let rec = self.rec();
+    /// Gives this request what httpd would have noted of its walk to `file`, if it was not made as it was known. From these
+    /// notes go on the walks of requests that httpd makes of this one, so that it sees where they come to the same, and does not
+    /// ask again who may come in: for the page of an error, say. Not before, as httpd would write to notes of the request's own.
+    pub fn recall_walk(self, file: &CStr, known: &Known) {
+        let Some(walk) = known.walk.get() else { return };
+        let has_come_here = self.filename().is_some_and(|name| name == file)
+            && self.rec().finfo.filetype == ffi::APR_REG
+            && std::ptr::eq(walk.beginning, self.defaults());
+        if has_come_here && self.walk_notes().iter().all(|note| note.is_null()) {
+            self.set_walk_notes(walk.notes);
+        }
+    }
+
+    /// Where its virtual host has all walks begin.
+    fn defaults(self) -> *const ffi::ap_conf_vector_t {
         // SAFETY: the server record lives as long as the configuration, which outlives its requests.
-        let defaults = unsafe { (*rec.server).lookup_defaults };
-        rec.per_dir_config == defaults
+        unsafe { (*self.rec().server).lookup_defaults }
+    }
+
+    /// Whether the walk has yet to come, and depends on no other request's.
+    fn has_not_walked(self) -> bool {
+        let rec = self.rec();
+        std::ptr::eq(rec.per_dir_config, self.defaults())
             && rec.finfo.filetype == ffi::APR_NOFILE
             && rec.main.is_null()
             && rec.prev.is_null()
             && rec.htaccess.is_null()
+            && self.walk_notes().iter().all(|note| note.is_null())
     }
 
     /// Looks at the file, and takes the rest as it is known.
@@ -143,42 +173,66 @@ impl<'r> Request<'r> {
         }
         rec.canonical_filename = rec.filename;
         rec.per_dir_config = walk.end;
-        Some(ffi::OK as c_int)
+        Some(OK)
     }
 
-    /// Walks to the file, and keeps what that comes to if later walks cannot come to anything else.
-    fn walk_and_keep(self, file: &CStr, known: &Known) -> Option<c_int> {
-        let Some(memory) = Memory::like_that_of(self) else { return self.walk(file) };
+    /// Walks to the file, and sees whether later walks can come to anything else.
+    fn walk_and_look(self, file: &CStr, known: &Known) -> Option<c_int> {
         let raw = self.raw();
         let (pool, environment) = (self.rec().pool, self.rec().subprocess_env);
         let beginning = self.rec().per_dir_config;
-        LOOKED.set(Looked::default());
-        // SAFETY: the pool of the request lives. What a section sets for its request (`MATCH_…`) is seen in a table of its
-        // own.
+        // What a section sets for its request (`MATCH_…`) is seen in a table of its own.
+        // SAFETY: the pool of the request lives.
         let set = unsafe { ffi::apr_table_make(pool, 1) };
-        // SAFETY: the request lives, and the memory until the request has ended; both fields get back what they had.
-        unsafe { ((*raw).pool, (*raw).subprocess_env) = (memory.0, set) };
+        LOOKED.set(Looked::default());
+        // SAFETY: the request lives, and the table as long as it.
+        unsafe { (*raw).subprocess_env = set };
         let answer = self.walk(file);
-        // SAFETY: the request lives.
-        unsafe { ((*raw).pool, (*raw).subprocess_env) = (pool, environment) };
-        self.forget_walks();
-        let sets_nothing = self.settle(set);
-        let is_whole = answer == Some(ffi::OK as c_int);
-        let is_always_so = LOOKED.get() == Looked::AT_THE_FILE
+        // SAFETY: the request lives; the field gets back what it had.
+        unsafe { (*raw).subprocess_env = environment };
+        // SAFETY: the table lives.
+        let sets_nothing = unsafe { (*ffi::apr_table_elts(set)).nelts } == 0;
+        if !sets_nothing {
+            // SAFETY: both tables are the request's, and so are the strings in them.
+            unsafe { ffi::apr_table_overlap(environment, set, ffi::APR_OVERLAP_TABLES_SET) };
+        }
+        let are_alike = answer == Some(OK)
+            && LOOKED.get() == Looked::AT_THE_FILE
             && sets_nothing
             && self.filename().is_some_and(|name| name == file);
-        let walk = Walk { beginning, end: self.rec().per_dir_config, _memory: memory };
-        let unused = match (is_whole, is_always_so) {
-            (true, true) => known.set(Some(walk)).err().flatten(),
-            (true, false) => {
-                let _other = known.set(None);
-                Some(walk)
+        if are_alike {
+            known.alike_from.store(beginning, Ordering::Relaxed);
+        }
+        answer
+    }
+
+    /// Walks to the file, and keeps what that comes to.
+    fn walk_and_keep(self, file: &CStr, known: &Known) -> Option<c_int> {
+        let Some(memory) = Memory::like_that_of(self) else { return self.walk(file) };
+        let raw = self.raw();
+        let (pool, beginning) = (self.rec().pool, self.rec().per_dir_config);
+        // SAFETY: the request lives, and the memory as long as what is made in it; the field gets back what it had.
+        unsafe { (*raw).pool = memory.0 };
+        let answer = self.walk(file);
+        // SAFETY: the request lives.
+        let rec = unsafe { &mut *raw };
+        (rec.pool, rec.finfo.pool) = (pool, pool);
+        let notes = self.walk_notes();
+        // They lie in memory that is not the request's.
+        self.set_walk_notes([std::ptr::null_mut(); 2]);
+        match answer {
+            Some(OK) => {
+                let walk =
+                    Walk { beginning, end: self.rec().per_dir_config, notes, _memory: memory };
+                // Others that were first at the same time, each once: their requests need it to their end.
+                let _others = known.walk.set(walk).map_err(std::mem::forget);
             }
-            // There may be a file the next time.
-            (false, _) => Some(walk),
-        };
-        if let Some(walk) = unused {
-            self.pool().keep(walk);
+            // The request has what was made there.
+            Some(_) => _ = self.pool().keep(memory),
+            None => {
+                // SAFETY: the request lives. It has nothing of what was made there but this.
+                unsafe { ((*raw).htaccess, (*raw).finfo) = (std::ptr::null(), std::mem::zeroed()) };
+            }
         }
         answer
     }
@@ -191,7 +245,7 @@ impl<'r> Request<'r> {
         self.set_filename(self.pool().text(file.to_bytes()));
         // SAFETY: the request lives and has the name of a file.
         let refused = unsafe { ffi::ap_directory_walk(raw) };
-        if refused != ffi::OK as c_int {
+        if refused != OK {
             return Some(refused);
         }
         if self.rec().finfo.filetype != ffi::APR_REG {
@@ -205,26 +259,23 @@ impl<'r> Request<'r> {
         Some(unsafe { ffi::ap_file_walk(raw) })
     }
 
-    /// Has httpd forget what it has noted of its walks for others of this request: it lies in memory that is not the
-    /// request's.
-    fn forget_walks(self) {
-        for walk in [ffi::AP_NOTE_DIRECTORY_WALK, ffi::AP_NOTE_FILE_WALK] {
-            // SAFETY: the request lives and has these notes.
-            let note = unsafe { ffi::ap_get_request_note(self.raw(), walk as usize) };
-            // SAFETY: the place of a pointer, which httpd takes for nothing yet noted when it is NULL.
-            unsafe { *note = std::ptr::null_mut() };
+    /// What httpd has noted of its walk.
+    fn walk_notes(self) -> [*mut c_void; 2] {
+        // SAFETY: a place of the request's.
+        NOTES.map(|note| unsafe { *self.walk_note(note) })
+    }
+
+    fn set_walk_notes(self, notes: [*mut c_void; 2]) {
+        for (note, value) in NOTES.into_iter().zip(notes) {
+            // SAFETY: a place of the request's; NULL is nothing noted yet.
+            unsafe { *self.walk_note(note) = value };
         }
     }
 
-    /// Gives the request the variables of a table. `true` if there are none.
-    fn settle(self, set: *mut ffi::apr_table_t) -> bool {
-        // SAFETY: the table was made for this request.
-        let is_empty = unsafe { (*ffi::apr_table_elts(set)).nelts } == 0;
-        if !is_empty {
-            let how = ffi::APR_OVERLAP_TABLES_SET;
-            // SAFETY: both tables are the request's; the names and values are copied.
-            unsafe { ffi::apr_table_overlap(self.rec().subprocess_env, set, how) };
-        }
-        is_empty
+    fn walk_note(self, note: u32) -> *mut *mut c_void {
+        // SAFETY: the request lives, and all requests have these notes.
+        unsafe { ffi::ap_get_request_note(self.raw(), note as usize) }
     }
 }
+
+const OK: c_int = ffi::OK as c_int;

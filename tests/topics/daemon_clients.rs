@@ -150,42 +150,57 @@ fn a_file_goes_from_the_application_to_the_client_by_sendfile() {
     assert!(told.contains("sendfile("), "{told}");
 }
 
+/// How long each of so many requests takes, from the shortest to the longest.
+fn times(connection: &mut Connection, count: usize) -> Vec<Duration> {
+    let mut timed = || {
+        let begun = Instant::now();
+        connection.send(request("GET", "/", &[], b""));
+        assert_eq!(connection.receive().text(), "end");
+        begun.elapsed()
+    };
+    let mut all: Vec<Duration> = (0..count).map(|_| timed()).collect();
+    all.sort();
+    all
+}
+
+/// Does something while a request waits for a file of this name, after so many short ones that their shortness is known.
+fn beside_a_long_one(server: &Server, name: &str, what: impl FnOnce(&mut Connection)) {
+    let mut connection = server.connect();
+    times(&mut connection, 3000);
+    std::thread::scope(|scope| {
+        let long = scope.spawn(|| server.get(&format!("/wait?{name}")).status);
+        server.await_log(&format!("it waits for {name}"));
+        what(&mut connection);
+        fs::write(server.root().join("docs").join(name), "").unwrap();
+        assert_eq!(long.join().unwrap(), 200);
+    });
+}
+
 /// Nobody is woken beside a thread that is busy, as long as requests are short: this one is not.
 #[test]
-fn a_request_that_takes_long_does_not_delay_many_short_ones() {
+fn a_request_that_takes_long_does_not_delay_many_short_ones_or_a_large_one() {
     let application = "
 import os, time
 
 def application(environ, start_response):
     start_response('200 OK', [('Content-Type', 'text/plain')])
     if environ['PATH_INFO'] == '/wait':
-        print('it waits', flush=True)
-        while not os.path.exists('@docs@/go-on'):
+        print('it waits for', environ['QUERY_STRING'], flush=True)
+        while not os.path.exists('@docs@/' + environ['QUERY_STRING']):
             time.sleep(0.01)
     return [b'end']
 ";
     let server = Server::builder_of(application).daemon("site threads=4").children(1, 8).start();
-    let mut connection = server.connect();
-    let mut ask = |count: usize| -> Vec<Duration> {
-        let mut timed = || {
-            let begun = Instant::now();
-            connection.send(request("GET", "/", &[], b""));
-            assert_eq!(connection.receive().text(), "end");
-            begun.elapsed()
-        };
-        let mut all: Vec<Duration> = (0..count).map(|_| timed()).collect();
-        all.sort();
-        all
-    };
-    // So many that it is known by then how short they are.
-    ask(3000);
-    std::thread::scope(|scope| {
-        let long = scope.spawn(|| server.get("/wait").status);
-        server.await_log("it waits");
-        let beside = ask(200);
+    beside_a_long_one(&server, "short", |connection| {
+        let beside = times(connection, 200);
         // Each that is not taken at once waits for two milliseconds.
         assert!(beside[50] < Duration::from_millis(2), "{beside:?}");
-        fs::write(server.root().join("docs/go-on"), "").unwrap();
-        assert_eq!(long.join().unwrap(), 200);
+    });
+    beside_a_long_one(&server, "large", |_| {
+        // More than lies on the way at once.
+        let value = "x".repeat(7900);
+        let names: Vec<String> = (0..24).map(|number| format!("X-Large-{number}")).collect();
+        let headers: Vec<_> = names.iter().map(|name| (name.as_str(), value.as_str())).collect();
+        assert_eq!(server.send("GET", "/", &headers, b"").text(), "end");
     });
 }

@@ -7,6 +7,7 @@ use nix::unistd::{Pid, User};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 const PLAIN: &str = "
 import os
@@ -162,6 +163,39 @@ def application(environ, start_response):
 }
 
 #[test]
+fn a_service_that_waits_for_its_threads_is_told_to_end() {
+    let service = "
+import atexit, os, signal, threading
+
+stop = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: (print('service is told', flush=True), stop.set()))
+
+def work():
+    open('@root@/run/begun', 'w').close()
+    stop.wait()
+    print('service thread ends', flush=True)
+
+atexit.register(lambda: print('service exits', flush=True))
+threading.Thread(target=work).start()
+";
+    let server = with_notes(Server::builder_of(PLAIN))
+        .app("service.py", service)
+        .daemon("service threads=0")
+        .config(
+            "WSGIImportScript @apps@/service.py process-group=service application-group=%{GLOBAL}",
+        )
+        .start();
+    let begun = server.root().join("run/begun");
+    wait_for("the service", || begun.exists().then_some(()));
+    // The script has ended by then, and its thread has not.
+    std::thread::sleep(Duration::from_millis(300));
+    let log = server.stop().error_log;
+    for line in ["service is told", "service thread ends", "service exits"] {
+        assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
+    }
+}
+
+#[test]
 fn threads_0_makes_a_process_that_runs_a_script_and_serves_no_requests() {
     let service = "
 import atexit, os, signal, time
@@ -173,8 +207,9 @@ def note(name):
 
 @atexit.register
 def at_exit():
-    # One more is not to end what runs at the end.
-    os.kill(os.getpid(), signal.SIGTERM)
+    # Whoever was told to end is not told once more.
+    if os.path.exists('@root@/run/stopped'):
+        os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(0.05)
     note('exited')
 
@@ -210,6 +245,7 @@ except SystemExit:
     wait_for("its end", || lines("ended").contains(&first).then_some(()));
     let second = wait_for("another one", || lines("begun").get(1).copied());
     assert_ne!(first, second);
+    fs::write(server.root().join("run/stopped"), "").unwrap();
     // Stopping the server ends it as well, once; the harness looks for what is left.
     let log = server.stop().error_log;
     assert!(!log.contains("SystemExit"), "{log}");

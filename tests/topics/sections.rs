@@ -33,11 +33,17 @@ fn every_request_gets_what_the_sections_of_its_virtual_host_say() {
              <VirtualHost *:@port@>\n    ServerName two\n\
              <Directory \"@apps@\">\n    SetEnv SAID two\n</Directory>\n</VirtualHost>\n\
              <VirtualHost *:@port@>\n    ServerName three\n\
-             <Directory \"@apps@\">\n    Require all denied\n</Directory>\n</VirtualHost>",
+             <Directory \"@apps@\">\n    Require all denied\n</Directory>\n</VirtualHost>\n\
+             <VirtualHost *:@port@>\n    ServerName four\n\
+             <Directory \"@apps@\">\n    AllowOverride All\n</Directory>\n</VirtualHost>",
         )
         .start();
-    for _ in 0..SEVERAL {
-        for (host, said) in [("one", "directory"), ("two", "two"), ("three", "")] {
+    for round in 0..SEVERAL {
+        let four = format!("in round {round}");
+        let htaccess = format!("SetEnv SAID \"{four}\"\n");
+        fs::write(server.root().join("apps/.htaccess"), htaccess).unwrap();
+        let hosts = [("one", "directory"), ("four", &*four), ("two", "two"), ("three", "")];
+        for (host, said) in hosts {
             let answer = server.send("GET", "/file/info", &[("Host", host)], b"");
             if said.is_empty() {
                 assert_eq!(answer.status, 403, "{host}");
@@ -96,19 +102,21 @@ fn links_are_looked_for_at_each_request_where_they_may_not_be_followed() {
     }
 }
 
+/// An application that answers with this text.
+fn saying(text: &str) -> String {
+    format!(
+        "def application(environ, start_response):\n    \
+             start_response('200 OK', [('Content-Type', 'text/plain')])\n    \
+             return [b'{text}']\n"
+    )
+}
+
 #[test]
 fn a_link_on_the_way_may_be_turned_to_another_script() {
-    let answering = |text: &str| {
-        format!(
-            "def application(environ, start_response):\n    \
-                 start_response('200 OK', [('Content-Type', 'text/plain')])\n    \
-                 return [b'{text}']\n"
-        )
-    };
     let builder = Server::builder()
         .children(1, 4)
-        .file("one/e.wsgi", answering("one"))
-        .file("two/e.wsgi", answering("two"))
+        .file("one/e.wsgi", saying("one"))
+        .file("two/e.wsgi", saying("two"))
         .config("WSGIScriptAlias /file @root@/current/e.wsgi");
     let link = builder.root().join("current");
     let server = builder.start();
@@ -157,5 +165,29 @@ fn what_a_pattern_finds_in_the_name_of_the_script_is_in_every_environ() {
     ];
     for (name, value) in expected {
         assert_eq!(values(&server, "/file", name), [value; SEVERAL], "{name}");
+    }
+}
+
+#[test]
+fn the_page_of_an_error_is_not_refused_by_what_has_refused_the_request() {
+    let server = builder()
+        .children(1, 4)
+        .file("one/e.wsgi", saying("never"))
+        .file("one/page.wsgi", saying("a page").replace("200 OK", "403 Forbidden"))
+        .file("two/e.wsgi", saying("never"))
+        .file("two/page.txt", "a page")
+        .config(
+            "WSGIScriptAlias /one @root@/one/e.wsgi\nWSGIScriptAlias /script @root@/one/page.wsgi\n\
+             WSGIScriptAlias /two @root@/two/e.wsgi\nAlias /text @root@/two/page.txt\n\
+             <Directory \"@root@/one\">\n    Require all denied\n    ErrorDocument 403 /script\n</Directory>\n\
+             <Directory \"@root@/two\">\n    Require all denied\n    ErrorDocument 403 /text\n</Directory>",
+        )
+        .load(&["alias"])
+        .start();
+    for path in ["/one", "/two"] {
+        for _ in 0..SEVERAL {
+            let answer = server.get(path);
+            assert_eq!((answer.status, answer.text()), (403, "a page"), "{path}");
+        }
     }
 }

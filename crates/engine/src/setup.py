@@ -115,7 +115,11 @@ def finish():
     sys.unraisablehook = lambda unraisable: raised.append(unraisable.exc_value)
     try:
         let_go_of_importer()
-        threading._shutdown()
+        try:
+            threading._shutdown()
+        except SystemExit:
+            # Told to end: threads are not waited for any longer.
+            pass
         atexit._run_exitfuncs()
     except BaseException as exception:
         raised.append(exception)

@@ -232,6 +232,10 @@ impl Line {
     pub fn call(&self, parts: &[&[u8]]) -> io::Result<()> {
         let written = self.outgoing().write(parts, 0)?;
         self.page.calls.call(self.slot);
+        if written < parts.iter().map(|part| part.len()).sum() {
+            // Somebody has to read before the rest can be said.
+            self.page.calls.urge();
+        }
         // A thread may have come before, for a call that was left over from who had the slot.
         self.tell();
         self.write_from(parts, written)

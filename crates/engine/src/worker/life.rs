@@ -186,7 +186,10 @@ fn stopping(post: &Post, host: &'static Host) {
 
 /// Ends the applications and the sub-interpreters. Python ends the main one when this has come back.
 fn end(post: &Post, host: &'static Host) -> i32 {
-    post.course.end();
+    // Scripts that have ended may have threads that are to be told.
+    if post.options.threads > 0 {
+        post.course.end();
+    }
     if !crate::settings().destroy_interpreters {
         leave_at_once(0);
     }

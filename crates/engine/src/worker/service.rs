@@ -16,9 +16,12 @@ pub fn run(post: &Post, host: &'static Host) {
             crate::report::process(attached, setup, raised, Code::StartException, "SIGTERM");
         }
     });
-    let goes_on = || !post.course.has_ended();
+    let goes_on = || !post.course.is_draining();
     preload::each(host, &crate::settings().preload, Purpose::Service, goes_on);
-    attach::enter(host.main(), |attached, _| signals::be_deaf_to_terminate(attached));
+    // It has been told to end. Otherwise it still may be, while it waits for threads of the scripts.
+    if post.course.has_ended() {
+        attach::enter(host.main(), |attached, _| signals::be_deaf_to_terminate(attached));
+    }
 }
 
 /// Has the script that is running ended.

@@ -118,7 +118,7 @@ impl Steering {
     fn obey(&mut self, signal: Signal) {
         match signal {
             // No other script is run; the one that is running goes on.
-            _ if self.post.options.threads == 0 => drop(self.post.course.end()),
+            _ if self.post.options.threads == 0 => self.post.course.drain(),
             Signal::Terminate | Signal::Interrupt => self.leave("shutdown_signal"),
             Signal::Evict => self.post.want_out("eviction_signal"),
             Signal::CpuTime => self.post.want_out("cpu_time_limit"),

@@ -228,7 +228,7 @@ impl Case<'_> {
         if is_late(&request, now) {
             return Ok(exchange.end(End::Late));
         }
-        self.post.page.begin();
+        let in_hand = InHand::of(self.post);
         self.desk.begin();
         if !request.ignored {
             self.post.touch();
@@ -242,7 +242,7 @@ impl Case<'_> {
         if let Some(sample) = self.sample.take() {
             sample.end(self.post);
         }
-        self.post.count();
+        drop(in_hand);
         Ok(stays)
     }
 
@@ -273,6 +273,22 @@ impl Case<'_> {
             drop(inside);
         }
         serve::finish(ending, exchange)
+    }
+}
+
+/// A request that has been taken. It is counted when this is dropped, whatever has become of it.
+struct InHand(&'static Post);
+
+impl InHand {
+    fn of(post: &'static Post) -> InHand {
+        post.page.begin();
+        InHand(post)
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.0.count();
     }
 }
 
