@@ -88,7 +88,8 @@ fn a_request_that_does_not_end_is_cut_when_the_time_of_a_worker_without_supervis
 #[test]
 fn a_worker_that_is_still_loading_ends_with_its_supervisor() {
     let server = Server::builder_of("import time; print('loads', flush=True); time.sleep(1000)")
-        .daemon("site threads=2")
+        .daemon("site threads=2 shutdown-timeout=1")
+        .expect_in_log("WSGI1008")
         .config("WSGIImportScript @apps@/app.wsgi process-group=site application-group=%{GLOBAL}")
         .start();
     server.await_log("loads");

@@ -104,7 +104,10 @@ fn connect(socket: &Path, pid: Option<u32>) -> Result<Stream, String> {
 fn directories(place: &Place) -> Vec<PathBuf> {
     let given = place.directory.clone();
     let given = given.or_else(|| std::env::var_os("APACHE_RUN_DIR").map(PathBuf::from));
-    given.map_or_else(|| DIRECTORIES.into_iter().flatten().map(PathBuf::from).collect(), |it| vec![it])
+    given.map_or_else(
+        || DIRECTORIES.into_iter().flatten().map(PathBuf::from).collect(),
+        |it| vec![it],
+    )
 }
 
 /// A supervisor: its process, its socket, and the connection to it or why there is none.
@@ -115,7 +118,8 @@ fn found(directories: &[PathBuf]) -> Result<Vec<Found>, String> {
     let mut found: Vec<Found> = Vec::new();
     for directory in directories {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            let Some(pid) = entry.path().extension().and_then(|it| it.to_str()?.parse().ok()) else {
+            let Some(pid) = entry.path().extension().and_then(|it| it.to_str()?.parse().ok())
+            else {
                 continue;
             };
             let is_own = fs::symlink_metadata(entry.path()).is_ok_and(|it| is_trusted(it.uid()));

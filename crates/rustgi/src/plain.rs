@@ -37,7 +37,8 @@ mod tests {
 
     #[test]
     fn nothing_that_a_terminal_obeys_is_left_of_a_text() {
-        let hostile = "a\u{1b}]0;x\u{7}\u{9b}2J\r\nb\u{202e}\u{2066}\u{200f}\u{ad}\u{feff}\u{e0041}";
+        let hostile =
+            "a\u{1b}]0;x\u{7}\u{9b}2J\r\nb\u{202e}\u{2066}\u{200f}\u{ad}\u{feff}\u{e0041}";
         let shown = "a\\u{1b}]0;x\\u{7}\\u{9b}2J\\r\\nb\\u{202e}\\u{2066}\\u{200f}\\u{ad}\\u{feff}\\u{e0041}";
         assert_eq!(plain(hostile, 100), shown);
         assert_eq!(plain("it's \"é\" \\ 世", 100), "it's \"é\" \\\\ 世");

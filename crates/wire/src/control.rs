@@ -336,7 +336,8 @@ mod tests {
 
     #[test]
     fn a_message_of_another_version_is_not_understood_by_accident() {
-        let mut bytes = encode(&FromWorker::Changed(Version { path: b"/a".to_vec(), modified: Some(1) }));
+        let mut bytes =
+            encode(&FromWorker::Changed(Version { path: b"/a".to_vec(), modified: Some(1) }));
         assert!(decode::<FromWorker>(&bytes).is_ok());
         let end = bytes.len() - SIGNATURE.len();
         bytes.insert(end, 0);

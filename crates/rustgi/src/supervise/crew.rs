@@ -220,7 +220,8 @@ impl Crew {
         member.restart = turn::restart_time(now, member);
         let is_gone = |path: &[u8]| tried.iter().any(|it| it.path == path && it.modified.is_none());
         self.scripts.retain(|script| !is_gone(&script.path));
-        if let Some(upcoming) = self.upcoming.as_mut().filter(|it| it.generation == member.generation)
+        if let Some(upcoming) =
+            self.upcoming.as_mut().filter(|it| it.generation == member.generation)
         {
             let room = REMEMBERED.saturating_sub(upcoming.tried.len());
             upcoming.tried.extend(tried.into_iter().take(room));

@@ -110,7 +110,11 @@ impl Group {
         // What it has changed before the error may be half done. The worst that comes of it is another error.
         if catch_unwind(AssertUnwindSafe(act)).is_err() {
             self.rests_until = Some(around.now() + REST);
-            self.fail(Level::Critical, Code::Panic, "an internal error; the group is left alone for 1 s");
+            self.fail(
+                Level::Critical,
+                Code::Panic,
+                "an internal error; the group is left alone for 1 s",
+            );
         }
     }
 
@@ -323,6 +327,11 @@ impl Group {
         }
     }
 
+    /// A worker that was reaped is none of the group's any more, even if an internal error has happened meanwhile.
+    pub fn forget(&mut self, number: u32) {
+        self.workers.remove(&number);
+    }
+
     /// Makes the sockets of workers again that have been removed.
     pub fn mend_sockets(&mut self, around: &mut Surroundings) {
         let Some(sockets) = &around.sockets else { return };
@@ -466,5 +475,53 @@ impl Group {
             failure: self.failure.clone(),
             workers: self.workers.values().map(worker).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use link::Shared;
+    use std::fs::File;
+    use std::io::{Read, Seek};
+    use std::os::fd::OwnedFd;
+
+    fn surroundings() -> Surroundings {
+        let board = Shared::<Board>::create("board").unwrap().write().unwrap();
+        board.begin(std::process::id());
+        Surroundings {
+            board,
+            sockets: None,
+            client_user: 33,
+            mask: Mode::empty(),
+            files: 1024,
+            began: Instant::now(),
+            numbers: Rc::new(Cell::new(1)),
+            ended: Vec::new(),
+            sockets_due: None,
+        }
+    }
+
+    #[test]
+    fn an_internal_error_in_one_group_is_logged_and_the_group_goes_on_after_a_rest() {
+        let mut around = surroundings();
+        let mut file = tempfile::tempfile().unwrap();
+        let log = |file: &File| Log::new(OwnedFd::from(file.try_clone().unwrap()), 7);
+        let wanted = control::Group { name: b"site".to_vec(), ..control::Group::default() };
+        let mut group = Group::start(wanted, 0, log(&file), &mut around);
+        let now = around.now();
+        assert!(!group.rests(now));
+        group.guarded(&mut around, |_, _| panic!("on purpose"));
+        let now = around.now();
+        assert!(group.rests(now) && group.descriptors(now).next().is_none());
+        let next = group.next(now).unwrap();
+        assert!(next > now && !group.rests(next));
+        let mut is_called = false;
+        group.guarded(&mut around, |_, _| is_called = true);
+        assert!(is_called);
+        let mut text = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut text).unwrap();
+        assert!(text.contains("WSGI1010: process group 'site': an internal error"), "{text}");
     }
 }

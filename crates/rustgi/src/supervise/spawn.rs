@@ -120,7 +120,8 @@ impl Reports {
     /// What the process was doing when it was last heard of.
     pub fn doing(&self) -> String {
         let last = self.records().filter(|(_, error)| *error == 0).last();
-        let (step, doing) = last.map_or((None, "beginning"), |(step, _)| (Some(step), step.doing()));
+        let (step, doing) =
+            last.map_or((None, "beginning"), |(step, _)| (Some(step), step.doing()));
         match (step, &self.home) {
             (Some(Step::Home), Some(home)) => format!("{doing} ({})", super::log::show(home)),
             (Some(Step::Exec), _) => format!("{doing} ({})", super::log::show(&self.program)),
