@@ -359,7 +359,9 @@ impl Connection {
             // As long as the worker goes on, it will come to this one.
             let served = self.page().served();
             let before = std::mem::replace(&mut self.served, served);
-            if !is_taken && served == before {
+            if !is_taken && self.tick >= TICK {
+                self.line.force_wake();
+            } else if !is_taken && served == before {
                 self.line.urge();
             }
             if self.tick >= LAST {

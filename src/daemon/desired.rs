@@ -162,6 +162,7 @@ fn worker(main: ServerRec<'_>, options: &Options<'_>) -> Worker {
         interrupt_timeout: options.number_or("interrupt-timeout", 0),
         startup_timeout: options.number_or("startup-timeout", 0),
         shutdown_timeout: options.number_or("shutdown-timeout", 5),
+        graceful_timeout: options.number_or("graceful-timeout", 15),
         settings: Vec::new(),
     }
 }

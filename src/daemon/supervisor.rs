@@ -175,7 +175,7 @@ fn start(main: ServerRec<'_>, master: Master) -> io::Result<Kept> {
     let before = Kept::find(main);
     let board = match before {
         Some(kept) => kept.board_file()?,
-        None => OwnedFd::from(Shared::<Board>::create("rustgi-board")?),
+        None => OwnedFd::from(Shared::<Board>::create_for_readers("rustgi-board")?),
     };
     let queue = match before {
         Some(_) => None,

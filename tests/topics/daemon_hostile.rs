@@ -12,9 +12,12 @@ import array, ctypes, os, socket, struct, time
 HOLD, FLUSH, LAST = 0, 1, 2
 ANSWER, DATA, FILE, END, NOTE = 7, 8, 9, 10, 5
 
-# Where slots begin in a page, and how far they are apart; where in a slot the positions of the ring to the child are; where
-# in the memory of a line its bytes are, and how many.
-SLOTS, SLOT, WRITTEN, BYTES, CAPACITY = 576, 64, 16, 128 * 1024, 512 * 1024
+# Where slots begin in a page, with the word that the child sleeps on, and how far they are apart.
+SLOTS, SLOT = 576, 64
+# In the memory of a line: the state of its request, how much was written to the worker and to the child, and the bytes that go to
+# the child.
+STATE, TO_WORKER, TO_CHILD, REQUEST, BYTES, CAPACITY = 0, 4, 16, 4096, 4096 + 128 * 1024, 512 * 1024
+TAKEN = 2
 
 def connection():
     for name in os.listdir('/proc/self/fd'):
@@ -36,16 +39,13 @@ def memories(name):
             yield (ctypes.c_uint8 * (end - start)).from_address(start)
 
 def place():
-    # The line in whose memory this request lies, and its slot: taken, with this serial, and of this length. What was there of
-    # connections before it may still be there.
-    page, = memories('rustgi-page')
+    # The line in whose memory this request lies: taken, with this serial, and of this length.
     for line in memories('rustgi-line'):
-        length, serial = struct.unpack_from('<II', bytes(line[4:12]))
-        if WHAT in bytes(line[:length + 8]):
-            for at in range(SLOTS, len(page), SLOT):
-                word, written = struct.unpack_from('<II', bytes(page[at:at + 8]))
-                if (word, written) == (serial << 2 | 2, length + 8):
-                    return line, page, at, serial & 0xffff
+        length, serial = struct.unpack_from('<II', bytes(line[REQUEST + 4:REQUEST + 12]))
+        state, written = struct.unpack_from('<II', bytes(line[:8]))
+        is_it = (state, written) == (serial << 3 | TAKEN, length + 8)
+        if is_it and WHAT in bytes(line[REQUEST:REQUEST + length + 8]):
+            return line, serial & 0xffff
 
 def frame(kind, flags, payload):
     return struct.pack('<BBHI', kind, flags, TAG, len(payload)) + payload
@@ -64,16 +64,21 @@ def send(raw, file=None):
     if file is not None:
         beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [file]))]
         connection().sendmsg([b'd'], beside, socket.MSG_DONTWAIT)
-    ring, page, at, _ = place()
-    written = ctypes.c_uint32.from_buffer(page, at + WRITTEN)
+    line, _ = place()
+    written = ctypes.c_uint32.from_buffer(line, TO_CHILD)
     for byte in raw:
-        ring[BYTES + written.value % CAPACITY] = byte
+        line[BYTES + written.value % CAPACITY] = byte
         written.value += 1
-    wake(written)
+    wake()
 
-def wake(word):
+def wake():
+    # Which slot it is the line does not say.
+    page, = memories('rustgi-page')
     FUTEX, WAKE = 202 if os.uname().machine == 'x86_64' else 98, 1
-    ctypes.CDLL(None).syscall(FUTEX, ctypes.c_void_p(ctypes.addressof(word)), WAKE, 1)
+    for at in range(SLOTS, SLOTS + 256 * SLOT, SLOT):
+        word = ctypes.c_uint32.from_buffer(page, at)
+        word.value += 1
+        ctypes.CDLL(None).syscall(FUTEX, ctypes.c_void_p(ctypes.addressof(word)), WAKE, 1)
 
 def part(offset, length, push=LAST):
     return frame(FILE, push, struct.pack('<QQ', offset, length))
@@ -82,7 +87,7 @@ def application(environ, start_response):
     global TAG, WHAT
     what = environ['QUERY_STRING']
     WHAT = b'?' + what.encode()
-    *_, TAG = place()
+    _, TAG = place()
     if what == 'named':
         send(answer(FLUSH))
         send(part(0, 6), os.open('@root@/secret', os.O_PATH))
@@ -127,11 +132,19 @@ def application(environ, start_response):
     elif what == 'nonsense':
         send(b'\xff' * 4096)
     elif what == 'beyond':
-        _, page, at, _ = place()
-        written = ctypes.c_uint32.from_buffer(page, at + WRITTEN)
-        written.value += CAPACITY + 1
-        wake(written)
+        line, _ = place()
+        ctypes.c_uint32.from_buffer(line, TO_CHILD).value += CAPACITY + 1
+        wake()
         time.sleep(0.2)
+    elif what == 'state':
+        line, _ = place()
+        ctypes.c_uint32.from_buffer(line, STATE).value = 0xffffffff
+        time.sleep(0.2)
+    elif what == 'hints':
+        page, = memories('rustgi-page')
+        for at in range(8, SLOTS):
+            page[at] = 0xff
+        wake()
     elif what == 'forged-line':
         line = b'good\n[Fri Nov 20 10:17:39 2026] [wsgi:error] forged'
         send(frame(NOTE, 0, struct.pack('<BI', 3, 0) + text(b'/f\nforged') + line))
@@ -225,6 +238,19 @@ fn a_client_can_tell_that_an_answer_is_not_whole() {
         assert!(all.starts_with("HTTP/1.1 500") || !all.contains("asked for"), "{what}: {all}");
         assert!(!all.contains("Set-Cookie"), "{what}: {all}");
         assert_eq!(server.get("/?next").text(), "asked for next", "{what}");
+    }
+}
+
+#[test]
+fn whatever_a_worker_writes_into_shared_memory_the_next_requests_are_served() {
+    let server = start();
+    for what in ["state", "hints"] {
+        let mut connection = server.connect();
+        connection.send(request("GET", &format!("/?{what}"), &[], b""));
+        connection.rest();
+        for _ in 0..3 {
+            assert_eq!(server.get("/?next").text(), "asked for next", "{what}");
+        }
     }
 }
 

@@ -177,9 +177,13 @@ while not os.path.exists('@root@/run/let-import'):
 #[test]
 fn a_thread_whose_request_was_given_up_is_given_to_no_other_request_until_it_is_free() {
     let server =
-        builder("processes=2 threads=1 socket-timeout=2").config("Timeout 60").children(1, 16);
+        builder("processes=2 threads=1 socket-timeout=5").config("Timeout 60").children(1, 16);
     let server = server.start();
-    // httpd answers it after two seconds; the application goes on with it.
+    // Both processes serve.
+    let busy = ["first", "second"].map(|what| hold(&server, what));
+    ["first", "second"].iter().for_each(|what| let_end(&server, what));
+    busy.into_iter().for_each(|mut it| assert_eq!(it.receive().status, 200));
+    // httpd answers it after five seconds; the application goes on with it.
     assert_eq!(send(&server, "/stuck").receive().status, 504);
     // These can only be served by the other process, and none of them waits for the one that is busy.
     for _ in 0..20 {

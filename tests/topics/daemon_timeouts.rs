@@ -161,7 +161,7 @@ def application(environ, start_response):
 fn listen_backlog_is_how_many_may_knock_at_a_worker_that_does_not_answer() {
     let of_backlog = |backlog: u32| {
         let server = builder(&format!(
-            "threads=2 listen-backlog={backlog} connect-timeout=1 socket-timeout=3"
+            "threads=8 listen-backlog={backlog} connect-timeout=1 socket-timeout=3"
         ))
         .start();
         assert_eq!(server.get("/").status, 200);

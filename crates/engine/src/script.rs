@@ -375,7 +375,8 @@ fn read(bytes: &[u8]) -> std::io::Result<(Vec<u8>, i64)> {
     Ok((source, modified))
 }
 
-fn modification_time(bytes: &[u8]) -> Option<i64> {
+/// When a file was last modified, in microseconds since the epoch, if it is there.
+pub fn modification_time(bytes: &[u8]) -> Option<i64> {
     std::fs::metadata(path(bytes)).ok().map(|facts| microseconds(&facts))
 }
 

@@ -66,10 +66,17 @@ impl<const WORDS: usize> Calls<WORDS> {
         }
     }
 
-    /// As [`call`](Calls::call) for a request that no thread has taken for a while, and as [`urge`](Calls::urge).
-    pub fn call_again(&self, slot: u32) {
+    /// Wakes a thread for a request that none has taken for long, whatever stands here: another child may have written something
+    /// else. A thread that is on its way already only has company.
+    pub fn force_wake(&self, slot: u32) {
         self.set_pending(slot);
-        self.urge();
+        self.brisk.store(0, Ordering::SeqCst);
+        self.coming.store(0, Ordering::SeqCst);
+        self.bell.fetch_add(1, Ordering::SeqCst);
+        if !self.wake_from_seat() {
+            wake(&self.seat, 1);
+            wake(&self.bell, 1);
+        }
     }
 
     fn set_pending(&self, slot: u32) {

@@ -253,10 +253,14 @@ impl Line {
         self.write_from(parts, written)
     }
 
-    /// For the child: no thread has taken the request yet. Sets its bit again, which another child may have cleared, and wakes a
-    /// thread.
+    /// For the child: no thread has taken the request yet; wakes one.
     pub fn urge(&self) {
-        self.page.calls.call_again(self.slot);
+        self.page.calls.urge();
+    }
+
+    /// For the child: no thread has taken the request for long; wakes one, whatever other children have written into the page.
+    pub fn force_wake(&self) {
+        self.page.calls.force_wake(self.slot);
     }
 
     /// For the worker: the first thing it says, which goes through the socket.

@@ -63,10 +63,14 @@ impl Changes {
 /// itself.
 pub fn verdict(path: &[u8], asked: bool, modified: impl FnOnce() -> Option<i64>) -> Verdict {
     let Some(post) = post::post() else { return Verdict::Load };
-    if post.course.is_draining() || !post.changes.discover(path, modified(), asked) {
+    if post.course.is_draining() {
         return Verdict::AsLoaded;
     }
-    post.say_changed(path);
+    let modified = modified();
+    if !post.changes.discover(path, modified, asked) {
+        return Verdict::AsLoaded;
+    }
+    post.say_changed(path, modified);
     Verdict::Elsewhere
 }
 

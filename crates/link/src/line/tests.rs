@@ -1,4 +1,5 @@
 //! Both ends of a line in one process.
+#![expect(unsafe_code, reason = "writes into a page as a hostile process can")]
 
 use super::*;
 use crate::{Shared, stream};
@@ -120,17 +121,53 @@ fn whoever_waits_at_the_socket_is_told_there_and_descriptors_are_not_lost() {
     worker.write(&[b"later"]).unwrap();
     assert!(!is_readable(&child));
 }
+/// Writes a value into every byte of a page, as any child that is connected to the worker can.
+fn fill(page: &Page, value: u8) {
+    let bytes = std::ptr::from_ref(page).cast::<[std::sync::atomic::AtomicU8; size_of::<Page>()]>();
+    // SAFETY: as long as a page, which is atomics only; every value of every byte is one.
+    let bytes = unsafe { &*bytes };
+    bytes.iter().for_each(|byte| byte.store(value, Ordering::Relaxed));
+}
+
 #[test]
 fn another_child_that_clears_a_pending_bit_only_delays_the_request() {
     let (child, worker) = ends(LONG);
     child.call(&[b"request"]).unwrap();
-    // Any child that is connected to the worker maps the page and can do this.
-    assert!(worker.page().calls.come(1));
-    assert_eq!(worker.page().calls.take(0), Some(5));
+    fill(worker.page(), 0);
     assert!(!worker.page().calls.come(1));
-    child.urge();
+    child.force_wake();
     assert!(worker.page().calls.come(1));
     assert_eq!(worker.page().calls.take(0), Some(5));
+}
+
+#[test]
+fn a_thread_is_woken_whatever_stands_in_the_page() {
+    let (child, worker) = ends(LONG);
+    let calls = &worker.page().calls;
+    for value in [0x00, 0x01, 0x02, 0xff] {
+        let is_taken = AtomicBool::new(false);
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                loop {
+                    let bell = calls.bell();
+                    if calls.come(1) {
+                        // Other bits may be set as well.
+                        while calls.take(5).is_some_and(|slot| slot != 5) {}
+                        return is_taken.store(true, Ordering::Release);
+                    }
+                    calls.wait(bell);
+                }
+            });
+            std::thread::sleep(Duration::from_millis(20));
+            fill(worker.page(), value);
+            while !is_taken.load(Ordering::Acquire) {
+                assert!(begun.elapsed() < Duration::from_secs(20), "{value}");
+                child.force_wake();
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+    }
 }
 
 #[test]
@@ -139,14 +176,7 @@ fn nothing_in_the_page_says_whether_a_request_was_taken() {
     let offer = child.offer().last().next();
     child.offer().offer(offer);
     assert!(worker.offer().take(offer));
-    let page: &Page = worker.page();
-    // SAFETY: everything in a page is an atomic, of which every value is one.
-    let bytes = unsafe {
-        &*std::ptr::from_ref(page).cast::<[std::sync::atomic::AtomicU8; size_of::<Page>()]>()
-    };
-    for byte in bytes {
-        byte.store(0x5a, Ordering::Relaxed);
-    }
+    fill(worker.page(), 0x5a);
     assert!(child.offer().is_taken(offer) && !worker.offer().take(offer));
     worker.write(&[b"answer"]).unwrap();
     let mut answer = [0; 6];
