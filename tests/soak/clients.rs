@@ -16,6 +16,9 @@ const CLIENTS: [(u64, Kind); 3] = [(20, Kind::Plain), (2, Kind::OfTenant), (4, K
 /// How long a client waits for the next byte of an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A request that takes longer, in seconds, is kept to be looked at.
+const SLOW: f64 = 10.0;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Plain,
@@ -23,7 +26,7 @@ enum Kind {
     Rude,
 }
 
-/// A request that did not get its right answer.
+/// A request that did not get its right answer, or took long.
 #[derive(Clone, Debug)]
 pub struct Failure {
     pub asked: Asked,
@@ -43,6 +46,8 @@ pub struct Records {
     /// By group and outcome.
     pub outcomes: BTreeMap<(Group, String), u64>,
     pub failures: Vec<Failure>,
+    /// Requests that took long, whatever came of them.
+    pub slow: Vec<Failure>,
     /// The tokens of POST requests with the right answer.
     pub posted: Vec<u64>,
     /// Connections that could not be made, and why.
@@ -61,6 +66,9 @@ impl Records {
         };
         self.requests += 1;
         *self.outcomes.entry((failure.asked.group, outcome)).or_default() += 1;
+        if failure.took > SLOW && !matches!(failure.got, Got::Left) {
+            self.slow.push(failure.clone());
+        }
         match failure.got {
             Got::Right if failure.asked.post => self.posted.push(failure.asked.token),
             Got::Right | Got::Left => {}
@@ -74,6 +82,7 @@ impl Records {
             *self.outcomes.entry(key).or_default() += count;
         }
         self.failures.extend(other.failures);
+        self.slow.extend(other.slow);
         self.posted.extend(other.posted);
         self.unconnected.extend(other.unconnected);
     }

@@ -3,7 +3,7 @@
 use crate::clients::{Failure, Records};
 use crate::cores::Cores;
 use crate::disturbances::Events;
-use crate::harness::Server;
+use crate::harness::{self, Server};
 use crate::http::{self, Got};
 use crate::site::{self, Execution, Group};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -215,6 +215,10 @@ pub fn judge(evidence: Evidence<'_>) -> Vec<Promise> {
     let few = full_length && records.requests < LEAST;
     let mut attacked = events.robbed.clone();
     attacked.extend(loot.into_iter().map(|name| format!("the attacker's script ran: {name}")));
+    let bound = harness::patience().as_secs_f64() / 2.0;
+    let is_slow = |one: &&Failure| one.took > bound && one.asked.group != Group::Tenant;
+    let slow: Vec<String> =
+        records.slow.iter().filter(is_slow).map(|one| accounts.describe(one)).collect();
     let mut deaths = lines_with(&text, &["WSGI1037"]);
     if deaths.len() <= events.supervisors_killed {
         deaths.clear();
@@ -311,7 +315,7 @@ fn print_causes(by_cause: &BTreeMap<(Cause, String), Vec<String>>) {
     for ((cause, outcome), lines) in by_cause {
         println!("{:6} × {outcome}, {cause:?}", lines.len());
         // Every 503 and 504 is shown; of the others some.
-        let all = matches!(outcome.as_str(), "503" | "504") && *cause != Cause::OfTenant;
+        let all = matches!(outcome.as_str(), "503" | "504");
         for line in lines.iter().take(if all { 200 } else { 3 }) {
             println!("         {line}");
         }
