@@ -52,7 +52,7 @@ def wsgi(place, module, daemon, embedded_threads=THREADS_OF_HTTPD):
         children, threads = place.shape.processes, place.threads(embedded_threads)
     else:
         lines += [f'WSGIDaemonProcess bench processes={place.shape.processes} threads={place.threads()} '
-                  f'python-home="{home}" python-path="{place.applications}" {place.shape.daemon_options}',
+                  f'python-home="{home}" python-path="{place.applications}" home="{place.root}" {place.shape.daemon_options}',
                   'WSGIProcessGroup bench',
                   f'WSGISocketPrefix "{place.root}/run/wsgi"', 'WSGIRestrictEmbedded On']
         children, threads = place.shape.children, max(THREADS_OF_HTTPD, place.shape.clients if place.shape.threads else 0)

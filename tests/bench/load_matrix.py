@@ -4,6 +4,7 @@
 The load is a closed loop: at `n` times the capacity there are `n` clients for each thread of the group, and each client
 sends its next request when it has the answer to the last one. The clients number their requests in the order in which they
 send them, so that it can be told by how much later requests overtake earlier ones."""
+import collections
 import contextlib
 import dataclasses
 import itertools
@@ -49,7 +50,8 @@ def measure(against, seconds, rounds, running_time, keep):
         if running_time.is_up():
             say(f'{processes} processes, {children} children: no time was left')
             break
-        clients = max(round(TIMES[-1] * processes * THREADS), processes * THREADS + WAITERS)
+        # The event MPM closes kept connections when all of its threads are busy, so there are more threads than clients.
+        clients = max(round(TIMES[-1] * processes * THREADS), processes * THREADS + WAITERS) * 5 // 4
         shape = Shape(processes=processes, threads=THREADS, children=children, clients=clients,
                       daemon_options='display-name=%{GROUP}')
         with contextlib.ExitStack() as stack:
@@ -71,7 +73,7 @@ def measure(against, seconds, rounds, running_time, keep):
                             'contender': server.name, 'rounds': turns[server.name]}
                     cells.append(cell)
                     say(f'{processes} processes, {children} children, {times} times: {server.name}: '
-                        + ', '.join(f"{each['rate']:.0f}/s p99 {each['p99'] * 1000:.0f} ms" for each in turns[server.name]))
+                        + ', '.join(f"{each['rate']:.0f}/s p99 {each['p99'] * 1000:.0f} ms {each['failed'] or ''}" for each in turns[server.name]))
             for server in servers:
                 found = watch_waiting(server, processes * THREADS + WAITERS)
                 waiting.append({'processes': processes, 'children': children, 'contender': server.name, **found})
@@ -88,7 +90,7 @@ def overload(server, clients, seconds):
     took = time.monotonic() - begun
     used = {role: used - before.get(role, 0) for role, used in cpu_by_role(server).items()}
     latencies = sorted(one.answered - one.sent for one in sent) or [0]
-    return {'requests': len(sent), 'failed': failed, 'seconds': took, 'rate': len(sent) / took,
+    return {'requests': len(sent), 'failed': dict(failed), 'seconds': took, 'rate': len(sent) / took,
             'p50': statistics.median(latencies), 'p99': latencies[int(len(latencies) * 0.99)], 'longest': latencies[-1],
             'inversion': largest_inversion(sent) / SERVICE, 'overtaken': overtaken(sent),
             'cpu': {role: each / max(1, len(sent)) for role, each in used.items()}}
@@ -98,11 +100,11 @@ REQUEST = 'GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n'
 
 
 def closed_loop(port, clients, seconds):
-    """The requests in the order in which they were sent, and how many failed. Each client keeps its connection."""
+    """The requests in the order in which they were sent, and how many failed how. Each client keeps its connection."""
     request = REQUEST.format('').encode()
     poll = select.epoll()
     by_number, under_way, sent = {}, {}, []
-    failed = 0
+    failed = collections.Counter()
 
     def connect():
         connection = socket.create_connection(('127.0.0.1', port), PATIENCE)
@@ -124,7 +126,7 @@ def closed_loop(port, clients, seconds):
         while under_way:
             ready = poll.poll(PATIENCE)
             if not ready:
-                failed += len(under_way)
+                failed['no answer'] += len(under_way)
                 break
             for number, _ in ready:
                 connection = by_number[number]
@@ -136,7 +138,7 @@ def closed_loop(port, clients, seconds):
                 if came.startswith(b'HTTP/1.1 200 '):
                     one.answered = time.monotonic()
                 else:
-                    failed += 1
+                    failed[came.partition(b'\r\n')[0].decode('latin-1') or 'connection closed'] += 1
                 if not came or b'\r\nConnection: close' in came:
                     poll.unregister(connection)
                     by_number.pop(number).close()

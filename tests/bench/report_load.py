@@ -53,7 +53,7 @@ def of_cell(cell):
     cpu = [statistics.median(turn['cpu'][role] for turn in turns) * 1e6 for role in ('children', 'workers')]
     return [number(median('rate')), number(median('p50', 1000), '.1f'), number(median('p99', 1000), '.1f'),
             ' + '.join(number(each) for each in cpu), number(max(turn['inversion'] for turn in turns), '.1f'),
-            sum(turn['failed'] for turn in turns)]
+            sum(sum(turn['failed'].values()) for turn in turns)]
 
 
 def of_waiting(record, against):

@@ -236,6 +236,7 @@ pub fn judge(evidence: Evidence<'_>) -> Vec<Promise> {
             missing.map(|token| http::text(*token)),
         ),
         promise("no request waits for longer than a minute", silent),
+        promise("no request but the tenant's takes longer than ten seconds", slow),
         promise(
             "requests are lost only in the hands of a worker that was killed, and the log says so",
             lost,
