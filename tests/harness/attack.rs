@@ -37,10 +37,15 @@ impl Loot {
         self.said[name].as_u64().unwrap_or_default()
     }
 
-    /// Whether a worker has given something away: a byte, a descriptor, or a connection that is kept without a secret.
-    pub fn is_empty(&self) -> bool {
+    /// Whether no worker has given anything away: a byte, a descriptor, its memory.
+    pub fn got_nothing(&self) -> bool {
         !self.said.is_null()
-            && ["bytes", "descriptors", "placed", "kept"].iter().all(|name| self.count(name) == 0)
+            && ["bytes", "descriptors", "placed"].iter().all(|name| self.count(name) == 0)
+    }
+
+    /// Whether all workers have ended the connections, besides.
+    pub fn is_empty(&self) -> bool {
+        self.got_nothing() && self.count("kept") == 0
     }
 
     /// How the attacker gets at this process, if it does.
