@@ -28,8 +28,9 @@ const ALLOWED: &[&str] = &[
     "ap_set_module_config",
     "ap_add_version_component",
     "ap_exists_config_define",
+    "mpm_child_status",
     // hooks
-    "ap_hook_(check_config|post_config|child_init|monitor|generate_log_id|translate_name|map_to_storage|dirwalk_stat|open_htaccess|check_access|handler)",
+    "ap_hook_(check_config|post_config|child_init|child_status|monitor|generate_log_id|translate_name|map_to_storage|dirwalk_stat|open_htaccess|check_access|handler)",
     // the request and where it comes from
     "request_rec",
     "conn_rec",

@@ -64,10 +64,10 @@ pub fn start(main: ServerRec<'_>) {
 
 /// The groups of workers that this child may send requests to.
 fn remote(main: ServerRec<'_>) -> Option<Remote> {
-    let board = supervisor::inherit(main)?;
+    let inherited = supervisor::inherit(main)?;
     let resolved = store::of_server(main).resolved.get()?;
     let prefix = supervisor::prefix(main);
-    Some(Remote::new(board, &prefix, &resolved.plan.daemons))
+    Some(Remote::new(&inherited, &prefix, &resolved.plan.daemons))
 }
 
 /// Ends the engine of this child. Not if this thread is inside it: the prefork MPM cleans up in the handler of a

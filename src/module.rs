@@ -66,6 +66,7 @@ callback! {
             ffi::ap_hook_post_config(Some(start_workers), any, any, last);
             ffi::ap_hook_monitor(Some(look_after_workers), any, any, MIDDLE);
             // The first to register a cleanup is the last to be cleaned up: Python ends after what may still call it.
+            ffi::ap_hook_child_status(Some(child_status), any, any, MIDDLE);
             ffi::ap_hook_child_init(Some(child_init), any, any, ffi::APR_HOOK_REALLY_FIRST);
             ffi::ap_hook_generate_log_id(
                 Some(generate_log_id),
@@ -192,6 +193,23 @@ fn add_version_components(pool: Pool<'_>, python: Option<&str>) {
     for component in components {
         let text: &CStr = pool.text(component.as_bytes());
         process::add_version_component(pool, text);
+    }
+}
+
+callback! {
+    /// In the parent, for each child that has ended, however it did.
+    fn child_status(
+        main: *mut server_rec,
+        pid: ffi::pid_t,
+        _generation: ffi::ap_generation_t,
+        _slot: c_int,
+        status: ffi::mpm_child_status,
+    ), else (); {
+        if status == ffi::MPM_CHILD_EXITED {
+            let pid = u32::try_from(pid).unwrap_or(0);
+            // SAFETY: httpd passes the main server.
+            unsafe { ServerRec::with(main, |main| supervisor::child_ended(main, pid)) };
+        }
     }
 }
 

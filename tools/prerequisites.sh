@@ -13,7 +13,7 @@ command -v cargo >/dev/null || {
 # apache2-bin, not apache2: the latter would start a server of its own.
 packages="gcc apache2-bin apache2-dev libclang-dev"
 [ "$PYTHON" != /usr/bin/python3 ] || packages="$packages python3-dev"
-[ "$1" != test ] || packages="$packages curl openssl nghttp2-client python3-venv git litmus valgrind strace"
+[ "$1" != test ] || packages="$packages curl openssl nghttp2-client python3-venv git litmus valgrind strace libfaketime"
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     missing=

@@ -1,4 +1,4 @@
-//! A connection to a worker: one request at a time is under way on it, offered in its slot of the worker's page. Made when
+//! A connection to a worker: one request at a time is under way on it. Made when
 //! a request finds none that is idle; kept for later requests until the worker or this child ends.
 
 use exchange::Header;
@@ -17,6 +17,9 @@ const TICK: Duration = Duration::from_millis(50);
 const MOMENT: Duration = Duration::from_millis(2);
 /// after this one it is time to look elsewhere as well.
 const LAST: Duration = Duration::from_millis(16);
+
+/// The longest of these waits: a request that is not taken for so long waits for an interpreter, not for a thread.
+const LONGEST: Duration = Duration::from_millis(512);
 
 /// More than most answers need.
 const BUFFER: usize = 16 * 1024;
@@ -52,6 +55,8 @@ pub struct Connection {
     tick: Duration,
     /// How many requests the worker had finished when it was looked at last.
     served: u64,
+    /// The last frame of the answer to the request on it has come.
+    is_finished: bool,
 }
 
 /// Why nothing more comes.
@@ -125,18 +130,18 @@ impl Knock {
             ),
         };
         let tray = Shared::<Tray>::adopt(tray).and_then(|tray| tray.map_for_now()).map_err(lost)?;
-        let offer = page.last(hello.slot);
         let line = Line::new(page, hello.slot, tray, self.stream, Side::Child, self.patience)
             .ok_or(Malformed("there is no such slot"))?;
         Ok(Connection {
+            offer: line.offer().last(),
             line,
-            offer,
             input: vec![0; BUFFER],
             unread: 0..0,
             descriptors: VecDeque::new(),
             output: Vec::new(),
             tick: TICK,
             served: 0,
+            is_finished: false,
             headers: Vec::new(),
         })
     }
@@ -164,7 +169,8 @@ impl Connection {
             return Ok(false);
         }
         self.line.restart();
-        self.page().offer(self.line.slot(), self.offer);
+        self.is_finished = false;
+        self.line.offer().offer(self.offer);
         // First, as the worker looks for it when the request says so.
         if let Some(body) = body {
             self.line.send_descriptor(body)?;
@@ -177,12 +183,27 @@ impl Connection {
 
     /// Takes the offer back. `false` if the worker has taken it: nobody else may have it then.
     pub fn withdraw(&self) -> bool {
-        self.page().withdraw(self.line.slot(), self.offer)
+        self.line.offer().withdraw(self.offer)
+    }
+
+    /// The last frame of the answer has come.
+    pub fn finish(&mut self) {
+        self.is_finished = true;
+    }
+
+    /// Whether the last frame of the answer has come.
+    pub fn is_finished(&self) -> bool {
+        self.is_finished
+    }
+
+    /// Nothing more is done with the request. `true` if a thread of the worker is still busy with it and reports when it is free.
+    pub fn give_up(&self) -> bool {
+        !self.is_finished && !self.withdraw() && self.line.offer().abandon(self.offer)
     }
 
     /// Whether the worker has taken what was offered.
     pub fn is_taken(&self) -> bool {
-        self.page().is_taken(self.line.slot(), self.offer)
+        self.line.offer().is_taken(self.offer)
     }
 
     /// Sends a part of a request's body, or that there is no more.
@@ -342,7 +363,7 @@ impl Connection {
                 self.line.urge();
             }
             if self.tick >= LAST {
-                self.tick = TICK;
+                self.tick = if is_taken { TICK } else { (self.tick * 2).min(LONGEST) };
                 return Err(Lost::Tick);
             }
             self.tick = if is_taken { TICK } else { self.tick * 2 };

@@ -13,16 +13,24 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use wire::control::{Desired, Group, Worker};
+use wire::{Master, Secret};
 
 /// What the whole configuration wants to run.
-pub fn all(main: ServerRec<'_>, plan: &Plan<'_>) -> Desired {
+pub fn all(main: ServerRec<'_>, plan: &Plan<'_>, master: &Master) -> Desired {
     let process = &store::of_server(main).process;
     let (client_user, _) = process::child_identity();
     Desired {
         generation: process::configuration_generation(),
         client_user: if process::is_superuser() { client_user } else { process::own_user() },
         prefix: super::supervisor::prefix(main),
-        groups: plan.daemons.iter().map(|daemon| group(main, plan, process, daemon)).collect(),
+        groups: plan
+            .daemons
+            .iter()
+            .map(|daemon| {
+                let secret = Secret::of_group(master, daemon.name);
+                Group { secret, ..group(main, plan, process, daemon) }
+            })
+            .collect(),
     }
 }
 

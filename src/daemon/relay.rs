@@ -4,10 +4,12 @@
 use super::backlog::Backlog;
 use super::body::Gathered;
 use super::connection::Connection;
-use super::remote::{Chosen, Group, Remote};
+use super::remote::{Group, QueuedRequest, Remote, Worker};
 use exchange::{Code, Exchange, Known, Outcome, WriteError};
+use link::WorkerRef;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wire::{Carried, Request};
 
@@ -77,12 +79,14 @@ pub struct Relay<'r, C: Client> {
     particulars: Particulars,
     client: &'r mut C,
     body: Option<Gathered>,
-    /// When it began to look for a worker; known once it has had to wait.
-    since: Option<Instant>,
+    /// When it began to look for a thread.
+    since: Instant,
     as_loaded: bool,
     /// The generation and the failures of the group when it was offered last.
     seen: (u32, u32),
+    /// How often a worker that was ready has not taken it, and how long it has waited in between.
     rejections: u32,
+    rejected_for: Duration,
     /// The client has been told of an answer.
     has_started: bool,
     /// How much of its body is still to come, if it said how long that is and has one.
@@ -100,8 +104,10 @@ pub struct Relay<'r, C: Client> {
 enum Turn {
     /// The request has been answered, or never will be.
     Over(Outcome),
-    /// Nobody has taken it: another worker may have it; not this one, if there is another.
-    Again(Option<u32>),
+    /// The worker has not taken it, because it leaves or has died: another one may have it.
+    Again,
+    /// The worker has not taken it, and a thread of this other one was reserved for it.
+    Move(WorkerRef),
     /// The workers are being replaced by ones with the script as it is now.
     Reloading,
 }
@@ -121,10 +127,11 @@ impl<'r, C: Client> Relay<'r, C> {
             particulars,
             client,
             body,
-            since: None,
+            since: Instant::now(),
             as_loaded: false,
             seen: (0, 0),
             rejections: 0,
+            rejected_for: Duration::ZERO,
             has_started: false,
             left: None,
             backlog: Backlog::default(),
@@ -135,48 +142,62 @@ impl<'r, C: Client> Relay<'r, C> {
         }
     }
 
-    /// Has it answered.
+    /// Runs the request to completion.
     pub fn run(mut self) -> Ended {
-        let outcome = self.find_taker();
+        let outcome = match self.remote.enqueue(self.group) {
+            Some(mut queued) => self.find_taker(&mut queued),
+            None => self.fail(Code::NoWorker, "more requests are under way than there are slots"),
+        };
+        // The workers have nothing to do with the rest.
+        let outcome = self.deliver(outcome);
         Ended { outcome, instead: self.instead, retry_after: self.retry_after }
     }
 
-    fn find_taker(&mut self) -> Outcome {
-        let mut except = None;
+    /// Offers the request to one worker, and to another one as long as it is not taken.
+    fn find_taker(&mut self, queued: &mut QueuedRequest<'_>) -> Outcome {
         loop {
-            let chosen = match self.worker(except.take()) {
-                Ok(chosen) => chosen,
+            let mut worker = match self.worker(queued) {
+                Ok(worker) => worker,
                 Err(outcome) => return outcome,
             };
-            let turn = match self.connection(&chosen) {
-                Ok(connection) => self.offer(&chosen, connection),
-                Err(turn) => turn,
+            let turn = loop {
+                let turn = match self.connection(queued, &worker) {
+                    Ok(connection) => self.offer(queued, &worker, connection),
+                    Err(turn) => {
+                        self.let_go(queued, &turn, None);
+                        turn
+                    }
+                };
+                match turn {
+                    Turn::Move(to) => match queued.move_to(to) {
+                        Some(moved) => worker = moved,
+                        None => break Turn::Again,
+                    },
+                    other => break other,
+                }
             };
             match turn {
-                Turn::Over(outcome) => {
-                    // The worker has nothing to do with the rest.
-                    drop(chosen);
-                    return self.deliver(outcome);
-                }
-                Turn::Again(worker) => except = worker,
+                Turn::Over(outcome) => return outcome,
                 Turn::Reloading => {
-                    if let Err(outcome) = self.wait_for_reload() {
+                    if let Err(outcome) = self.wait_for_reload(queued) {
+                        return outcome;
+                    }
+                }
+                Turn::Again | Turn::Move(_) => {
+                    if let Err(outcome) = self.back_off(queued) {
                         return outcome;
                     }
                 }
             }
-            // Workers that reject as fast as they are asked shall not keep this thread busy.
-            self.rejections += 1;
-            if self.rejections > 3 && self.is_over(self.group.terms.patience) {
-                return self.fail(Code::WorkersRestarting, "");
-            }
-            if self.rejections > 3 {
-                std::thread::sleep(STEP);
-            }
         }
     }
 
-    fn offer(&mut self, chosen: &Chosen, mut connection: Box<Connection>) -> Turn {
+    fn offer(
+        &mut self,
+        queued: &QueuedRequest<'_>,
+        worker: &Arc<Worker>,
+        mut connection: Box<Connection>,
+    ) -> Turn {
         let file = self.body.as_ref().and_then(Gathered::file);
         let mut request = Request {
             serial: 0,
@@ -186,61 +207,121 @@ impl<'r, C: Client> Relay<'r, C> {
             log_level: self.particulars.log_level,
             as_loaded: self.as_loaded,
             ignored: self.particulars.ignored,
-            queue_timeout: self.group.terms.queue_timeout,
         };
-        match connection.offer(&mut request, file) {
-            Ok(true) => self.relay(chosen, connection),
+        let turn = match connection.offer(&mut request, file) {
+            Ok(true) => self.relay(queued, worker, &mut connection),
             Ok(false) => Turn::Over(self.fail(Code::RequestTooLarge, "")),
             // What was written of it may be enough for the worker.
-            Err(_) if connection.withdraw() => Turn::Again(None),
-            Err(error) => self.died(chosen, error.kind()),
+            Err(_) if connection.withdraw() => Turn::Again,
+            Err(error) => self.died(queued, worker, error.kind()),
+        };
+        self.let_go(queued, &turn, Some((worker, connection)));
+        turn
+    }
+
+    /// The request has nothing to do with a worker any more: its thread is free, or reported when it is.
+    fn let_go(
+        &self,
+        queued: &QueuedRequest<'_>,
+        turn: &Turn,
+        used: Option<(&Arc<Worker>, Box<Connection>)>,
+    ) {
+        // Then the thread of the worker before is given back together with the move.
+        let moves = matches!(turn, Turn::Move(_));
+        match used {
+            Some((worker, connection)) if connection.is_finished() && connection.is_clean() => {
+                worker.keep(connection);
+            }
+            Some((_, connection)) if connection.give_up() => {
+                drop(connection);
+                return queued.leave_busy();
+            }
+            _ => {}
+        }
+        if !moves {
+            queued.give_back();
         }
     }
 
     /// Waits for an answer longer than a tick.
-    fn wait(&mut self, chosen: &Chosen, connection: &Connection) -> Result<(), Turn> {
+    fn wait(
+        &mut self,
+        queued: &QueuedRequest<'_>,
+        worker: &Worker,
+        connection: &Connection,
+    ) -> Result<(), Turn> {
         let timeout = self.particulars.timeout;
         if connection.is_taken() {
             if connection.wait(timeout) {
                 return Ok(());
             }
-            return Err(Turn::Over(self.fail(Code::WorkerTimedOut, &of_worker(chosen))));
+            return Err(Turn::Over(self.fail(Code::WorkerTimedOut, &of_worker(worker))));
         }
-        match self.untaken(chosen) {
-            Err(turn) if connection.withdraw() => Err(turn),
-            _ => Ok(()),
+        let turn = match self.untaken(queued, worker) {
+            Ok(()) => return Ok(()),
+            Err(turn) => turn,
+        };
+        if connection.withdraw() {
+            return Err(turn);
         }
+        if let Turn::Move(to) = turn {
+            queued.stay(to);
+        }
+        if connection.is_taken() {
+            return Ok(());
+        }
+        let why = format!("{}: the state of a request makes no sense", of_worker(worker));
+        Err(Turn::Over(self.fail(Code::AnswerMalformed, &why)))
     }
 
     /// The worker has gone with the request in its hands.
-    fn died(&mut self, chosen: &Chosen, how: io::ErrorKind) -> Turn {
+    fn died(&mut self, queued: &QueuedRequest<'_>, worker: &Worker, how: io::ErrorKind) -> Turn {
+        let cause = self.cause(queued, worker);
+        let is_timeout = cause.is_some() && cause == link::Cause::of_timer("request-timeout");
         let code = match self.started() {
+            _ if is_timeout => Code::RequestTimedOut,
             true => Code::WorkerBrokeOff,
             false => Code::AnswerMissing,
         };
         let head = self.client.head();
-        let age = (now() - head.clocks.request_start) as f64 / 1e6;
+        let age = self.since.elapsed().as_secs_f64();
         let url = head.variables.get(Known::RequestUri).unwrap_or_default();
-        let cause = self.cause(chosen).unwrap_or_else(|| how.to_string());
         let line = format!(
-            "request {} {} after {age:.3} s; {}: {cause}",
+            "request {} {} after {age:.3} s; {}: {}",
             String::from_utf8_lossy(&head.id),
             String::from_utf8_lossy(url),
-            of_worker(chosen),
+            of_worker(worker),
+            cause.map_or_else(|| self.unexplained(how), said),
         );
         Turn::Over(self.fail(code, &line))
     }
 
-    /// How a worker ended, as the supervisor says it, which may take a moment.
-    fn cause(&self, chosen: &Chosen) -> Option<String> {
-        const PATIENCE: u32 = 100;
-        for _ in 0..PATIENCE {
-            match self.remote.posted_worker(chosen)?.cause() {
-                Some(cause) => return Some(said(cause)),
-                None => std::thread::sleep(STEP),
-            }
+    /// What is known of the end of a worker that the supervisor has not explained.
+    fn unexplained(&self, how: io::ErrorKind) -> String {
+        let supervisor = self.remote.supervisor();
+        match crate::httpd::process::exists(supervisor) {
+            false => format!(
+                "it ended without its supervisor (process {supervisor}), which had ended before it"
+            ),
+            true => format!("the connection ended ({how}); how the process ended is not known"),
         }
-        None
+    }
+
+    /// How a worker ended, as the supervisor says it, which may take a moment.
+    fn cause(&self, queued: &QueuedRequest<'_>, worker: &Worker) -> Option<link::Cause> {
+        const PATIENCE: Duration = Duration::from_millis(200);
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let cause = self.remote.posted_worker(worker)?.cause();
+            let left = until.saturating_duration_since(Instant::now());
+            if cause.is_some() || left.is_zero() {
+                return cause;
+            }
+            // The request waits for no thread any more, and its slot may watch the group.
+            let is_unknown =
+                || self.remote.posted_worker(worker).is_some_and(|posted| posted.cause().is_none());
+            queued.await_news(left, is_unknown);
+        }
     }
 
     /// Notes a failure, and makes of it how the request ended.
@@ -254,17 +335,14 @@ impl<'r, C: Client> Relay<'r, C> {
     }
 }
 
-/// How long to sleep between two looks at the board.
-const STEP: Duration = Duration::from_millis(1);
-
 /// Microseconds since the epoch.
 pub fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
 }
 
-fn of_worker(chosen: &Chosen) -> String {
-    format!("process {}", chosen.pid)
+fn of_worker(worker: &Worker) -> String {
+    format!("process {}", worker.pid)
 }
 
 /// A cause in words.

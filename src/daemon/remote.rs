@@ -2,20 +2,25 @@
 //! begins, and lives as long as it.
 
 use super::connection::{Connection, Knock};
+use super::supervisor::Inherited;
 use crate::config::daemon::Daemon;
 use crate::httpd::ServerRec;
-use link::{Board, Mapped, Page, State, Worker as Posted};
+use link::{Board, Candidate, Mapped, Page, Queue, State, Worker as Posted, WorkerRef};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
+use wire::Secret;
 
 /// What a child knows of workers.
 pub struct Remote {
     board: &'static Board,
+    queue: &'static Queue,
     prefix: PathBuf,
     groups: Vec<Group>,
+    /// Slots of the request queue that this child owns and no request uses.
+    slots: Mutex<Vec<u32>>,
 }
 
 /// A group of workers.
@@ -24,9 +29,11 @@ pub struct Group {
     pub name: Vec<u8>,
     /// What was agreed on with it.
     pub terms: Terms,
+    secret: Secret,
     place: u32,
     workers: Mutex<Vec<Arc<Worker>>>,
-    turn: AtomicUsize,
+    /// The number of the worker that was chosen last.
+    last: AtomicU32,
 }
 
 /// Options of a group that concern children.
@@ -54,8 +61,6 @@ pub struct Terms {
     pub script_user: Option<u32>,
     /// `script-group`
     pub script_group: Option<u32>,
-    /// Request threads of a worker.
-    pub threads: u32,
 }
 
 /// A worker as this child knows it.
@@ -66,14 +71,9 @@ pub struct Worker {
     pub pid: u32,
     place: u32,
     page: OnceLock<Arc<Mapped<Page>>>,
-    /// Requests of this child that it has been given.
-    in_flight: AtomicU32,
     #[expect(clippy::vec_box, reason = "a connection goes from hand to hand in each request")]
     idle: Mutex<Vec<Box<Connection>>>,
 }
-
-/// A worker that a request is being given to. Counts as one of its requests as long as it lives.
-pub struct Chosen(Arc<Worker>);
 
 impl Terms {
     fn of(daemon: &Daemon<'_>) -> Terms {
@@ -95,26 +95,28 @@ impl Terms {
             jail: options.text("chroot").map(<[u8]>::to_vec),
             script_user: options.identity("script-user"),
             script_group: options.identity("script-group"),
-            threads: options.number_or("threads", 15),
         }
     }
 }
 
 impl Remote {
-    /// What the configuration of a child and the board say.
-    pub fn new(board: &'static Board, prefix: &[u8], daemons: &[Daemon<'_>]) -> Remote {
+    /// What the configuration of a child and its parent say.
+    pub fn new(inherited: &Inherited, prefix: &[u8], daemons: &[Daemon<'_>]) -> Remote {
         let group = |daemon: &Daemon<'_>| Group {
             name: daemon.name.to_vec(),
             terms: Terms::of(daemon),
+            secret: Secret::of_group(&inherited.master, daemon.name),
             // A group that was given no place has none on the board.
             place: daemon.place.get().copied().unwrap_or(u32::MAX),
             workers: Mutex::default(),
-            turn: AtomicUsize::new(0),
+            last: AtomicU32::new(0),
         };
         Remote {
-            board,
+            board: inherited.board,
+            queue: inherited.queue,
             prefix: Path::new(std::ffi::OsStr::from_bytes(prefix)).to_owned(),
             groups: daemons.iter().map(group).collect(),
+            slots: Mutex::default(),
         }
     }
 
@@ -133,49 +135,42 @@ impl Remote {
         self.board.worker(worker.place).filter(|posted| posted.number() == worker.number)
     }
 
-    /// The worker that has the least to do; not `except`, unless there is no other.
-    pub fn choose(&self, group: &Group, except: Option<u32>) -> Option<Chosen> {
-        let posted = self.posted(group)?;
-        let generation = posted.generation();
-        let mut workers = locked(&group.workers);
-        let (mut seen, mut best, turn) = (0, None, group.turn.load(Ordering::Relaxed));
-        for (place, ready) in self.board.workers(posted) {
-            if ready.state() != State::Ready || ready.generation() != generation {
-                continue;
-            }
-            let known = known(&mut workers, place, ready);
-            let worker = &workers[known];
-            // Of those that have the same to do, the one whose turn it is.
-            let rank = (except == Some(worker.number), worker.load(), (seen + turn) % WORKERS);
-            if best.is_none_or(|(least, _)| rank < least) {
-                best = Some((rank, known));
-            }
-            seen += 1;
-        }
-        let chosen = best.map(|(_, known)| Chosen::new(&workers[known]));
-        if seen > 1 {
-            group.turn.store(turn + WORKERS - 1, Ordering::Relaxed);
-        }
-        if workers.len() > seen {
-            workers.retain(|worker| self.is_there(worker));
-        }
-        chosen
+    /// The process of the supervisor.
+    pub fn supervisor(&self) -> u32 {
+        self.board.supervisor()
     }
 
-    /// Whether another worker of the group has a thread that nobody uses.
-    pub fn has_better(&self, group: &Group, than: &Worker) -> bool {
-        let Some(posted) = self.posted(group) else { return false };
-        let generation = posted.generation();
-        let workers = locked(&group.workers);
-        self.board.workers(posted).any(|(_, ready)| {
-            ready.number() != than.number
-                && ready.state() == State::Ready
-                && ready.generation() == generation
-                && workers
-                    .iter()
-                    .find(|worker| worker.number == ready.number())
-                    .is_none_or(|worker| worker.load() < group.terms.threads.max(1))
-        })
+    /// Whether a worker of the group is ready.
+    pub fn has_ready(&self, group: &Group) -> bool {
+        self.board.candidates(group.place).next().is_some()
+    }
+
+    /// A request of the group gets a slot in the request queue. `None` if more requests are in daemon mode than there are slots.
+    pub fn enqueue<'r>(&'r self, group: &'r Group) -> Option<QueuedRequest<'r>> {
+        let slot = locked(&self.slots).pop();
+        let slot = slot.or_else(|| self.queue.claim_slot(std::process::id()))?;
+        Some(QueuedRequest { remote: self, group, slot, ticket: None })
+    }
+
+    /// The worker that a thread was reserved of, unless it has gone.
+    fn known(&self, group: &Group, worker: WorkerRef) -> Option<Arc<Worker>> {
+        group.last.store(worker.number, Ordering::Relaxed);
+        let mut workers = locked(&group.workers);
+        if let Some(known) = workers.iter().find(|known| known.number == worker.number) {
+            return Some(Arc::clone(known));
+        }
+        let WorkerRef { place, number } = worker;
+        let posted = self.board.worker(place).filter(|posted| posted.number() == number)?;
+        workers.retain(|worker| self.is_there(worker));
+        let new = Arc::new(Worker {
+            number,
+            pid: posted.pid(),
+            place,
+            page: OnceLock::new(),
+            idle: Mutex::default(),
+        });
+        workers.push(Arc::clone(&new));
+        Some(new)
     }
 
     /// A connection to a worker that this child has not used yet.
@@ -184,17 +179,19 @@ impl Remote {
     /// Nobody listens (any more), or has no room, or is not who is expected.
     pub fn connect(
         &self,
-        chosen: &Chosen,
+        group: &Group,
+        worker: &Worker,
         patience: Duration,
         writing: Option<Duration>,
     ) -> std::io::Result<Knock> {
         let supervisor = self.board.supervisor();
-        let path = link::path(&self.prefix, supervisor, chosen.0.number);
+        let path = link::path(&self.prefix, supervisor, worker.number);
         let stream = link::connect(&path, patience)?;
-        // Sockets of workers are made by the supervisor.
+        // Sockets of workers are made by the supervisor. No other process learns the secret.
         if link::peer(&stream)?.pid != supervisor {
             return Err(std::io::ErrorKind::PermissionDenied.into());
         }
+        stream.write(&[&group.secret.proof()], &[])?;
         Knock::new(stream, writing)
     }
 
@@ -204,30 +201,10 @@ impl Remote {
     }
 }
 
-/// More than a group can have.
-const WORKERS: usize = Board::WORKERS_OF_GROUP as usize;
-
-/// Where in the list a worker is that has been posted.
-fn known(workers: &mut Vec<Arc<Worker>>, place: u32, posted: &Posted) -> usize {
-    let number = posted.number();
-    workers.iter().position(|worker| worker.number == number).unwrap_or_else(|| {
-        workers.push(Arc::new(Worker {
-            number,
-            pid: posted.pid(),
-            place,
-            page: OnceLock::new(),
-            in_flight: AtomicU32::new(0),
-            idle: Mutex::default(),
-        }));
-        workers.len() - 1
-    })
-}
-
 impl Worker {
-    /// How much it has to do, as far as is known.
-    fn load(&self) -> u32 {
-        let busy = self.page.get().map_or(0, |page| page.busy());
-        busy.max(self.in_flight.load(Ordering::Relaxed))
+    /// Which it is.
+    pub fn reference(&self) -> WorkerRef {
+        WorkerRef { place: self.place, number: self.number }
     }
 
     /// Its page, once a connection has brought it.
@@ -240,31 +217,121 @@ impl Worker {
         locked(&self.idle).pop()
     }
 
-    /// Keeps a connection for a later request.
+    /// Keeps a connection for a later request, unless the worker has so many that others might find no slot.
     pub fn keep(&self, mut connection: Box<Connection>) {
-        self.page.get_or_init(|| Arc::clone(connection.page()));
+        let page = self.page.get_or_init(|| Arc::clone(connection.page()));
+        if page.is_crowded() {
+            return;
+        }
         connection.rest();
         locked(&self.idle).push(connection);
     }
 }
 
-impl Chosen {
-    fn new(worker: &Arc<Worker>) -> Chosen {
-        worker.in_flight.fetch_add(1, Ordering::Relaxed);
-        Chosen(Arc::clone(worker))
+/// A request in the request queue: it waits for a thread of its group, or has one reserved. Dropped, it does neither any more.
+pub struct QueuedRequest<'r> {
+    remote: &'r Remote,
+    group: &'r Group,
+    slot: u32,
+    /// Its place among those that wait, once it has had to.
+    ticket: Option<u64>,
+}
+
+impl QueuedRequest<'_> {
+    fn candidates(&self) -> impl Iterator<Item = Candidate> {
+        self.remote.board.candidates(self.group.place)
+    }
+
+    /// Reserves a thread, unless none is free or other requests wait.
+    pub fn reserve(&self) -> Option<Arc<Worker>> {
+        let last = self.group.last.load(Ordering::Relaxed);
+        let (queue, place) = (self.remote.queue, self.group.place);
+        let worker = queue.reserve(self.slot, place, || self.candidates(), last)?;
+        self.granted(worker)
+    }
+
+    fn granted(&self, worker: WorkerRef) -> Option<Arc<Worker>> {
+        let known = self.remote.known(self.group, worker);
+        if known.is_none() {
+            self.give_back();
+        }
+        known
+    }
+
+    /// Waits for a thread from now on, behind those that came before.
+    pub fn wait_in_line(&mut self) {
+        let (queue, place) = (self.remote.queue, self.group.place);
+        let ticket = *self.ticket.get_or_insert_with(|| queue.ticket());
+        queue.wait_in_line(self.slot, place, ticket, || self.candidates());
+    }
+
+    /// How often it has been woken.
+    pub fn wake_count(&self) -> u32 {
+        self.remote.queue.wake_count(self.slot)
+    }
+
+    /// Waits until it is given a thread, there is trouble in the group, or the time is over; not if it has been woken since `seen`.
+    pub fn await_grant(&self, seen: u32, time: Duration) -> Option<Arc<Worker>> {
+        let queue = self.remote.queue;
+        let granted = queue.await_grant(self.slot, seen, time);
+        if granted.is_none() {
+            queue.hand_over(Some(self.slot), self.group.place, || self.candidates());
+        }
+        granted.and_then(|worker| self.granted(worker))
+    }
+
+    /// Waits no longer. The worker of which it was given a thread meanwhile.
+    pub fn stop_waiting(&self) -> Option<Arc<Worker>> {
+        self.remote.queue.stop_waiting(self.slot).and_then(|worker| self.granted(worker))
+    }
+
+    /// Waits, no longer than so long, for news of the group, unless there is some already: `is_old` says whether there is none, and is
+    /// asked when news wakes the request.
+    pub fn await_news(&self, time: Duration, is_old: impl FnOnce() -> bool) {
+        let queue = self.remote.queue;
+        let seen = self.wake_count();
+        queue.watch(self.slot, self.group.place);
+        if is_old() {
+            queue.await_grant(self.slot, seen, time);
+        }
+        queue.stop_waiting(self.slot);
+    }
+
+    /// Reserves a thread of another worker for a request that this one has not taken.
+    pub fn reserve_another(&self, than: &Worker) -> Option<WorkerRef> {
+        let others = || self.candidates().filter(|other| other.worker != than.reference());
+        self.remote.queue.reserve_another(self.slot, self.group.place, others)
+    }
+
+    /// The request goes to the worker of which [that](QueuedRequest::reserve_another) was reserved.
+    pub fn move_to(&self, worker: WorkerRef) -> Option<Arc<Worker>> {
+        let (queue, place) = (self.remote.queue, self.group.place);
+        queue.move_to(self.slot, place, worker, || self.candidates());
+        self.granted(worker)
+    }
+
+    /// The request stays where it is, as its worker has taken it meanwhile.
+    pub fn stay(&self, worker: WorkerRef) {
+        let (queue, place) = (self.remote.queue, self.group.place);
+        queue.stay(self.slot, place, worker, || self.candidates());
+    }
+
+    /// The thread that it had reserved is free.
+    pub fn give_back(&self) {
+        self.remote.queue.give_back(self.slot, self.group.place, || self.candidates());
+    }
+
+    /// The thread that it had reserved is still busy with it; the worker reports when it is free.
+    pub fn leave_busy(&self) {
+        self.remote.queue.leave_held(self.slot);
     }
 }
 
-impl std::ops::Deref for Chosen {
-    type Target = Worker;
-    fn deref(&self) -> &Worker {
-        &self.0
-    }
-}
-
-impl Drop for Chosen {
+impl Drop for QueuedRequest<'_> {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.remote.queue.stop_waiting(self.slot);
+        self.give_back();
+        locked(&self.remote.slots).push(self.slot);
     }
 }
 

@@ -7,13 +7,14 @@ use crate::config::store;
 use crate::httpd::parent::{self, Fate, Kept, Phase};
 use crate::httpd::{Pool, ServerRec, log, process};
 use exchange::{Code, Level};
-use link::{Board, Channel, Shared};
+use link::{Board, Channel, Queue, Shared};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use wire::Master;
 use wire::control::{self, Desired, FromSupervisor, ToSupervisor};
 
 /// How long the supervisor may take to say where it has put what it was told.
@@ -32,11 +33,11 @@ pub fn configure(main: ServerRec<'_>) {
     if resolved.plan.daemons.is_empty() && kept.is_none() {
         return;
     }
-    let desired = desired::all(main, resolved.plan);
-    let told = match kept {
-        Some(kept) => tell(main, kept, &desired).or_else(|_| start_and_tell(main, &desired)),
-        None => start_and_tell(main, &desired),
-    };
+    let told = master(kept).and_then(|master| {
+        let desired = desired::all(main, resolved.plan, &master);
+        let told = kept.and_then(|kept| tell(main, kept, &desired).ok());
+        told.map_or_else(|| start_and_tell(main, &desired, master), Ok)
+    });
     match told {
         Ok(places) => {
             for (daemon, place) in resolved.plan.daemons.iter().zip(places) {
@@ -47,6 +48,29 @@ pub fn configure(main: ServerRec<'_>) {
     }
     watch(main);
     parent::at_end_of_configuration(main, end);
+}
+
+/// What the secrets of the groups are derived from: the same as long as httpd's parent lives, so that children of the configuration
+/// before go on.
+fn master(kept: Option<Kept>) -> io::Result<Master> {
+    if let Some(kept) = kept {
+        return Ok(kept.master);
+    }
+    let mut master = Master::default();
+    getrandom::fill(&mut master).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(master)
+}
+
+/// A child of httpd has ended: the threads that its requests had reserved are free again, and its requests no longer wait.
+pub fn child_ended(main: ServerRec<'_>, pid: u32) {
+    let Some(kept) = Kept::find(main) else { return };
+    let queue = kept.queue_file().and_then(|file| Shared::<Queue>::adopt(file)?.map_for_now());
+    let board = kept.board_file().and_then(|file| Shared::<Board>::adopt(file)?.map_for_now());
+    let (Ok(queue), Ok(board)) = (queue, board) else { return };
+    queue.reclaim(pid);
+    for group in 0..Board::GROUPS {
+        queue.hand_over(None, group, || board.candidates(group));
+    }
 }
 
 /// Has a supervisor that ends be followed by another.
@@ -80,8 +104,10 @@ fn replace(main: ServerRec<'_>) {
 
 fn start_anew(main: ServerRec<'_>) {
     let Some(resolved) = store::of_server(main).resolved.get() else { return };
-    let desired = desired::all(main, resolved.plan);
-    if let Err(error) = start_and_tell(main, &desired) {
+    let started = master(Kept::find(main)).and_then(|master| {
+        start_and_tell(main, &desired::all(main, resolved.plan, &master), master)
+    });
+    if let Err(error) = started {
         log::note_code(Level::Critical, Code::SupervisorMissing, &error.to_string());
     }
     watch(main);
@@ -134,8 +160,8 @@ fn remaining(until: Instant) -> Option<Duration> {
     (!left.is_zero()).then_some(left)
 }
 
-fn start_and_tell(main: ServerRec<'_>, desired: &Desired) -> io::Result<Vec<u32>> {
-    let kept = start(main).inspect_err(|_| {
+fn start_and_tell(main: ServerRec<'_>, desired: &Desired, master: Master) -> io::Result<Vec<u32>> {
+    let kept = start(main, master).inspect_err(|_| {
         if let Some(kept) = Kept::find(main) {
             Kept { supervisor: 0, ..kept }.keep(main);
         }
@@ -144,12 +170,16 @@ fn start_and_tell(main: ServerRec<'_>, desired: &Desired) -> io::Result<Vec<u32>
     tell(main, kept, desired)
 }
 
-/// Starts a supervisor, with the board that there is or a new one.
-fn start(main: ServerRec<'_>) -> io::Result<Kept> {
+/// Starts a supervisor, with the board and the request queue that there are or new ones.
+fn start(main: ServerRec<'_>, master: Master) -> io::Result<Kept> {
     let before = Kept::find(main);
     let board = match before {
         Some(kept) => kept.board_file()?,
         None => OwnedFd::from(Shared::<Board>::create("rustgi-board")?),
+    };
+    let queue = match before {
+        Some(_) => None,
+        None => Some(OwnedFd::from(Shared::<Queue>::create("rustgi-queue")?)),
     };
     let (ours, theirs) = Channel::pair()?;
     // One that does not listen shall not keep httpd from restarting or ending.
@@ -169,14 +199,16 @@ fn start(main: ServerRec<'_>) -> io::Result<Kept> {
     if let Some(before) = before {
         before.forget_channel();
     }
-    let board = match before {
-        Some(kept) => kept.board,
-        None => board.into_raw_fd(),
+    let (board, queue) = match (before, queue) {
+        (Some(kept), _) => (kept.board, kept.queue),
+        (None, queue) => (board.into_raw_fd(), queue.map_or(-1, IntoRawFd::into_raw_fd)),
     };
     let channel = OwnedFd::from(ours).into_raw_fd();
     Ok(Kept {
         channel,
         board,
+        queue,
+        master,
         supervisor: child.id(),
         parent: std::process::id(),
         since: parent::seconds(),
@@ -202,7 +234,9 @@ fn tell(main: ServerRec<'_>, kept: Kept, desired: &Desired) -> io::Result<Vec<u3
     // What was said before and nobody waited for.
     while channel.try_receive()?.is_some() {}
     let logs = logs(main, desired);
-    let logs: Vec<BorrowedFd<'_>> = logs.iter().map(AsFd::as_fd).collect();
+    let queue = kept.queue_file()?;
+    let mut logs: Vec<BorrowedFd<'_>> = logs.iter().map(AsFd::as_fd).collect();
+    logs.insert(1, queue.as_fd());
     channel.send(&control::encode(&ToSupervisor::Run(desired.clone())), &logs)?;
     let until = Instant::now() + PATIENCE;
     loop {
@@ -241,13 +275,24 @@ pub fn prefix(main: ServerRec<'_>) -> Vec<u8> {
     })
 }
 
-/// A child of httpd begins: what it inherited of the parent's and has no part in is closed. The board, if there is one.
-pub fn inherit(main: ServerRec<'_>) -> Option<&'static Board> {
+/// What a child of httpd has from its parent.
+pub struct Inherited {
+    /// The groups and workers.
+    pub board: &'static Board,
+    /// The threads of workers that are reserved, and the requests that wait for one.
+    pub queue: &'static Queue,
+    /// What the secrets of the groups are derived from.
+    pub master: Master,
+}
+
+/// A child of httpd begins: what it inherited of the parent's and has no part in is closed.
+pub fn inherit(main: ServerRec<'_>) -> Option<Inherited> {
     let kept = Kept::find(main)?;
     let board = Shared::<Board>::adopt(kept.board_to_read().ok()?).ok()?.read().ok();
+    let queue = Shared::<Queue>::adopt(kept.queue_file().ok()?).ok()?.write().ok();
     if kept.parent != std::process::id() {
         // Only the parent is to be at this end, so that its end is seen; and nobody who runs here shall write to the board.
         kept.forget();
     }
-    board
+    Some(Inherited { board: board?, queue: queue?, master: kept.master })
 }

@@ -10,15 +10,20 @@ use super::{ServerRec, ffi};
 use link::Channel;
 use std::ffi::{CStr, c_int, c_void};
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use wire::Master;
 
 /// What is kept as long as the parent lives. Plain data: httpd unloads this module between two configurations.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Kept {
     /// Our end of the channel to the supervisor.
     pub channel: RawFd,
     /// The memory of the board.
     pub board: RawFd,
+    /// The memory of the request queue.
+    pub queue: RawFd,
+    /// What the secrets of the process groups are derived from. Children inherit it with this memory, and nothing else does.
+    pub master: Master,
     /// The supervisor's process.
     pub supervisor: u32,
     /// Ours.
@@ -28,7 +33,7 @@ pub struct Kept {
 }
 
 /// Another version of this module may find what this one has kept, so the name changes with the structure.
-const KEY: &CStr = c"mod_rustgi-daemons-2";
+const KEY: &CStr = c"mod_rustgi-daemons-3";
 
 /// How far httpd is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,11 +83,13 @@ impl Kept {
         std::fs::File::open(path).map_or_else(|_| self.board_file(), |file| Ok(file.into()))
     }
 
-    /// Closes the channel and the memory of the board.
+    /// Closes the channel and the memory of the board and of the queue.
     pub fn forget(self) {
         self.forget_channel();
-        // SAFETY: inherited, and open; nobody else knows it.
-        drop(unsafe { OwnedFd::from_raw_fd(self.board) });
+        for memory in [self.board, self.queue] {
+            // SAFETY: inherited, and open; nothing else in this process uses the number.
+            drop(unsafe { OwnedFd::from_raw_fd(memory) });
+        }
     }
 
     /// Closes the channel.
@@ -97,6 +104,14 @@ impl Kept {
     /// There are no more descriptors.
     pub fn board_file(self) -> std::io::Result<OwnedFd> {
         duplicate(self.board)
+    }
+
+    /// The memory of the request queue, by a descriptor of its own.
+    ///
+    /// # Errors
+    /// There are no more descriptors.
+    pub fn queue_file(self) -> std::io::Result<OwnedFd> {
+        duplicate(self.queue)
     }
 
     /// Keeps it.

@@ -123,6 +123,14 @@ pub fn own_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// Whether there is a process with this identifier, whichever user it is of.
+pub fn exists(pid: u32) -> bool {
+    let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0) else { return false };
+    // SAFETY: a system call on numbers; signal 0 is not delivered.
+    let answer = unsafe { libc::kill(pid, 0) };
+    answer == 0 || std::io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+}
+
 /// Adds to the description of the server.
 pub fn add_version_component(pool: Pool<'_>, component: &CStr) {
     // SAFETY: the pool of the configuration; httpd copies the string.

@@ -18,6 +18,7 @@ mod daemon_generations;
 mod daemon_hostile;
 mod daemon_options;
 mod daemon_pythons;
+mod daemon_queue;
 mod daemon_surroundings;
 mod daemon_timeouts;
 mod directive_rows;

@@ -4,7 +4,7 @@ use exchange::{
     Body, Clocks, Group, Head, Known, Level, Outcome, ReadError, Scheme, Script, Settings, Slice,
     Variables,
 };
-use link::{Channel, Line, Offer, Page, Shared, Side, Tray};
+use link::{Channel, Line, Offer, Page, Shared, Side, Stream, Tray};
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 use wire::control::{self, FromWorker, ToWorker};
-use wire::{Carried, End, Frame, HEADER, Hello, Kind, Note, Ready, Request, Tag, header};
+use wire::{Carried, End, Frame, HEADER, Hello, Kind, Note, Ready, Request, Secret, Tag, header};
 
 /// A Python and the engine for it.
 #[derive(Clone, Debug)]
@@ -152,6 +152,7 @@ impl Plan {
             group: b"group".to_vec(),
             log_level: Level::Info as u8,
             clients: vec![nix::unistd::getuid().as_raw()],
+            secret: secret(),
             scripts: scripts.collect(),
             options: options.clone(),
         };
@@ -160,6 +161,11 @@ impl Plan {
         channel.send(&control::encode(&begin), &descriptors[skip..]).unwrap();
         Worker { child, channel, page, directory, heard: Vec::new() }
     }
+}
+
+/// What a child proves to a worker that these tests start.
+pub fn secret() -> Secret {
+    Secret::of_group(&[7; 32], b"group")
 }
 
 fn name_in(directory: &Path, name: &[u8]) -> Vec<u8> {
@@ -296,11 +302,18 @@ impl Worker {
         self.page.write().unwrap()
     }
 
+    /// Connects to it as any process of the same user can.
+    pub fn connect_without_proof(&self) -> Stream {
+        let stream = link::connect(&self.directory.path().join("socket"), PATIENCE).unwrap();
+        stream.set_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
     /// Connects to it as a child of the server.
     pub fn connect(&self) -> Client {
-        let path = self.directory.path().join("socket");
-        let stream = link::connect(&path, PATIENCE).unwrap();
-        stream.set_timeout(Some(PATIENCE)).unwrap();
+        let stream = self.connect_without_proof();
+        // The worker may have left, as the caller will see.
+        let _ = stream.write(&[&secret().proof()], &[]);
         let (mut said, mut memory) = ([0; Hello::LENGTH], VecDeque::new());
         assert_eq!(stream.read(&mut said, &mut memory).unwrap(), said.len());
         let hello = Hello::read(&said).unwrap();
@@ -310,7 +323,7 @@ impl Worker {
         let (page, tray) = (Arc::new(page.map_for_now().unwrap()), tray.map_for_now().unwrap());
         let line = Line::new(page, hello.slot, tray, stream, Side::Child, Some(PATIENCE)).unwrap();
         Client {
-            offer: line.page().last(hello.slot),
+            offer: line.offer().last(),
             line,
             script: name_in(self.directory.path(), b"app.wsgi"),
             received: Vec::new(),
@@ -367,8 +380,6 @@ pub struct Ask<'a> {
     pub as_loaded: bool,
     /// It is no sign of use.
     pub ignored: bool,
-    /// In seconds.
-    pub queue_timeout: u32,
     /// When it began.
     pub begun: SystemTime,
     /// What is written to its log.
@@ -390,7 +401,6 @@ impl<'a> Ask<'a> {
             reloading: false,
             as_loaded: false,
             ignored: false,
-            queue_timeout: 0,
             begun: SystemTime::now(),
             log_level: Level::Info,
         }
@@ -477,12 +487,12 @@ impl Client {
     fn offer_next(&mut self) {
         self.offer = self.offer.next();
         self.line.restart();
-        assert!(self.line.page().offer(self.line.slot(), self.offer));
+        self.line.offer().offer(self.offer);
     }
 
     /// Whether the worker has taken the request.
     pub fn is_taken(&self) -> bool {
-        self.line.page().is_taken(self.line.slot(), self.offer)
+        self.line.offer().is_taken(self.offer)
     }
 
     /// Waits until the worker has taken the request.
@@ -497,7 +507,7 @@ impl Client {
 
     /// Withdraws the request. `false` if it was taken.
     pub fn withdraw(&self) -> bool {
-        self.line.page().withdraw(self.line.slot(), self.offer)
+        self.line.offer().withdraw(self.offer)
     }
 
     /// Sends the frame of a request under the number of the offer.
@@ -539,7 +549,6 @@ impl Client {
             log_level: ask.log_level,
             as_loaded: ask.as_loaded,
             ignored: ask.ignored,
-            queue_timeout: ask.queue_timeout,
         };
         let mut frame = Vec::new();
         assert!(request.append_to(&mut frame));

@@ -4,6 +4,7 @@
 mod driver;
 mod ends;
 mod processes;
+mod proof;
 mod reloading;
 mod requests;
 mod scripts;

@@ -3,12 +3,21 @@
 //! every process of the server keeps it mapped.
 #![expect(unsafe_code, reason = "says that the board may lie in shared memory")]
 
+use crate::queue::{Candidate, RequestQueue, WorkerRef};
 use crate::shared::Layout;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 const GROUPS: usize = 1024;
 const WORKERS: usize = 8192;
 const WORKERS_OF_GROUP: usize = 1000;
+/// Requests of all children that are in daemon mode at the same time.
+const REQUESTS: usize = 32_768;
+
+/// The [`RequestQueue`] of a server, for the groups and workers of its board.
+pub type Queue = RequestQueue<GROUPS, WORKERS, REQUESTS>;
+
+// SAFETY: atomics only.
+unsafe impl Layout for Queue {}
 
 /// The board.
 #[repr(C, align(64))]
@@ -31,7 +40,7 @@ pub struct Group {
     code: AtomicU32,
     /// Up to where `workers` has ever been used.
     used: AtomicU32,
-    /// Milliseconds since the epoch.
+    /// In [`milliseconds`](crate::milliseconds).
     retry: AtomicU64,
     /// Places of its workers plus one; 0 for none.
     workers: [AtomicU16; WORKERS_OF_GROUP],
@@ -45,6 +54,7 @@ pub struct Worker {
     state: AtomicU32,
     cause: AtomicU64,
     generation: AtomicU32,
+    threads: AtomicU32,
 }
 
 /// What a worker does.
@@ -88,6 +98,12 @@ impl Cause {
         "cpu-time-limit",
         "inactivity-timeout",
     ];
+
+    /// The cause of a worker that was ended because the time of this option was over.
+    pub fn of_timer(option: &str) -> Option<Cause> {
+        let at = Cause::TIMERS.iter().position(|timer| *timer == option)?;
+        Some(Cause::Timer(u8::try_from(at).ok()?))
+    }
 
     fn word(self) -> u64 {
         match self {
@@ -155,8 +171,27 @@ impl Board {
         })
     }
 
-    /// Gives a new worker of a group a place. `None` if there is none left.
-    pub fn add(&self, group: &Group, number: u32, generation: u32) -> Option<(u32, &Worker)> {
+    /// The workers of the group at this place that may be given a request: those of the serving generation that are ready.
+    pub fn candidates(&self, group: u32) -> impl Iterator<Item = Candidate> {
+        let group = self.group(group);
+        let generation = group.map_or(0, Group::generation);
+        let workers = group.into_iter().flat_map(|group| self.workers(group));
+        workers.filter_map(move |(place, worker)| {
+            let is_one = worker.state() == State::Ready && worker.generation() == generation;
+            let number = worker.number();
+            let threads = worker.threads.load(Ordering::Relaxed);
+            is_one.then_some(Candidate { worker: WorkerRef { place, number }, threads })
+        })
+    }
+
+    /// Gives a new worker of a group with so many request threads a place. `None` if there is none left.
+    pub fn add(
+        &self,
+        group: &Group,
+        number: u32,
+        generation: u32,
+        threads: u32,
+    ) -> Option<(u32, &Worker)> {
         let hole = group.workers.iter().position(|p| p.load(Ordering::Relaxed) == 0)?;
         let free = |worker: &Worker| worker.state() == State::Empty;
         let place = self.workers.iter().position(free)?;
@@ -165,6 +200,7 @@ impl Board {
         worker.pid.store(0, Ordering::Relaxed);
         worker.cause.store(0, Ordering::Relaxed);
         worker.generation.store(generation, Ordering::Relaxed);
+        worker.threads.store(threads, Ordering::Relaxed);
         worker.set_state(State::Starting);
         group.workers[hole].store(place as u16 + 1, Ordering::Release);
         group.used.fetch_max(hole as u32 + 1, Ordering::AcqRel);
@@ -233,7 +269,8 @@ impl Group {
         self.failures.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Why there are no workers and when there may be some: the number of a code, and milliseconds since the epoch.
+    /// Why there are no workers and when there may be some: the number of a code, and when in
+    /// [`milliseconds`](crate::milliseconds).
     pub fn trouble(&self) -> Option<(u16, u64)> {
         let code = self.code.load(Ordering::Acquire) as u16;
         (code != 0).then(|| (code, self.retry.load(Ordering::Relaxed)))
@@ -312,7 +349,7 @@ mod tests {
         let (writes, reads) = (shared.write().unwrap(), shared.read().unwrap());
         writes.begin(77);
         let group = writes.group(5).unwrap();
-        let (place, worker) = writes.add(group, 100, 1).unwrap();
+        let (place, worker) = writes.add(group, 100, 1, 5).unwrap();
         worker.set_pid(4711);
         worker.set_state(State::Ready);
         let seen: Vec<_> = reads
@@ -320,6 +357,10 @@ mod tests {
             .map(|(place, worker)| (place, worker.number(), worker.pid(), worker.state()))
             .collect();
         assert_eq!(seen, [(place, 100, 4711, State::Ready)]);
+        assert_eq!(reads.candidates(5).count(), 0);
+        group.set_generation(1);
+        let candidate = reads.candidates(5).next().unwrap();
+        assert_eq!((candidate.worker, candidate.threads), (WorkerRef { place, number: 100 }, 5));
         assert_eq!(reads.supervisor(), 77);
         for cause in [Cause::Exit(3), Cause::Signal(11), Cause::OutOfMemory, Cause::Timer(2)] {
             worker.set_cause(cause);
@@ -334,10 +375,10 @@ mod tests {
         let board = Shared::<Board>::create("board").unwrap().write().unwrap();
         let group = board.group(0).unwrap();
         let places: Vec<u32> =
-            (0..Board::WORKERS_OF_GROUP).map(|n| board.add(group, n, 1).unwrap().0).collect();
-        assert!(board.add(group, 1, 1).is_none());
+            (0..Board::WORKERS_OF_GROUP).map(|n| board.add(group, n, 1, 1).unwrap().0).collect();
+        assert!(board.add(group, 1, 1, 1).is_none());
         board.remove(group, places[3]);
-        assert_eq!(board.add(group, 1, 1).unwrap().0, places[3]);
+        assert_eq!(board.add(group, 1, 1, 1).unwrap().0, places[3]);
         assert!(board.group(Board::GROUPS).is_none());
     }
 

@@ -59,16 +59,31 @@ impl<const WORDS: usize> Default for Calls<WORDS> {
 impl<const WORDS: usize> Calls<WORDS> {
     /// The child calls: a request lies at a slot.
     pub fn call(&self, slot: u32) {
+        self.set_pending(slot);
+        self.bell.fetch_add(1, Ordering::SeqCst);
+        if !self.is_brisk() || !self.will_look() {
+            self.wake_if_nobody_comes();
+        }
+    }
+
+    /// As [`call`](Calls::call) for a request that no thread has taken for a while, and as [`urge`](Calls::urge).
+    pub fn call_again(&self, slot: u32) {
+        self.set_pending(slot);
+        self.urge();
+    }
+
+    fn set_pending(&self, slot: u32) {
         let (word, bit) = (slot as usize / BITS, slot as usize % BITS);
         let Some(calls) = self.slots.get(word) else { return };
         calls.fetch_or(1 << bit, Ordering::SeqCst);
         if self.words.load(Ordering::SeqCst) <= word as u32 {
             self.words.fetch_max(word as u32 + 1, Ordering::SeqCst);
         }
-        self.bell.fetch_add(1, Ordering::SeqCst);
-        if !self.is_brisk() || !self.will_look() {
-            self.wake_if_nobody_comes();
-        }
+    }
+
+    /// Upper bound of the slots at which a child has ever called.
+    pub fn used_slots(&self) -> usize {
+        (self.words.load(Ordering::SeqCst) as usize).min(WORDS) * BITS
     }
 
     /// Whether somebody looks for calls before long: who ends a request, or has been woken.

@@ -4,11 +4,14 @@
 //! |---|---|
 //! | memory that several processes map, and that nobody can cut short | `shared.rs` |
 //! | the [`Board`]: groups and workers as the supervisor knows them, and as everybody may read them | `board.rs` |
-//! | the [`Page`] of a worker: which offers lie at its slots, and which of them it has taken | `page.rs` |
+//! | the [`Page`] of a worker: at which slots requests are pending, and what waiting threads sleep on | `page.rs` |
+//! | [`OfferWord`]: what became of the request on a connection | `offer.rs` |
+//! | [`RequestQueue`]: the threads of each worker that children have reserved, and the requests that wait for one | `queue.rs` |
 //! | [`Calls`] at the slots of a page, and who comes for them | `calls.rs` |
 //! | a [`Line`] between a child and a worker: two rings of bytes in memory, and a socket beside them | `line.rs` `ring.rs` |
 //! | words in memory that a process waits for | `word.rs` |
 //! | sockets: bytes and descriptors, who is at the other end | `stream.rs` |
+//! | a clock that all processes read alike and that is never set | `clock.rs` |
 //! | a [`Channel`]: whole messages | `channel.rs` |
 //!
 //! Names nobody: neither Apache nor Python.
@@ -16,18 +19,24 @@
 mod board;
 mod calls;
 mod channel;
+mod clock;
 mod line;
+mod offer;
 mod page;
+mod queue;
 mod ring;
 mod shared;
 mod stream;
 mod word;
 
-pub use board::{Board, Cause, Group, State, Worker};
+pub use board::{Board, Cause, Group, Queue, State, Worker};
 pub use calls::Calls;
 pub use channel::Channel;
+pub use clock::milliseconds;
 pub use line::{Line, Side, Tray};
-pub use page::{Offer, Page};
+pub use offer::{Offer, OfferWord};
+pub use page::Page;
+pub use queue::{Candidate, RequestQueue, WaitState, WorkerRef};
 pub use shared::{Mapped, Shared};
 pub use stream::{
     Credentials, DESCRIPTORS, Stream, accept, connect, directory, listen, path, peer,

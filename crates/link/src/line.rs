@@ -3,7 +3,8 @@
 //! the line, also when a process dies.
 #![expect(unsafe_code, reason = "says that rings may lie in shared memory")]
 
-use crate::ring::{Bytes, Ring};
+use crate::offer::OfferWord;
+use crate::ring::{Bytes, Positions, Ring};
 use crate::shared::Layout;
 use crate::{Mapped, Page, Stream};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -18,15 +19,17 @@ use std::time::{Duration, Instant};
 #[cfg(test)]
 mod tests;
 
-/// The memory of a line. In each direction there is more than a request or an answer with 64 KiB of body takes; to the
-/// child so much that those who write and read a large answer seldom have to wait for each other.
+/// The memory of a line, which only the child and the worker at its two ends map. In each direction there is more than a request or
+/// an answer with 64 KiB of body takes; to the child so much that the two sides seldom wait for each other in a large answer.
 #[repr(C)]
 pub struct Tray {
+    offer: OfferWord,
+    positions: [Positions; 2],
     to_worker: Bytes<{ 128 * 1024 }>,
     to_child: Bytes<{ 512 * 1024 }>,
 }
 
-// SAFETY: bytes in `UnsafeCell`s, of which each is a value, and which are copied only.
+// SAFETY: atomics, and bytes in `UnsafeCell`s, of which each is a value, and which are copied only.
 unsafe impl Layout for Tray {}
 
 impl Tray {
@@ -81,7 +84,7 @@ impl Line {
         side: Side,
         patience: Option<Duration>,
     ) -> Option<Line> {
-        page.positions(slot)?;
+        page.wakes(slot)?;
         let is_over = AtomicBool::new(false);
         Some(Line { page, slot, tray, socket, side, patience, is_over })
     }
@@ -97,10 +100,19 @@ impl Line {
     }
 
     fn rings(&self) -> [Ring<'_>; 2] {
-        let Some([to_worker, to_child]) = self.page.positions(self.slot) else {
+        let Some(wakes) = self.page.wakes(self.slot) else {
             unreachable!("the slot was there when the line was made")
         };
-        [self.tray.to_worker.ring(to_worker), self.tray.to_child.ring(to_child)]
+        let [to_worker, to_child] = &self.tray.positions;
+        [
+            self.tray.to_worker.ring(to_worker, &wakes.worker, &wakes.child),
+            self.tray.to_child.ring(to_child, &wakes.child, &wakes.worker),
+        ]
+    }
+
+    /// What became of the request on it.
+    pub fn offer(&self) -> &OfferWord {
+        &self.tray.offer
     }
 
     fn incoming(&self) -> Ring<'_> {
@@ -233,7 +245,7 @@ impl Line {
         let written = self.outgoing().write(parts, 0)?;
         self.page.calls.call(self.slot);
         if written < parts.iter().map(|part| part.len()).sum() {
-            // Somebody has to read before the rest can be said.
+            // A thread has to read before the rest can be written.
             self.page.calls.urge();
         }
         // A thread may have come before, for a call that was left over from who had the slot.
@@ -241,9 +253,10 @@ impl Line {
         self.write_from(parts, written)
     }
 
-    /// For the child: nobody has taken the request; somebody shall come for it.
+    /// For the child: no thread has taken the request yet. Sets its bit again, which another child may have cleared, and wakes a
+    /// thread.
     pub fn urge(&self) {
-        self.page.calls.urge();
+        self.page.calls.call_again(self.slot);
     }
 
     /// For the worker: the first thing it says, which goes through the socket.

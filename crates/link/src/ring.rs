@@ -7,6 +7,26 @@ use std::cell::UnsafeCell;
 use std::io;
 use std::time::Duration;
 
+/// The word that one side of a connection sleeps on. Its value only changes so that a thread about to sleep notices that it was
+/// woken: what there is to do is always read elsewhere.
+#[repr(transparent)]
+#[derive(Default)]
+pub struct WakeWord(AtomicU32);
+
+impl WakeWord {
+    /// Wakes the thread that sleeps on it.
+    fn wake(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        wake(&self.0, 1);
+    }
+
+    /// Wakes every thread that sleeps on it.
+    pub fn wake_all(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        wake(&self.0, u32::MAX >> 1);
+    }
+}
+
 /// How far who writes and who reads have come, and whether one of them waits for the other. Positions go round.
 #[repr(C)]
 #[derive(Default)]
@@ -27,11 +47,16 @@ struct Byte(UnsafeCell<u8>);
 unsafe impl Sync for Byte {}
 
 impl<const LENGTH: usize> Bytes<LENGTH> {
-    /// The ring of this memory and these positions.
-    pub fn ring<'m>(&'m self, positions: &'m Positions) -> Ring<'m> {
+    /// The ring of this memory and these positions, whose two sides sleep on these words.
+    pub fn ring<'m>(
+        &'m self,
+        positions: &'m Positions,
+        reader: &'m WakeWord,
+        writer: &'m WakeWord,
+    ) -> Ring<'m> {
         const { assert!(LENGTH.is_power_of_two(), "positions go round in a whole number of rings") }
         const { assert!(LENGTH <= 1 << 30, "positions are told apart") }
-        Ring { positions, bytes: &self.0 }
+        Ring { positions, reader, writer, bytes: &self.0 }
     }
 }
 
@@ -46,6 +71,8 @@ const SOCKET: u32 = 4;
 #[derive(Clone, Copy)]
 pub struct Ring<'m> {
     positions: &'m Positions,
+    reader: &'m WakeWord,
+    writer: &'m WakeWord,
     bytes: &'m [Byte],
 }
 
@@ -101,7 +128,7 @@ impl Ring<'_> {
         let is_waited_for = self.positions.waiting.load(Ordering::SeqCst) & WRITER != 0;
         // To be woken for a few bytes at a time would be more work than to write them.
         if is_waited_for && self.there()? <= self.capacity() / 4 {
-            wake(&self.positions.read, 1);
+            self.writer.wake();
         }
         Ok(count)
     }
@@ -130,32 +157,33 @@ impl Ring<'_> {
     pub fn wake_reader(&self) -> bool {
         let waiting = self.positions.waiting.load(Ordering::SeqCst);
         if waiting & READER != 0 {
-            wake(&self.positions.written, 1);
+            self.reader.wake();
         }
         waiting & SOCKET != 0 && self.positions.hush() & SOCKET != 0
     }
 
-    /// Wakes everybody who waits, for whatever.
+    /// Wakes both sides, whatever they wait for.
     pub fn wake(&self) {
-        self.positions.wake();
+        self.reader.wake_all();
+        self.writer.wake_all();
     }
 
     /// Waits until somebody writes, or wakes, or the time is over; not if there is something already.
     pub fn wait_for_bytes(&self, time: Duration) {
-        self.wait_as(READER, &self.positions.written, || self.has_bytes(), time);
+        self.wait_as(READER, self.reader, || self.has_bytes(), time);
     }
 
     /// Waits until somebody has read a good deal, or wakes, or the time is over; not if there is room already.
     pub fn wait_for_room(&self, time: Duration) {
-        self.wait_as(WRITER, &self.positions.read, || self.has_room(), time);
+        self.wait_as(WRITER, self.writer, || self.has_room(), time);
     }
 
-    /// Says who waits, looks once more whether that is needed, and waits until the other process's position changes.
-    fn wait_as(&self, who: u32, word: &AtomicU32, is_there: impl Fn() -> bool, time: Duration) {
-        let was = word.load(Ordering::Acquire);
+    /// Says who waits, looks once more whether that is needed, and sleeps until the other process wakes it.
+    fn wait_as(&self, who: u32, word: &WakeWord, is_there: impl Fn() -> bool, time: Duration) {
+        let was = word.0.load(Ordering::SeqCst);
         self.positions.waiting.fetch_or(who, Ordering::SeqCst);
         if !is_there() {
-            wait(word, was, time);
+            wait(&word.0, was, time);
         }
         self.positions.waiting.fetch_and(!who, Ordering::SeqCst);
     }
@@ -174,16 +202,6 @@ impl Ring<'_> {
 impl Positions {
     fn hush(&self) -> u32 {
         self.waiting.fetch_and(!SOCKET, Ordering::SeqCst)
-    }
-
-    /// Wakes who waits for bytes or for room that will never come.
-    pub fn wake(&self) {
-        let waiting = self.waiting.load(Ordering::SeqCst);
-        for (who, word) in [(READER, &self.written), (WRITER, &self.read)] {
-            if waiting & who != 0 {
-                wake(word, 1);
-            }
-        }
     }
 
     /// Whether somebody sleeps until there are bytes.
@@ -236,11 +254,19 @@ mod tests {
     #[repr(C)]
     struct Memory {
         positions: Positions,
+        reader: WakeWord,
+        writer: WakeWord,
         tray: Tray,
     }
 
-    // SAFETY: positions are atomics, and a tray is one.
+    // SAFETY: positions and wake words are atomics, and a tray is a layout.
     unsafe impl Layout for Memory {}
+
+    impl Memory {
+        fn ring(&self) -> Ring<'_> {
+            self.tray.to_child().ring(&self.positions, &self.reader, &self.writer)
+        }
+    }
 
     fn memory() -> &'static Memory {
         Shared::<Memory>::create("ring").unwrap().write().unwrap()
@@ -253,7 +279,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_in_any_pieces_and_across_the_end_of_the_memory() {
         let memory = memory();
-        let ring = memory.tray.to_child().ring(&memory.positions);
+        let ring = memory.ring();
         let (sent, mut received) = (pattern(1_000_000), Vec::new());
         let mut at = 0;
         for round in 0_usize.. {
@@ -277,7 +303,7 @@ mod tests {
     #[test]
     fn a_part_of_what_is_to_be_written_can_have_been_written() {
         let memory = memory();
-        let ring = memory.tray.to_worker().ring(&memory.positions);
+        let ring = memory.tray.to_worker().ring(&memory.positions, &memory.reader, &memory.writer);
         let parts: [&[u8]; 3] = [b"abc", b"", b"defg"];
         assert_eq!(ring.write(&parts, 2).unwrap(), 5);
         assert_eq!(ring.write(&parts, 6).unwrap(), 1);
@@ -288,7 +314,7 @@ mod tests {
     #[test]
     fn no_more_is_written_than_there_is_room_for() {
         let memory = memory();
-        let ring = memory.tray.to_worker().ring(&memory.positions);
+        let ring = memory.tray.to_worker().ring(&memory.positions, &memory.reader, &memory.writer);
         let most = ring.bytes.len();
         let much = pattern(most + 5);
         assert_eq!(ring.write(&[&much], 0).unwrap(), most);
@@ -304,7 +330,7 @@ mod tests {
     #[test]
     fn positions_that_cannot_be_are_an_error_and_nothing_worse() {
         let memory = memory();
-        let ring = memory.tray.to_worker().ring(&memory.positions);
+        let ring = memory.tray.to_worker().ring(&memory.positions, &memory.reader, &memory.writer);
         for (written, read) in [(ring.capacity() + 1, 0), (0, 1), (u32::MAX, 1)] {
             memory.positions.written.store(written, Ordering::Relaxed);
             memory.positions.read.store(read, Ordering::Relaxed);
@@ -318,7 +344,7 @@ mod tests {
     #[test]
     fn whoever_waits_for_bytes_or_for_room_is_woken() {
         let memory = memory();
-        let ring = memory.tray.to_worker().ring(&memory.positions);
+        let ring = memory.tray.to_worker().ring(&memory.positions, &memory.reader, &memory.writer);
         let sent = pattern(3_000_000);
         let received = std::thread::scope(|scope| {
             let reader = scope.spawn(|| {
@@ -347,7 +373,7 @@ mod tests {
     #[test]
     fn whoever_waits_at_its_socket_is_told_of_once() {
         let memory = memory();
-        let ring = memory.tray.to_worker().ring(&memory.positions);
+        let ring = memory.tray.to_worker().ring(&memory.positions, &memory.reader, &memory.writer);
         assert!(!ring.wake_reader());
         ring.listen();
         assert!(ring.wake_reader() && !ring.wake_reader());

@@ -232,8 +232,6 @@ pub enum End {
     Leaving,
     /// It was not: the script has changed, and workers with the new one are being started.
     Reloading,
-    /// It was not: it has waited too long.
-    Late,
 }
 
 impl End {
@@ -245,7 +243,6 @@ impl End {
             End::Served(Outcome::Abandoned) => (3, 0),
             End::Leaving => (4, 0),
             End::Reloading => (5, 0),
-            End::Late => (6, 0),
         }
     }
 
@@ -268,7 +265,6 @@ impl End {
             3 => End::Served(Outcome::Abandoned),
             4 => End::Leaving,
             5 => End::Reloading,
-            6 => End::Late,
             _ => return Err(Malformed("a request ended in no known way")),
         })
     }
@@ -355,7 +351,6 @@ mod tests {
             End::Served(Outcome::Abandoned),
             End::Leaving,
             End::Reloading,
-            End::Late,
         ] {
             let mut bytes = Vec::new();
             append_end(&mut bytes, Tag::NONE, end);

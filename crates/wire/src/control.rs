@@ -2,7 +2,7 @@
 //! a worker reports. Each is one packet of a `link::Channel`; descriptors go beside it, in the order that the message
 //! says.
 
-use crate::Malformed;
+use crate::{Malformed, Secret};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,8 @@ pub enum FromSupervisor {
 
 /// What shall run.
 ///
-/// Descriptors: the error log of the main server, then the log of each group that says [`Group::has_log`].
+/// Descriptors: the error log of the main server, the memory of the request queue (`link::Queue`), then the log of each group that
+/// says [`Group::has_log`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Desired {
     /// How often the server has read its configuration.
@@ -45,6 +46,8 @@ pub struct Desired {
 pub struct Group {
     /// Its name.
     pub name: Vec<u8>,
+    /// What children prove to its workers.
+    pub secret: Secret,
     /// The place on the board that the server's children know it by already: a supervisor that takes over gives it the same.
     pub place: Option<u32>,
     /// Its error log is not that of the main server.
@@ -173,8 +176,10 @@ pub enum ToWorker {
         group: Vec<u8>,
         /// Records of this level and below are written.
         log_level: u8,
-        /// Only these users may send requests.
+        /// Only processes of these users may send requests, and only those that know the secret.
         clients: Vec<u32>,
+        /// What a child of the server proves before anything is sent to it.
+        secret: Secret,
         /// What the workers it replaces have loaded, to be loaded before it is ready.
         scripts: Vec<Script>,
     },
@@ -217,6 +222,8 @@ pub enum FromWorker {
         /// Why.
         reason: String,
     },
+    /// A thread has finished a request that its child had given up, and is free.
+    ThreadFree,
 }
 
 impl FromWorker {
@@ -230,6 +237,7 @@ impl FromWorker {
             }
             FromWorker::Loaded(script) => is_short(&script.path) && is_short(&script.group),
             FromWorker::Changed(path) => is_short(path),
+            FromWorker::ThreadFree => true,
             FromWorker::Replace { reason } | FromWorker::Leaving { reason } => {
                 is_short(reason.as_bytes())
             }
@@ -262,7 +270,7 @@ pub struct GroupStatus {
     pub name: Vec<u8>,
     /// The generation that serves.
     pub generation: u32,
-    /// Why it has no workers and when it may have some: the number of a code, and milliseconds since the epoch.
+    /// Why it has no workers and when it may have some: the number of a code, and milliseconds of the board's clock.
     pub trouble: Option<(u16, u64)>,
     /// When something went wrong the last time, in seconds since the epoch, and what.
     pub failure: Option<(u64, String)>,

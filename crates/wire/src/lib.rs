@@ -6,17 +6,18 @@
 //! | a child of the server to a worker: [`Request`] and the body of it | `request.rs` |
 //! | a worker to a child: [`Hello`], [`Answer`], notes, pieces of a body, the end | `answer.rs` |
 //! | the server's parent, the supervisor and the workers among each other | `control.rs` |
+//! | what a child proves to a worker before the worker sends anything: [`Secret`] | `secret.rs` |
 //! | numbers and bytes in a row | `fields.rs` |
 //!
 //! One request at a time is under way on a connection. Nobody trusts the other side: every length is checked against what
-//! is there and against a limit, and a decoder never panics. Both sides must be of the same [`VERSION`], which a worker says
-//! first.
+//! is there and against a limit, and a decoder never panics. Both sides must be of the same [`VERSION`], which each says first.
 
 mod answer;
 pub mod control;
 mod fields;
 mod frame;
 mod request;
+mod secret;
 
 pub use answer::{
     Answer, End, File, Hello, Note, Ready, append_answer, append_end, append_note, append_want,
@@ -25,6 +26,7 @@ pub use answer::{
 pub use fields::Malformed;
 pub use frame::{Frame, HEADER, Kind, Tag, header};
 pub use request::{Carried, Request, read_error};
+pub use secret::{Master, Secret};
 
 /// The version of everything here. A child refuses a worker of another one.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;

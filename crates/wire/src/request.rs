@@ -33,14 +33,12 @@ pub struct Request<'a> {
     pub as_loaded: bool,
     /// It is no sign that the process is being used (`WSGIIgnoreActivity`).
     pub ignored: bool,
-    /// For so many seconds it may have waited since the server received it; 0 for any time.
-    pub queue_timeout: u32,
 }
 
 /// Texts of a request.
 const TEXTS: usize = 8;
 /// The bytes of a request that are there in every one.
-const FIXED: usize = 8 + 8 + 4 * 8 + 2 + 2 * 8 + TEXTS * 4;
+const FIXED: usize = 4 + 8 + 4 * 8 + 2 + 2 * 8 + TEXTS * 4;
 
 impl<'a> Request<'a> {
     /// Appends it as a frame, of which [the body](Request::inline) is still to follow. `false`, and nothing appended, if it
@@ -97,7 +95,6 @@ impl<'a> Request<'a> {
         let Request { head, .. } = self;
         Fixed::of(|row| {
             row.put_u32(self.serial);
-            row.put_u32(self.queue_timeout);
             for flag in [
                 self.as_loaded,
                 self.ignored,
@@ -148,7 +145,7 @@ impl<'a> Request<'a> {
     ) -> Result<Request<'a>, Malformed> {
         let mut rest = Fields::new(payload);
         let mut row = rest.fixed::<FIXED>()?;
-        let (serial, queue_timeout) = (row.u32()?, row.u32()?);
+        let serial = row.u32()?;
         let (as_loaded, ignored) = (row.flag()?, row.flag()?);
         let (reloading, main) = (row.flag()?, row.flag()?);
         let scheme = if row.flag()? { Scheme::Https } else { Scheme::Http };
@@ -199,7 +196,7 @@ impl<'a> Request<'a> {
             native: false,
             clocks,
         };
-        Ok(Request { serial, head, carried, broken, log_level, as_loaded, ignored, queue_timeout })
+        Ok(Request { serial, head, carried, broken, log_level, as_loaded, ignored })
     }
 }
 
@@ -266,7 +263,6 @@ mod tests {
             log_level: Level::Info,
             as_loaded: true,
             ignored: false,
-            queue_timeout: 45,
         }
     }
 

@@ -1,7 +1,8 @@
 //! The answer of a worker that has taken a request, frame by frame.
 
-use super::{Chosen, Client, Connection, Relay, Turn, of_worker};
+use super::{Client, Connection, Relay, Turn, of_worker};
 use crate::daemon::connection::{LARGE, Lost, emptied};
+use crate::daemon::remote::{QueuedRequest, Worker};
 use exchange::{Code, Failure, Outcome, Part, Push, WriteError};
 use std::io;
 use std::ops::Range;
@@ -64,36 +65,41 @@ const TOO_SHORT: Malformed = Malformed("the body of an answer is shorter than it
 const WITHOUT_BODY: [u16; 2] = [204, 304];
 
 impl<C: Client> Relay<'_, C> {
-    /// Reads frames until the request has ended, whoever has to wait for whom.
-    pub(super) fn relay(&mut self, chosen: &Chosen, mut connection: Box<Connection>) -> Turn {
+    /// Reads frames until the request has ended, whichever side has to wait for the other.
+    pub(super) fn relay(
+        &mut self,
+        queued: &QueuedRequest<'_>,
+        worker: &Worker,
+        connection: &mut Connection,
+    ) -> Turn {
         loop {
-            if let Err(broken) = self.pass_time(&mut connection) {
-                return self.broken(chosen, broken);
+            if let Err(broken) = self.pass_time(connection) {
+                return self.broken(queued, worker, broken);
             }
             let step = match connection.frame() {
-                Ok(frame) => self.frame(&mut connection, frame),
-                Err(Lost::Tick) => match self.wait(chosen, &connection) {
+                Ok(frame) => self.frame(connection, frame),
+                Err(Lost::Tick) => match self.wait(queued, worker, connection) {
                     Ok(()) => Ok(Step::More),
                     Err(turn) => return turn,
                 },
-                // Whoever has not taken it never will. What comes before it was taken is not about it.
+                // A worker that has not taken it never will. What comes before it was taken is not about it.
                 Err(Lost::Closed(_) | Lost::Malformed(_)) if connection.withdraw() => {
-                    return Turn::Again(Some(chosen.number));
+                    return Turn::Again;
                 }
                 Err(lost) => Err(lost.into()),
             };
             match step {
                 Ok(Step::More) => {}
-                Ok(Step::Last(end)) => match self.check(end) {
-                    Ok(()) => {
-                        if connection.is_clean() {
-                            chosen.keep(connection);
+                Ok(Step::Last(end)) => {
+                    return match self.check(end) {
+                        Ok(()) => {
+                            connection.finish();
+                            self.ended(end)
                         }
-                        return self.ended(chosen, end);
-                    }
-                    Err(malformed) => return self.broken(chosen, malformed.into()),
-                },
-                Err(broken) => return self.broken(chosen, broken),
+                        Err(malformed) => self.broken(queued, worker, malformed.into()),
+                    };
+                }
+                Err(broken) => return self.broken(queued, worker, broken),
             }
         }
     }
@@ -104,7 +110,7 @@ impl<C: Client> Relay<'_, C> {
         match end {
             End::Served(Outcome::Done) if !is_answered => Err(Malformed("a worker did not answer")),
             End::Served(Outcome::Done) if self.left.is_some_and(|left| left > 0) => Err(TOO_SHORT),
-            End::Leaving | End::Reloading | End::Late if is_answered => {
+            End::Leaving | End::Reloading if is_answered => {
                 Err(Malformed("a worker has given back what it had answered"))
             }
             _ => Ok(()),
@@ -120,23 +126,22 @@ impl<C: Client> Relay<'_, C> {
         if push == Push::Last && *left > 0 { Err(TOO_SHORT) } else { Ok(()) }
     }
 
-    fn ended(&mut self, chosen: &Chosen, end: End) -> Turn {
+    fn ended(&mut self, end: End) -> Turn {
         match end {
             End::Served(outcome) => Turn::Over(outcome),
-            End::Leaving => Turn::Again(Some(chosen.number)),
+            End::Leaving => Turn::Again,
             End::Reloading => Turn::Reloading,
-            End::Late => Turn::Over(self.fail(Code::QueueTimedOut, &of_worker(chosen))),
         }
     }
 
-    fn broken(&mut self, chosen: &Chosen, broken: Broken) -> Turn {
+    fn broken(&mut self, queued: &QueuedRequest<'_>, worker: &Worker, broken: Broken) -> Turn {
         match broken {
-            Broken::Lost(Lost::Closed(how)) => self.died(chosen, how),
+            Broken::Lost(Lost::Closed(how)) => self.died(queued, worker, how),
             Broken::Lost(Lost::Tick) => {
-                Turn::Over(self.fail(Code::WorkerTimedOut, &of_worker(chosen)))
+                Turn::Over(self.fail(Code::WorkerTimedOut, &of_worker(worker)))
             }
             Broken::Lost(Lost::Malformed(malformed)) => {
-                let why = format!("{}: {malformed}", of_worker(chosen));
+                let why = format!("{}: {malformed}", of_worker(worker));
                 Turn::Over(self.fail(Code::AnswerMalformed, &why))
             }
             Broken::Client(WriteError::Refused) => {

@@ -1,57 +1,117 @@
-//! The search for a worker that takes a request: which one it is offered to next, and when there is no hope left.
+//! The search for a worker that takes a request: a thread is reserved or waited for, and when there is no hope the request fails.
 
-use super::{Client, Relay, STEP, Turn, now, of_worker};
+use super::{Client, Relay, Turn, of_worker};
 use crate::daemon::connection::{Connection, Lost};
-use crate::daemon::remote::Chosen;
+use crate::daemon::remote::{QueuedRequest, Worker};
 use exchange::{Code, Outcome};
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// A request that waits for a thread looks again by itself after so long: the memory that all children share says who is woken, and
+/// what stands there may be wrong.
+const PULSE: Duration = Duration::from_secs(5);
+
 impl<C: Client> Relay<'_, C> {
-    /// How long it has been looking for a worker.
-    fn waited(&mut self) -> Duration {
-        self.since.get_or_insert_with(Instant::now).elapsed()
+    /// How long it has been looking for a thread.
+    fn waited(&self) -> Duration {
+        self.since.elapsed()
     }
 
-    pub(super) fn is_over(&mut self, patience: Duration) -> bool {
-        self.waited() >= patience
+    /// How long it may still wait for a thread: as long as `queue-timeout` and the time for a worker allow. And what it fails with
+    /// when that is over.
+    fn allowed(&self) -> (Duration, Code) {
+        let timeout = (self.particulars.timeout, Code::WorkerTimedOut);
+        let limit = match self.group.terms.queue_timeout {
+            0 => timeout,
+            seconds => {
+                let queue_timeout = (Duration::from_secs(seconds.into()), Code::QueueTimedOut);
+                if timeout.0 < queue_timeout.0 { timeout } else { queue_timeout }
+            }
+        };
+        (limit.0.saturating_sub(self.waited()), limit.1)
     }
 
-    /// Whether it has waited longer than the group allows since the server received it.
-    pub(super) fn is_late(&self) -> bool {
-        let allowed = i64::from(self.group.terms.queue_timeout) * 1_000_000;
-        let begun = self.client.head().clocks.request_start;
-        allowed > 0 && now() - begun > allowed
-    }
-
-    /// A worker that is ready, for which it waits if there is hope.
-    pub(super) fn worker(&mut self, except: Option<u32>) -> Result<Chosen, Outcome> {
+    /// A worker that has a thread for the request, which waits for one if there is hope.
+    pub(super) fn worker(
+        &mut self,
+        queued: &mut QueuedRequest<'_>,
+    ) -> Result<Arc<Worker>, Outcome> {
+        let Some(posted) = self.remote.posted(self.group) else {
+            return Err(self.unserved(None));
+        };
+        self.seen = (posted.generation(), posted.failures());
+        if let Some(worker) = queued.reserve() {
+            return Ok(worker);
+        }
+        let mut without_worker: Option<Instant> = None;
         loop {
-            let Some(posted) = self.remote.posted(self.group) else {
-                return Err(self.unserved(None));
+            queued.wait_in_line();
+            let granted = loop {
+                let seen = queued.wake_count();
+                if let Some(trouble) = posted.trouble() {
+                    break self.last_chance(queued, |relay| relay.unserved(Some(trouble)))?;
+                }
+                let (mut time, code) = self.allowed();
+                if time.is_zero() {
+                    break self
+                        .last_chance(queued, |relay| relay.fail(code, "no thread was free"))?;
+                }
+                if self.remote.has_ready(self.group) {
+                    without_worker = None;
+                } else {
+                    let since = *without_worker.get_or_insert_with(Instant::now);
+                    let left = self.group.terms.patience.saturating_sub(since.elapsed());
+                    if left.is_zero() {
+                        break self.last_chance(queued, |relay| relay.unserved(None))?;
+                    }
+                    time = time.min(left);
+                }
+                if let Some(worker) = queued.await_grant(seen, time.min(PULSE)) {
+                    break Some(worker);
+                }
             };
             self.seen = (posted.generation(), posted.failures());
-            if let Some(chosen) = self.remote.choose(self.group, except) {
-                return Ok(chosen);
+            if let Some(worker) = granted {
+                return Ok(worker);
             }
-            if let Some(trouble) = posted.trouble() {
-                return Err(self.unserved(Some(trouble)));
-            }
-            if self.is_over(self.group.terms.patience) {
-                return Err(self.unserved(None));
-            }
-            if self.is_late() {
-                return Err(self.fail(Code::QueueTimedOut, ""));
-            }
-            std::thread::sleep(STEP);
         }
+    }
+
+    /// The request waits no longer, and fails unless it has been given a thread just now.
+    fn last_chance(
+        &mut self,
+        queued: &QueuedRequest<'_>,
+        fail: impl FnOnce(&mut Self) -> Outcome,
+    ) -> Result<Option<Arc<Worker>>, Outcome> {
+        match queued.stop_waiting() {
+            Some(worker) => Ok(Some(worker)),
+            None => Err(fail(self)),
+        }
+    }
+
+    /// A worker that was ready has not taken it: waits a moment longer each time.
+    pub(super) fn back_off(&mut self, queued: &QueuedRequest<'_>) -> Result<(), Outcome> {
+        const FIRST: Duration = Duration::from_millis(1);
+        const LONGEST: Duration = Duration::from_millis(20);
+        self.rejections += 1;
+        if self.rejections <= 3 {
+            return Ok(());
+        }
+        if self.rejected_for >= self.group.terms.patience {
+            return Err(self.fail(Code::WorkersRestarting, ""));
+        }
+        let time = LONGEST.min(FIRST * (self.rejections - 3));
+        self.rejected_for += time;
+        queued.await_news(time, || true);
+        Ok(())
     }
 
     /// There is no worker, and perhaps it is known why and until when.
     fn unserved(&mut self, trouble: Option<(u16, u64)>) -> Outcome {
-        let now = u64::try_from(now() / 1000).unwrap_or(0);
         let (code, retry) = trouble.unwrap_or_default();
-        self.retry_after = Some(retry.saturating_sub(now).div_ceil(1000).max(1));
+        let wait = retry.saturating_sub(link::milliseconds());
+        self.retry_after = Some(wait.div_ceil(1000).max(1));
         let group = String::from_utf8_lossy(&self.group.name);
         let why = match Code::from_number(code) {
             Some(code) => format!("'{group}' ({code}: {})", code.text()),
@@ -61,63 +121,71 @@ impl<C: Client> Relay<'_, C> {
     }
 
     /// A connection to a worker: an idle one, or a new one once the worker has accepted it.
-    pub(super) fn connection(&mut self, chosen: &Chosen) -> Result<Box<Connection>, Turn> {
-        if let Some(connection) = chosen.idle() {
+    pub(super) fn connection(
+        &mut self,
+        queued: &QueuedRequest<'_>,
+        worker: &Worker,
+    ) -> Result<Box<Connection>, Turn> {
+        if let Some(connection) = worker.idle() {
             return Ok(connection);
         }
         let patience = self.group.terms.patience;
-        let left = patience.saturating_sub(self.waited());
         let writing = Some(self.particulars.timeout);
-        let mut knock = match self.remote.connect(chosen, left, writing) {
+        let mut knock = match self.remote.connect(self.group, worker, patience, writing) {
             Ok(knock) => knock,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(Turn::Over(self.fail(Code::WorkerFull, &of_worker(chosen))));
+                return Err(Turn::Over(self.fail(Code::WorkerFull, &of_worker(worker))));
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let why = format!("{}: {error}", of_worker(chosen));
+                let why = format!("{}: {error}", of_worker(worker));
                 return Err(Turn::Over(self.fail(Code::WorkerUnreachable, &why)));
             }
-            // It has gone since it was chosen.
-            Err(error) if self.is_over(patience) => {
-                let why = format!("{}: {error}", of_worker(chosen));
+            // It has gone since its thread was reserved.
+            Err(error) if self.rejected_for >= patience => {
+                let why = format!("{}: {error}", of_worker(worker));
                 return Err(Turn::Over(self.fail(Code::WorkerUnreachable, &why)));
             }
-            Err(_) => return Err(Turn::Again(Some(chosen.number))),
+            Err(_) => return Err(Turn::Again),
         };
         loop {
-            match knock.answered(chosen.number, chosen.page()) {
+            match knock.answered(worker.number, worker.page()) {
                 Ok(Ok(connection)) => return Ok(Box::new(connection)),
                 Ok(Err(still)) => knock = still,
                 Err(Lost::Malformed(malformed)) => {
-                    let why = format!("{}: {malformed}", of_worker(chosen));
+                    let why = format!("{}: {malformed}", of_worker(worker));
                     return Err(Turn::Over(self.fail(Code::AnswerMalformed, &why)));
                 }
-                Err(_) => return Err(Turn::Again(Some(chosen.number))),
+                Err(_) => return Err(Turn::Again),
             }
-            self.untaken(chosen)?;
+            self.untaken(queued, worker)?;
         }
     }
 
-    /// Nobody has taken the request for a while: whether to go on waiting for this worker.
-    pub(super) fn untaken(&mut self, chosen: &Chosen) -> Result<(), Turn> {
-        if self.is_late() {
-            return Err(Turn::Over(self.fail(Code::QueueTimedOut, &of_worker(chosen))));
-        }
-        if self.is_over(self.particulars.timeout) {
-            return Err(Turn::Over(self.fail(Code::WorkerTimedOut, &of_worker(chosen))));
+    /// The worker has not taken the request for a while: whether to go on waiting for it. A worker whose interpreter is held by one
+    /// thread takes nothing, although other threads are free.
+    pub(super) fn untaken(
+        &mut self,
+        queued: &QueuedRequest<'_>,
+        worker: &Worker,
+    ) -> Result<(), Turn> {
+        let (time, code) = self.allowed();
+        if time.is_zero() {
+            return Err(Turn::Over(self.fail(code, &of_worker(worker))));
         }
         // One that is leaving will not take it.
-        let posted = self.remote.posted_worker(chosen);
-        let is_ready = posted.is_some_and(|posted| posted.state() == link::State::Ready);
-        if !is_ready || self.remote.has_better(self.group, chosen) {
-            return Err(Turn::Again(Some(chosen.number)));
+        let posted = self.remote.posted_worker(worker);
+        if posted.is_none_or(|posted| posted.state() != link::State::Ready) {
+            return Err(Turn::Again);
         }
-        Ok(())
+        match queued.reserve_another(worker) {
+            Some(other) => Err(Turn::Move(other)),
+            None => Ok(()),
+        }
     }
 
     /// The group is being replaced: waits until it has been, or could not be.
-    pub(super) fn wait_for_reload(&mut self) -> Result<(), Outcome> {
-        let begun = Instant::now();
+    pub(super) fn wait_for_reload(&mut self, queued: &QueuedRequest<'_>) -> Result<(), Outcome> {
+        let until = Instant::now() + self.particulars.timeout;
         while let Some(posted) = self.remote.posted(self.group) {
             if posted.generation() != self.seen.0 {
                 return Ok(());
@@ -126,10 +194,13 @@ impl<C: Client> Relay<'_, C> {
                 self.as_loaded = true;
                 return Ok(());
             }
-            if begun.elapsed() >= self.particulars.timeout {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 break;
             }
-            std::thread::sleep(STEP);
+            let seen = self.seen;
+            let is_old = || (posted.generation(), posted.failures()) == seen;
+            queued.await_news(left.min(PULSE), is_old);
         }
         Err(self.fail(Code::WorkerTimedOut, "the new processes are not ready"))
     }

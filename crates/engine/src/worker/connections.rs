@@ -4,6 +4,7 @@
 use super::forks;
 use super::journal;
 use super::post::Post;
+use super::proof::Unproved;
 use exchange::{Code, Level};
 use link::{Line, Page, Shared, Side, Stream, Tray};
 use rustix::event::Timespec;
@@ -31,8 +32,8 @@ pub struct Connections {
 /// Slots that nobody uses.
 type Free = Mutex<Vec<u32>>;
 
-/// A connection that has a slot. The positions of its rings lie there, so the slot is nobody else's until the child has let go
-/// of the connection, and the last thread that still has to do with it.
+/// A connection that has a slot. The slot is given to another connection only when the child has closed this one and no thread of the
+/// worker uses it any more.
 pub struct Held {
     line: Line,
     /// The serial of the offer that a thread has attended to last.
@@ -41,11 +42,22 @@ pub struct Held {
 }
 
 impl Held {
-    /// Whether the offer that is there now is this thread's to attend to. A call may be left over from who had the slot before,
-    /// and another thread have come for the same offer.
+    /// Whether the pending request is this thread's to read. A bit of the ready queue may be left from the connection that had the
+    /// slot before, or set by another child, and another thread may have come for the same request: of several threads one reads it.
     pub fn attends(&self) -> bool {
-        let now = self.line.page().last(self.line.slot()).serial();
-        self.attended.swap(now, Ordering::AcqRel) != now && !self.line.is_over()
+        loop {
+            let attended = self.attended.load(Ordering::Acquire);
+            let Some(pending) = self.line.offer().pending() else { return false };
+            if pending.serial() == attended || self.line.is_over() {
+                return false;
+            }
+            let order = (Ordering::AcqRel, Ordering::Relaxed);
+            // A thread whose `attended` is old looks again: its request may have been read and answered meanwhile.
+            if self.attended.compare_exchange(attended, pending.serial(), order.0, order.1).is_ok()
+            {
+                return true;
+            }
+        }
     }
 }
 
@@ -58,9 +70,13 @@ impl Deref for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
+        self.line.page().remove_connection();
         locked(&self.free).push(self.line.slot());
     }
 }
+
+/// How many connections are accepted at a time.
+const AT_ONCE: usize = 64;
 
 /// A parting is told once.
 const PARTING: EventFlags = EventFlags::RDHUP.union(EventFlags::ET);
@@ -162,9 +178,10 @@ impl Connections {
         }
     }
 
-    /// Accepts whoever waits, and greets them.
-    pub fn accept(&self, post: &Post, listener: BorrowedFd<'_>) {
-        loop {
+    /// Accepts new connections, which have to prove themselves next. No more than so many at a time: other things must not wait for
+    /// processes that do nothing but connect.
+    pub fn accept(&self, post: &Post, listener: BorrowedFd<'_>, unproved: &mut Unproved) {
+        for _ in 0..AT_ONCE {
             let socket = match link::accept(listener) {
                 Ok(socket) => socket,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -177,21 +194,22 @@ impl Connections {
                 }
             };
             match link::peer(&socket) {
-                Ok(peer) if post.clients.contains(&peer.user) => {}
-                Ok(peer) => {
-                    let code = Code::PeerRefused;
-                    let line = format!("{code}: {}: {peer:?}.", code.text());
-                    journal::note(Level::Error, &line);
-                    continue;
+                Ok(peer) if post.clients.contains(&peer.user) => {
+                    unproved.add(Stream::new(socket), peer);
                 }
-                Err(_) => continue,
+                Ok(peer) => unproved.refuse(peer, "its user may not send requests"),
+                Err(_) => {}
             }
-            // Without a slot it is turned away: the child finds another worker.
-            let Some(slot) = locked(&self.free).pop() else { return };
-            if let Err(error) = self.welcome(post, slot, Stream::new(socket)) {
-                let code = Code::ConnectionNotMade;
-                journal::note(Level::Error, &format!("{code}: {}: {error}.", code.text()));
-            }
+        }
+    }
+
+    /// Gives a connection that has proved itself a slot, and sends its child the memory.
+    pub fn admit(&self, post: &Post, stream: Stream) {
+        // Without a slot it is closed: the child finds another worker.
+        let Some(slot) = locked(&self.free).pop() else { return };
+        if let Err(error) = self.welcome(post, slot, stream) {
+            let code = Code::ConnectionNotMade;
+            journal::note(Level::Error, &format!("{code}: {}: {error}.", code.text()));
         }
     }
 
@@ -201,13 +219,14 @@ impl Connections {
         let tray = Shared::<Tray>::create("rustgi-line");
         let mapped = tray.and_then(|tray| Ok((tray.map_for_now()?, tray)));
         let page = Arc::clone(&post.page);
-        let serial = page.last(slot).serial();
         let line = mapped.and_then(|(here, tray)| {
             let line = Line::new(page, slot, here, stream, Side::Worker, patience);
             Ok((line.ok_or(io::ErrorKind::InvalidInput)?, tray))
         });
         let (line, tray) = line.inspect_err(|_| locked(&self.free).push(slot))?;
-        let (attended, free) = (AtomicU32::new(serial), Arc::clone(&self.free));
+        // The first request of a connection has the serial number 1.
+        let (attended, free) = (AtomicU32::new(0), Arc::clone(&self.free));
+        post.page.add_connection();
         let line = Arc::new(Held { line, attended, free });
         forks::withhold_connection(slot, &line.as_fd());
         // Before the child hears of it: it may call at once.

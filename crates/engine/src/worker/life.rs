@@ -56,7 +56,9 @@ fn hear() -> io::Result<Begin> {
     let mut channel = Channel::new(socket);
     let (message, descriptors) = channel.receive()?.ok_or(io::ErrorKind::UnexpectedEof)?;
     let message = control::decode(&message).map_err(io::Error::other)?;
-    let ToWorker::Begin { number, options, group: _, log_level, clients, scripts } = message else {
+    let ToWorker::Begin { number, options, group: _, log_level, clients, secret, scripts } =
+        message
+    else {
         return Err(io::Error::other("it was not told to begin"));
     };
     journal::set_level(log_level);
@@ -71,7 +73,7 @@ fn hear() -> io::Result<Begin> {
     if options.threads == 0 {
         unrestrict(&mut settings);
     }
-    let post = Post::new(number, options, clients, Shared::adopt(page)?, reports)?;
+    let post = Post::new(number, options, clients, secret, Shared::adopt(page)?, reports)?;
     Ok(Begin { post: post::take(post), settings, channel, listener, scripts })
 }
 

@@ -6,6 +6,7 @@
 //! | the process from its first message to its end, on its main thread | `life.rs` |
 //! | what all threads of it share | `post.rs` `course.rs` `desk.rs` `scripts.rs` |
 //! | connections, and the requests that arrive on them | `connections.rs` `threads.rs` `pace.rs` `carrier.rs` `body.rs` |
+//! | connections that have not yet proved to be of a child of httpd | `proof.rs` |
 //! | the thread that steers: messages, signals, new connections, what is due | `steering.rs` `signals.rs` `timers.rs` |
 //! | what needs an interpreter but must not make that thread wait for it | `prober.rs` `callbacks.rs` |
 //! | a process that serves no requests but runs its scripts | `service.rs` |
@@ -25,6 +26,7 @@ mod module;
 mod pace;
 mod post;
 mod prober;
+mod proof;
 mod scripts;
 mod service;
 mod signals;

@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use wire::Secret;
 use wire::control::{self, FromWorker};
 
 /// What the threads of a worker share.
@@ -21,8 +22,10 @@ pub struct Post {
     pub number: u32,
     /// What it was told of its group.
     pub options: control::Worker,
-    /// Who may send requests.
+    /// The users whose processes may connect.
     pub clients: Vec<u32>,
+    /// What a connection has to prove before anything is sent on it.
+    pub secret: Secret,
     /// How far it has come.
     pub course: Course,
     /// Its page.
@@ -77,6 +80,7 @@ impl Post {
         number: u32,
         options: control::Worker,
         clients: Vec<u32>,
+        secret: Secret,
         page_memory: Shared<Page>,
         reports: Channel,
     ) -> io::Result<Post> {
@@ -87,6 +91,7 @@ impl Post {
         Ok(Post {
             number,
             clients,
+            secret,
             course: Course::default(),
             page,
             page_memory,
@@ -123,6 +128,11 @@ impl Post {
     /// A script has changed.
     pub fn say_changed(&self, path: &[u8]) {
         self.say(&FromWorker::Changed(path.to_vec()));
+    }
+
+    /// A thread has finished a request that its child had given up. Only the supervisor can tell the requests that wait.
+    pub fn say_free(&self) {
+        self.say(&FromWorker::ThreadFree);
     }
 
     /// The supervisor knows of this script.

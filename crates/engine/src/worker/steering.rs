@@ -6,6 +6,7 @@ use super::desk::{Sitting, now};
 use super::life::leave_at_once;
 use super::post::Post;
 use super::prober::Prober;
+use super::proof::Unproved;
 use super::signals::{self, Signal};
 use super::timers::{Due, State, Timers};
 use super::{journal, service};
@@ -30,6 +31,8 @@ pub struct Steering {
     channel: Option<Channel>,
     /// `None` when nobody is to connect any more.
     listener: Option<OwnedFd>,
+    /// Connections that have not yet proved to be of a child of httpd.
+    unproved: Unproved,
     timers: Timers,
     prober: Option<Prober>,
     callbacks: Callbacks,
@@ -54,6 +57,7 @@ impl Steering {
             host,
             channel: Some(channel),
             listener,
+            unproved: Unproved::default(),
             timers: Timers::new(&post.options),
             prober: None,
             callbacks: Callbacks::default(),
@@ -79,7 +83,11 @@ impl Steering {
                 self.listen();
             }
             if let Some(listener) = self.listener.as_ref().filter(|_| knocked) {
-                self.post.connections.accept(self.post, listener.as_fd());
+                let post = self.post;
+                post.connections.accept(post, listener.as_fd(), &mut self.unproved);
+            }
+            for stream in self.unproved.take_proved(&self.post.secret) {
+                self.post.connections.admit(self.post, stream);
             }
         }
     }
@@ -105,6 +113,7 @@ impl Steering {
             all.push(PollFd::new(listener, PollFlags::IN));
             all.len() - 1
         });
+        all.extend(self.unproved.watched());
         if poll(&mut all, time.as_ref()).is_err() {
             return [false; 3];
         }
@@ -179,6 +188,7 @@ impl Steering {
             // Another process may have it open as well.
             let _ = shutdown(listener, Shutdown::Both);
         }
+        self.unproved = Unproved::default();
     }
 
     /// The process ends, which the supervisor has not asked for.
@@ -217,6 +227,7 @@ impl Steering {
                 next = Some(next.map_or(time, |next| next.min(time)));
             }
         };
+        look_at(self.unproved.next());
         if let Some(until) = self.patience.filter(|_| !self.post.course.has_ended()) {
             let desks: Vec<_> = self.post.desks.iter().map(|desk| desk.sitting()).collect();
             if now >= until || !self.timers.is_any_alive(&desks, now) {

@@ -213,10 +213,12 @@ impl Case<'_> {
         let tag = Tag::of_serial(request.serial);
         let body = Body::new(request.carried, request.broken, files.pop_front(), tag)
             .ok_or_else(|| malformed(Malformed("a body has no file")))?;
-        // Whoever has withdrawn it will not use the connection again.
-        if !self.post.page.take(line.slot(), Offer::from_serial(request.serial)) {
+        // A child that has withdrawn it does not use the connection again.
+        let offer = Offer::from_serial(request.serial);
+        if !line.offer().take(offer) {
             return Ok(false);
         }
+        let _finishes = Finishes { post: self.post, line, offer };
         let now = microseconds();
         let mut request = *request;
         request.head.clocks.daemon_start = now;
@@ -224,9 +226,6 @@ impl Case<'_> {
         let mut exchange = SocketExchange::new(self.post, line, &request, body, buffers);
         if self.post.course.is_draining() {
             return Ok(exchange.end(End::Leaving));
-        }
-        if is_late(&request, now) {
-            return Ok(exchange.end(End::Late));
         }
         let in_hand = InHand::of(self.post);
         self.desk.begin();
@@ -276,6 +275,22 @@ impl Case<'_> {
     }
 }
 
+/// A request that has been taken. When this is dropped the thread is free, which the child knows by the end of the answer; if it has
+/// given the request up before, the supervisor is told.
+struct Finishes<'c> {
+    post: &'static Post,
+    line: &'c Line,
+    offer: Offer,
+}
+
+impl Drop for Finishes<'_> {
+    fn drop(&mut self) {
+        if self.line.offer().finish(self.offer) {
+            self.post.say_free();
+        }
+    }
+}
+
 /// A request that has been taken. It is counted when this is dropped, whatever has become of it.
 struct InHand(&'static Post);
 
@@ -290,12 +305,6 @@ impl Drop for InHand {
     fn drop(&mut self) {
         self.0.count();
     }
-}
-
-/// Whether a request has waited longer than it may.
-fn is_late(request: &Request<'_>, now: i64) -> bool {
-    let limit = i64::from(request.queue_timeout) * 1_000_000;
-    limit > 0 && now.saturating_sub(request.head.clocks.request_start) > limit
 }
 
 fn microseconds() -> i64 {

@@ -5,6 +5,12 @@
 #[path = "../../src/calls.rs"]
 pub mod calls;
 #[cfg(not(test))]
+#[path = "../../src/offer.rs"]
+pub mod offer;
+#[cfg(not(test))]
+#[path = "../../src/queue.rs"]
+pub mod queue;
+#[cfg(not(test))]
 #[path = "../../src/ring.rs"]
 pub mod ring;
 pub mod word;

@@ -4,7 +4,7 @@
 use loom::cell::UnsafeCell;
 use loom::thread;
 use model::in_every_order;
-use model::ring::{Bytes, Positions, Ring};
+use model::ring::{Bytes, Positions, Ring, WakeWord};
 use model::word::{AtomicU32, Ordering, wait, wake};
 use std::mem::MaybeUninit;
 use std::sync::Arc;
@@ -19,6 +19,8 @@ fn bytes() -> Arc<Bytes<2>> {
 /// A ring, and a socket beside it.
 struct Memory {
     positions: Positions,
+    reader: WakeWord,
+    writer: WakeWord,
     bytes: Arc<Bytes<2>>,
     /// Stands for the bytes: nobody may touch it whose turn it is not.
     content: UnsafeCell<()>,
@@ -30,12 +32,13 @@ unsafe impl Sync for Memory {}
 
 impl Memory {
     fn new(bytes: Arc<Bytes<2>>) -> Arc<Memory> {
+        let (reader, writer) = (WakeWord::default(), WakeWord::default());
         let (positions, nudges) = (Positions::default(), AtomicU32::default());
-        Arc::new(Memory { positions, bytes, content: UnsafeCell::new(()), nudges })
+        Arc::new(Memory { positions, reader, writer, bytes, content: UnsafeCell::new(()), nudges })
     }
 
     fn ring(&self) -> Ring<'_> {
-        self.bytes.ring(&self.positions)
+        self.bytes.ring(&self.positions, &self.reader, &self.writer)
     }
 
     /// Writes 1, 2, 3 …

@@ -35,11 +35,7 @@ fn a_request_is_called_and_answered() {
 
 /// Waits until somebody sleeps until something comes to a side.
 fn await_reader(of: &Line, side: Side) {
-    let is_asleep = || {
-        let rings = of.page().positions(of.slot());
-        rings.is_some_and(|rings| rings[usize::from(side == Side::Child)].has_reader())
-    };
-    while !is_asleep() {
+    while !of.tray.positions[usize::from(side == Side::Child)].has_reader() {
         std::thread::yield_now();
     }
 }
@@ -124,6 +120,40 @@ fn whoever_waits_at_the_socket_is_told_there_and_descriptors_are_not_lost() {
     worker.write(&[b"later"]).unwrap();
     assert!(!is_readable(&child));
 }
+#[test]
+fn another_child_that_clears_a_pending_bit_only_delays_the_request() {
+    let (child, worker) = ends(LONG);
+    child.call(&[b"request"]).unwrap();
+    // Any child that is connected to the worker maps the page and can do this.
+    assert!(worker.page().calls.come(1));
+    assert_eq!(worker.page().calls.take(0), Some(5));
+    assert!(!worker.page().calls.come(1));
+    child.urge();
+    assert!(worker.page().calls.come(1));
+    assert_eq!(worker.page().calls.take(0), Some(5));
+}
+
+#[test]
+fn nothing_in_the_page_says_whether_a_request_was_taken() {
+    let (child, worker) = ends(LONG);
+    let offer = child.offer().last().next();
+    child.offer().offer(offer);
+    assert!(worker.offer().take(offer));
+    let page: &Page = worker.page();
+    // SAFETY: everything in a page is an atomic, of which every value is one.
+    let bytes = unsafe {
+        &*std::ptr::from_ref(page).cast::<[std::sync::atomic::AtomicU8; size_of::<Page>()]>()
+    };
+    for byte in bytes {
+        byte.store(0x5a, Ordering::Relaxed);
+    }
+    assert!(child.offer().is_taken(offer) && !worker.offer().take(offer));
+    worker.write(&[b"answer"]).unwrap();
+    let mut answer = [0; 6];
+    child.read_exactly(&mut answer).unwrap();
+    assert_eq!(&answer, b"answer");
+}
+
 #[test]
 fn whoever_sends_more_at_the_socket_than_there_is_to_say_is_cut_off() {
     let (child, worker) = ends(LONG);

@@ -6,7 +6,7 @@ use super::log::{Log, show};
 use super::sockets::Sockets;
 use super::worker::{Beginning, NotStarted, Worker};
 use exchange::{Code, Level};
-use link::{Board, Cause, State};
+use link::{Board, Cause, Queue, State, WorkerRef};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::sys::wait::WaitStatus;
@@ -29,6 +29,8 @@ const REMEMBERED: Duration = Duration::from_secs(2);
 pub struct Surroundings {
     /// Where everybody reads which workers there are.
     pub board: &'static Board,
+    /// The requests that wait for a thread, once httpd's parent has handed over its memory.
+    pub queue: Option<&'static Queue>,
     /// The directory of the sockets, if it could be made.
     pub sockets: Option<Sockets>,
     /// Who may send requests.
@@ -57,11 +59,19 @@ impl Surroundings {
         is_own.then_some(self.board)
     }
 
-    /// A time as milliseconds since the epoch.
+    /// There is news of the group at this place: requests that wait for a thread are given those that are free now, and those that
+    /// watch the group look again.
+    fn announce(&self, place: u32) {
+        let (Some(board), Some(queue)) = (self.own_board(), self.queue) else { return };
+        queue.hand_over(None, place, || board.candidates(place));
+        let has_trouble = board.group(place).is_some_and(|group| group.trouble().is_some());
+        queue.notify(place, has_trouble);
+    }
+
+    /// A time as it stands on the board.
     fn date(&self, time: Time) -> u64 {
-        let wait = time.saturating_sub(self.now());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        (now + wait).as_millis().try_into().unwrap_or(u64::MAX)
+        let wait = time.saturating_sub(self.now()).as_millis();
+        link::milliseconds().saturating_add(wait.try_into().unwrap_or(u64::MAX))
     }
 }
 
@@ -109,14 +119,19 @@ impl Group {
 
     /// Does what the crew has decided.
     pub fn act(&mut self, around: &mut Surroundings) {
+        let mut has_acted = false;
         loop {
             let actions = self.crew.actions();
             if actions.is_empty() {
-                return;
+                break;
             }
+            has_acted = true;
             for action in actions {
                 self.perform(action, around);
             }
+        }
+        if has_acted {
+            around.announce(self.place);
         }
     }
 
@@ -205,6 +220,12 @@ impl Group {
                 FromWorker::Ready { failed } => crew.ready(now, number, failed),
                 FromWorker::Loaded(script) => crew.loaded(script),
                 FromWorker::Changed(path) => crew.changed(now, number, path),
+                FromWorker::ThreadFree => {
+                    if let (Some(worker), Some(queue)) = (self.workers.get(&number), around.queue) {
+                        queue.release(WorkerRef { place: worker.place, number });
+                        around.announce(self.place);
+                    }
+                }
                 FromWorker::Replace { reason } => crew.replace(now, number, reason),
                 FromWorker::Leaving { reason } => crew.leaving(now, number, reason),
             }
@@ -251,6 +272,7 @@ impl Group {
             entry.set_state(State::Ended);
         }
         worker.mourn();
+        around.announce(self.place);
         if let Some(sockets) = &around.sockets {
             sockets.forget(number);
         }

@@ -28,7 +28,7 @@ pub use sockets::CONTROL;
 
 use exchange::{Code, Level};
 use group::{Group, Surroundings};
-use link::{Board, Channel, Shared};
+use link::{Board, Channel, Queue, Shared};
 use log::Log;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -104,6 +104,7 @@ impl Supervisor {
         board.begin(std::process::id());
         let around = Surroundings {
             board,
+            queue: None,
             sockets: None,
             client_user: u32::MAX,
             mask: umask(Mode::from_bits_truncate(0o077)),
@@ -230,6 +231,18 @@ impl Supervisor {
             let _ = nix::unistd::dup2_stderr(&log);
             let level = desired.groups.iter().map(|group| group.log_level).max();
             self.log = Log::new(log, level.unwrap_or(Level::Warning as u8));
+        }
+        let memory = descriptors.next();
+        if self.around.queue.is_none() {
+            let queue = memory.map(|memory| Shared::<Queue>::adopt(memory)?.write());
+            match queue {
+                Some(Ok(queue)) => self.around.queue = Some(queue),
+                Some(Err(error)) => {
+                    let text = format!("the memory of the request queue: {error}");
+                    self.log.fail(Level::Error, Code::SupervisorConfused, text);
+                }
+                None => {}
+            }
         }
         self.around.client_user = desired.client_user;
         self.make_sockets(&desired.prefix);

@@ -75,7 +75,12 @@ impl Worker {
         log: &Log,
     ) -> Result<Worker, NotStarted> {
         let of_group = around.board.group(place).expect("a group has a place on the board");
-        let added = around.board.add(of_group, beginning.number, beginning.generation);
+        let added = around.board.add(
+            of_group,
+            beginning.number,
+            beginning.generation,
+            beginning.group.worker.threads,
+        );
         let text = "there is no place for another worker on the board";
         let (at, entry) = added.ok_or(NotStarted(Code::BoardFull, text.to_owned()))?;
         let number = beginning.number;
@@ -246,6 +251,7 @@ fn begin(group: &Group, number: u32, scripts: Vec<Script>, client_user: u32) -> 
         group: group.name.clone(),
         log_level: group.log_level,
         clients,
+        secret: group.secret.clone(),
         scripts,
     }
 }

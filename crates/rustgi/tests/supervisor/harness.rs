@@ -1,6 +1,6 @@
 //! A supervisor of its own for each test, in a directory of its own.
 
-use link::{Board, Cause, Channel, Shared, State};
+use link::{Board, Cause, Channel, Queue, Shared, State};
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
@@ -21,6 +21,7 @@ pub struct Supervised {
     pub directory: TempDir,
     pub process: Child,
     shared: Shared<Board>,
+    queue: Shared<Queue>,
     channel: Option<Channel>,
     desired: Desired,
 }
@@ -104,7 +105,8 @@ impl Supervised {
         let board = shared.read().unwrap();
         let (channel, process) = start(command, &shared, &directory);
         let (channel, desired) = (Some(channel), Desired::default());
-        let supervised = Supervised { board, shared, directory, process, channel, desired };
+        let queue = Shared::<Queue>::create("queue").unwrap();
+        let supervised = Supervised { board, shared, queue, directory, process, channel, desired };
         supervised.behave(behaviour);
         supervised
     }
@@ -139,7 +141,8 @@ impl Supervised {
             groups: groups.collect(),
         };
         let log = File::options().append(true).open(place.join("error_log")).unwrap();
-        let mut descriptors = vec![log];
+        let mut descriptors =
+            vec![log, File::from(self.queue.as_fd().try_clone_to_owned().unwrap())];
         for group in self.desired.groups.iter().filter(|group| group.has_log) {
             let name = String::from_utf8(group.name.clone()).unwrap();
             let file = File::options().create(true).append(true).open(place.join(name)).unwrap();
