@@ -166,7 +166,6 @@ fn frame(script: &Path) -> Vec<u8> {
         log_level: Level::Info,
         as_loaded: true,
         ignored: false,
-        queue_timeout: 0,
     };
     let mut frame = Vec::new();
     assert!(request.append_to(&mut frame));
