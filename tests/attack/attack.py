@@ -2,14 +2,14 @@
 the socket prefix and tries one kind of attack on each of them. Prints one JSON object: what it got. A sound worker gives
 it the end of the connection and nothing else: no byte, no descriptor, no access.
 
-    attack.py KIND --prefix PATH [--frame FILE] [--number N] [--seconds N] [--pids PID...]
+    attack.py KIND --prefix PATH [--frame FILE] [--proof FILE] [--number N] [--seconds N] [--pids PID...]
 
 | kind | what the attacker does |
 |---|---|
 | silent | connects and sends nothing |
 | noise | connects and sends random bytes |
 | request | connects and sends the frame of a request, as an httpd child would send it, without a secret |
-| guess | connects, sends 32 bytes instead of the secret, and then the frame of a request |
+| guess | connects, sends the proof of another secret or random bytes of its length, and then the frame of a request |
 | flood | opens N connections, spread over all workers, and keeps them |
 | processes | reads the memory and opens the descriptors of the processes PID, and traces them |
 """
@@ -139,7 +139,7 @@ def wake(page, offset):
 
 def attack_sockets(given):
     got = Got(given.kind)
-    frame = open(given.frame, 'rb').read() if given.frame else b''
+    frame, proof = (open(path, 'rb').read() if path else b'' for path in (given.frame, given.proof))
     paths = sockets(given.prefix)
     got.counts['sockets'] = len(paths)
     number = given.number if given.kind == 'flood' else len(paths)
@@ -154,7 +154,8 @@ def attack_sockets(given):
         elif given.kind == 'request':
             got.send(connection, frame)
         elif given.kind == 'guess':
-            got.send(connection, random.choice((bytes(32), random.randbytes(32))) + frame)
+            guesses = (proof, bytes(len(proof)), random.randbytes(len(proof)))
+            got.send(connection, random.choice(guesses) + frame)
     if given.kind == 'flood':
         print(json.dumps({'kind': 'flood', 'opened': len(connections)}), flush=True)
     got.await_ends(connections, given.seconds, frame if given.kind in ('request', 'guess') else None)
@@ -222,6 +223,7 @@ def main():
     parser.add_argument('kind', choices=('silent', 'noise', 'request', 'guess', 'flood', 'processes'))
     parser.add_argument('--prefix')
     parser.add_argument('--frame')
+    parser.add_argument('--proof')
     parser.add_argument('--number', type=int, default=2000)
     parser.add_argument('--seconds', type=float, default=20)
     parser.add_argument('--pids', type=int, nargs='*', default=[])

@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
-use wire::{Carried, Request};
+use wire::{Carried, Request, Secret};
 
 /// The attacks on one server.
 pub struct Attack {
@@ -69,6 +69,7 @@ impl Attack {
         for (name, content) in [
             ("attack.py", include_bytes!("../attack/attack.py").to_vec()),
             ("frame", frame(theirs)),
+            ("proof", Secret::of_group(&[7; 32], b"games").proof().to_vec()),
         ] {
             let path = place.path().join(name);
             fs::write(&path, content).unwrap();
@@ -87,6 +88,8 @@ impl Attack {
             .arg(&self.prefix)
             .arg("--frame")
             .arg(self.place.path().join("frame"))
+            .arg("--proof")
+            .arg(self.place.path().join("proof"))
             .args(more)
             .current_dir("/")
             .stdin(Stdio::null())
