@@ -7,12 +7,14 @@ APP     ?= examples/hello/app.wsgi
 JOBS    ?= 4
 DESTDIR ?=
 SHORT   ?=
+MINUTES ?= 10
+SEED    ?=
 
 export PYTHON APXS DESTDIR
 # For cargo: the Python that the engine is built for.
 export PYO3_PYTHON = $(PYTHON)
 
-.PHONY: help module install uninstall serve test check bench bench-scale bench-growth bench-python bench-document clean
+.PHONY: help module install uninstall serve test check soak bench bench-scale bench-load bench-growth bench-python bench-document clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -49,6 +51,11 @@ check: ## the quick part: format, clippy, unit tests, separations
 	cargo test --workspace --exclude rustgi-tests
 	cargo test -p rustgi-tests --test architecture
 
+soak: module ## serve for MINUTES while processes are killed, stopped, reloaded and attacked, and account for every answer
+	@tools/prerequisites.sh test
+	RUSTGI_MODULE="$$(tools/build.sh --where)/mod_rustgi.so" \
+	  cargo run --package rustgi-tests --example soak -- --minutes $(MINUTES) $(SEED:%=--seed %)
+
 # Measures parts, and writes them into the documentation. Its own Python is any; PYTHON is that of the applications.
 BENCH = RUSTGI_MODULE="$$(tools/build.sh --where)/mod_rustgi.so" python3 tests/bench
 
@@ -57,6 +64,9 @@ bench: module ## compare with mod_wsgi and others, for half an hour (SHORT=1: fo
 
 bench-scale: module ## how rate and memory change with threads, processes, clients, sizes, applications; how long starts take
 	$(BENCH) start-up scale --minutes 10 --document docs/benchmarks.md
+
+bench-load: module ## latency, fairness and the cost of waiting below, at and above the capacity: five minutes
+	$(BENCH) load --minutes 6 --document docs/benchmarks.md
 
 bench-growth: module ## what memory does in a million requests
 	$(BENCH) growth --document docs/benchmarks.md

@@ -15,6 +15,7 @@ import counting
 import growth
 import installation
 import load
+import load_matrix
 import page
 import parallel
 import record
@@ -110,6 +111,12 @@ def measure_scale(given):
             kept.keep(scale=whole)
 
 
+def measure_load(given):
+    seconds, turns = given.seconds or 2, given.rounds or 2
+    kept = Kept(given, 'load', seconds=seconds, rounds=turns, threads=load_matrix.THREADS, service=load_matrix.SERVICE)
+    load_matrix.measure(chosen(given, load_matrix.USUAL), seconds, turns, rounds.Time(given.minutes), kept.keep)
+
+
 def measure_start(given):
     kept = Kept(given, 'start-up', rounds=given.rounds or 3)
     kept.keep(**start_up.measure(chosen(given, contenders.FOUR), given.rounds or 3))
@@ -125,7 +132,7 @@ def compute(given):
     kept.keep(parallel=parallel.measure())
 
 
-PARTS = {'comparison': compare, 'settings': vary_settings, 'counts': count, 'scale': measure_scale, 'start-up': measure_start,
+PARTS = {'comparison': compare, 'settings': vary_settings, 'counts': count, 'scale': measure_scale, 'load': measure_load, 'start-up': measure_start,
          'growth': watch_memory, 'parallel': compute}
 
 

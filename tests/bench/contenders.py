@@ -52,10 +52,13 @@ def wsgi(place, module, daemon, embedded_threads=THREADS_OF_HTTPD):
         children, threads = place.shape.processes, place.threads(embedded_threads)
     else:
         lines += [f'WSGIDaemonProcess bench processes={place.shape.processes} threads={place.threads()} '
-                  f'python-home="{home}" python-path="{place.applications}" {place.shape.daemon_options}',
+                  f'python-home="{home}" python-path="{place.applications}" home="{place.root}" {place.shape.daemon_options}',
                   'WSGIProcessGroup bench',
                   f'WSGISocketPrefix "{place.root}/run/wsgi"', 'WSGIRestrictEmbedded On']
-        children, threads = 1, max(THREADS_OF_HTTPD, place.shape.clients if place.shape.threads else 0)
+        children, threads = place.shape.children, max(THREADS_OF_HTTPD, place.shape.clients if place.shape.threads else 0)
+        if children > 1:
+            # Clients do not spread evenly over children: each can have twice its share.
+            threads = max(THREADS_OF_HTTPD, 2 * place.shape.clients // children)
         if place.one_process:
             threads = place.threads()
     return [run_httpd(place, httpd_config(place, [], lines, children, threads))]

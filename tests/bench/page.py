@@ -5,6 +5,7 @@ import asked
 import cases
 import growth
 import report
+import report_load
 import report_size
 import scale
 import settings
@@ -12,10 +13,10 @@ from contenders import OURS, OURS_DAEMON
 from figures import Figures, counterpart
 from installation import SOURCE
 
-HOW = {'comparison': report.of_comparison, 'settings': report.of_settings, 'scale': report_size.of_scale,
+HOW = {'comparison': report.of_comparison, 'settings': report.of_settings, 'load': report_load.of_load, 'scale': report_size.of_scale,
        'start-up': report_size.of_start, 'growth': report_size.of_growth}
 ASKED = 'What was asked, and what came of it'
-TITLES = {'comparison': 'The comparison', 'settings': 'Settings', 'growth': 'Memory and the number of requests',
+TITLES = {'comparison': 'The comparison', 'settings': 'Settings', 'load': 'Below, at and above the capacity', 'growth': 'Memory and the number of requests',
           'scale': 'The scale', 'start-up': 'Starts'}
 
 

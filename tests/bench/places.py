@@ -20,6 +20,8 @@ class Shape:
     threads: int | None = None
     applications: int = 1
     clients: int = 16
+    # Processes of httpd that take requests for daemons.
+    children: int = 1
     # The multi-processing module of httpd, and lines of configuration that are otherwise not there.
     mpm: str = 'event'
     lines: tuple = ()

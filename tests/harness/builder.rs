@@ -20,6 +20,7 @@ pub struct Builder {
     pub(super) tls: bool,
     pub(super) expected_in_log: Vec<String>,
     pub(super) files_may_stay_open: bool,
+    dumps_core: bool,
     pub(super) under: Vec<String>,
     module: Option<PathBuf>,
     pub(super) environment: Vec<(String, String)>,
@@ -55,6 +56,7 @@ impl Builder {
             tls: false,
             expected_in_log: Vec::new(),
             files_may_stay_open: false,
+            dumps_core: true,
             under: Vec::new(),
             module: Some(Installation::get().module.clone()),
             environment: Vec::new(),
@@ -212,6 +214,12 @@ impl Builder {
         self
     }
 
+    /// The configuration has no `CoreDumpDirectory`, which would let httpd's user trace the children.
+    pub fn without_core_dumps(mut self) -> Builder {
+        self.dumps_core = false;
+        self
+    }
+
     /// Loads a copy of the module that has no engine beside it.
     pub fn without_engine(mut self) -> Builder {
         let alone = self.root().join("run/mod_rustgi.so");
@@ -319,6 +327,9 @@ impl Builder {
             writeln!(text, "User {user}\nGroup {group}").unwrap();
         }
         text.push_str(COMMON);
+        if self.dumps_core {
+            text.push_str("CoreDumpDirectory \"@root@/run\"\n");
+        }
         writeln!(text, "LogLevel {}", self.log_level).unwrap();
         // So that the whole suite can be run in another mode, as without the lock of a free-threaded Python.
         writeln!(text, "{}", std::env::var("RUSTGI_CONFIG").unwrap_or_default()).unwrap();
@@ -359,7 +370,6 @@ ServerName localhost
 Listen 127.0.0.1:@port@
 PidFile \"@root@/run/httpd.pid\"
 DefaultRuntimeDir \"@root@/run\"
-CoreDumpDirectory \"@root@/run\"
 DocumentRoot \"@docs@\"
 ErrorLog \"@logs@/error.log\"
 LogFormat \"%m %U%q %>s %B %X\" told

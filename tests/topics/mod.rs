@@ -10,6 +10,7 @@ mod clients_packages;
 mod clients_webdav;
 mod commands;
 mod costs;
+mod daemon_attacks;
 mod daemon_clients;
 mod daemon_config;
 mod daemon_deaths;
