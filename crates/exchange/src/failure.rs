@@ -160,6 +160,7 @@ codes! {
     1041 BodyNotGathered          Carrier       500 "The body of the request could not be kept";
     1042 AnswerNotKept            Carrier       500 "The answer could not be kept for a client that reads slowly";
     1043 ConnectionNotMade        Carrier       0   "A connection of the server could not be made";
+    1050 SpoolFull                Configuration 507 "No room to spool within spool-limit";
 }
 
 impl fmt::Display for Code {
