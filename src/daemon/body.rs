@@ -67,12 +67,7 @@ impl Gathered {
         Ok(gathered)
     }
 
-    fn add(
-        &mut self,
-        bytes: &[u8],
-        memory: u64,
-        spool: &Arc<GroupSpool>,
-    ) -> Result<(), NoRoom> {
+    fn add(&mut self, bytes: &[u8], memory: u64, spool: &Arc<GroupSpool>) -> Result<(), NoRoom> {
         if self.small.len() + bytes.len() > INLINE {
             let length = self.large.as_ref().map_or(0, Large::length);
             let whole = length + (self.small.len() + bytes.len()) as u64;

@@ -17,6 +17,8 @@ mod daemon_generations;
 mod daemon_hostile;
 mod daemon_options;
 mod daemon_pythons;
+mod daemon_spool;
+mod daemon_stalled;
 mod daemon_surroundings;
 mod daemon_timeouts;
 mod directive_rows;
