@@ -362,8 +362,10 @@ impl Client for HttpdExchange<'_, '_> {
         let line = format!("The client has taken nothing for {time:?} and is dropped.");
         self.call.note(&Record::new(Level::Info, line.as_bytes()));
         self.request().close_connection();
-        // Closed as usual it would keep what is in its socket until the kernel gives up.
-        self.request().reset_connection();
+        if !self.request().is_multiplexed() {
+            // Closed as usual it would keep what is in its socket until the kernel gives up.
+            self.request().reset_connection();
+        }
         self.state = State::Failed(WriteError::Gone);
     }
 }

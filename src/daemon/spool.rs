@@ -2,8 +2,8 @@
 //! when the child begins, lives as long as it; every request thread of the child takes from it and gives back to it.
 //!
 //! A group has at most its own `spool-limit`; all groups of the child together have at most the largest `spool-limit` of
-//! them. Of both, responses have at most half: at that bound the worker of a response only waits for the client, while a
-//! body that finds no room is refused. If there are several groups, a group has at most twice as much as it leaves free, so
+//! them. Of both, responses leave an eighth to bodies: the worker of a response that finds no room only waits for the client,
+//! while a body that finds none is refused. If there are several groups, a group has at most twice as much as it leaves free, so
 //! that the clients of one tenant cannot take the last byte from the others.
 //!
 //! Every byte is taken before it is written. It is given back when the file system has been given its space back (a hole,
@@ -147,7 +147,7 @@ impl GroupSpool {
     fn take(&self, bytes: u64, spooled: Spooled) -> bool {
         let share = |limit: u64| match spooled {
             Spooled::Body => limit,
-            Spooled::Response => limit / 2,
+            Spooled::Response => limit - limit / 8,
         };
         let Some(own) = raise(&self.used, bytes, share(self.limit)) else { return false };
         let left_free = if self.budget.is_shared { own / 2 } else { 0 };
@@ -353,13 +353,13 @@ mod tests {
     }
 
     #[test]
-    fn responses_leave_half_of_the_limit_to_bodies() {
+    fn responses_leave_an_eighth_of_the_limit_to_bodies() {
         let spool = GroupSpool::of_test(1000);
         let mut response = SpoolFile::new(&spool, Spooled::Response).unwrap();
-        assert!(matches!(response.append(&[b'x'; 501]), Err(NoRoom::Limit)));
-        response.append(&[b'x'; 500]).unwrap();
+        assert!(matches!(response.append(&[b'x'; 876]), Err(NoRoom::Limit)));
+        response.append(&[b'x'; 875]).unwrap();
         let mut body = SpoolFile::new(&spool, Spooled::Body).unwrap();
-        body.append(&[b'x'; 500]).unwrap();
+        body.append(&[b'x'; 125]).unwrap();
     }
 
     #[test]
