@@ -359,7 +359,7 @@ impl Client for HttpdExchange<'_, '_> {
     }
 
     fn drop_stalled(&mut self, time: Duration) {
-        let line = format!("The client has taken nothing for {time:?} and is dropped.");
+        let line = format!("Client dropped: it has taken nothing of the response for {time:?}.");
         self.call.note(&Record::new(Level::Info, line.as_bytes()));
         self.request().close_connection();
         if !self.request().is_multiplexed() {

@@ -106,7 +106,9 @@ impl<C: Client> Relay<'_, C> {
                 }
                 // Nothing more is read from the worker until the client has taken something.
                 Err(no_room) => {
-                    self.group.spool.note(&no_room, Spooled::Response);
+                    if !must_go {
+                        self.group.spool.note(&no_room, Spooled::Response);
+                    }
                     self.wait_for_client()?;
                     must_go = true;
                 }
