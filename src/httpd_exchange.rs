@@ -353,4 +353,19 @@ impl Client for HttpdExchange<'_, '_> {
     fn buffers(&self) -> bool {
         self.request().filters_content()
     }
+
+    fn acknowledged(&self) -> Option<u64> {
+        self.request().acknowledged_by_client()
+    }
+
+    fn drop_stalled(&mut self, time: Duration) {
+        let line = format!("Client dropped: it has taken nothing of the response for {time:?}.");
+        self.call.note(&Record::new(Level::Info, line.as_bytes()));
+        self.request().close_connection();
+        if !self.request().is_multiplexed() {
+            // Closed as usual it would keep what is in its socket until the kernel gives up.
+            self.request().reset_connection();
+        }
+        self.state = State::Failed(WriteError::Gone);
+    }
 }

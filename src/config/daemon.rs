@@ -186,6 +186,8 @@ pub const OPTIONS: &[(&str, Takes, &str)] = &[
     ("header-buffer-size", Takes::Size(8192), "0: no limit"),
     ("request-body", Takes::Word(&["gather", "stream"]), "gather"),
     ("request-body-memory", BYTES, "1048576"),
+    ("spool-limit", BYTES, "268435456"),
+    ("spool-directory", Takes::Path, "TMPDIR, or /tmp"),
     ("send-buffer-size", Takes::Size(512), "0: the system's"),
     ("receive-buffer-size", Takes::Size(512), "0: the system's"),
     ("maximum-requests", COUNT, "0: off"),
@@ -422,6 +424,6 @@ mod tests {
         for (at, (name, ..)) in OPTIONS.iter().enumerate() {
             assert!(OPTIONS[..at].iter().all(|(other, ..)| other != name), "{name}");
         }
-        assert_eq!(OPTIONS.len(), 44 + 6);
+        assert_eq!(OPTIONS.len(), 44 + 8);
     }
 }

@@ -1,21 +1,20 @@
 //! What of an answer has come from the worker and the client has not taken yet, so that a client who reads slowly keeps no
-//! worker waiting: in memory up to a limit, and behind that in a file without a name.
+//! worker waiting: in memory up to a limit, and behind that in a file without a name, as far as the budget of the child
+//! allows ([`GroupSpool`]).
 
+use super::spool::{GroupSpool, NoRoom, SpoolFile, Spooled};
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
-
-/// As much waits in a file at most.
-const MOST_ON_DISK: u64 = 1 << 30;
+use std::sync::Arc;
 
 /// Bytes that wait for the client.
 #[derive(Debug, Default)]
 pub struct Backlog {
     memory: VecDeque<u8>,
-    file: Option<File>,
-    /// Where in `file` it begins and ends. It comes after what is in memory.
-    on_disk: (u64, u64),
+    /// It comes after what is in memory.
+    file: Option<SpoolFile>,
+    /// Up to where the file has been read.
+    read: u64,
     piece: Vec<u8>,
 }
 
@@ -26,7 +25,7 @@ impl Backlog {
     }
 
     fn is_on_disk(&self) -> bool {
-        self.on_disk.0 < self.on_disk.1
+        self.file.as_ref().is_some_and(|file| self.read < file.end())
     }
 
     /// Whether the next bytes would go to the disk.
@@ -34,29 +33,25 @@ impl Backlog {
         self.is_on_disk() || self.memory.len() >= limit
     }
 
-    /// Whether there shall be no more bytes.
-    pub fn is_at_its_end(&self) -> bool {
-        self.on_disk.1 >= MOST_ON_DISK
-    }
-
-    /// Adds bytes.
+    /// Adds bytes: all of them, or none.
     ///
     /// # Errors
     /// There is no room for them on the disk.
-    pub fn add(&mut self, bytes: &[u8], limit: usize) -> io::Result<()> {
+    pub fn add(
+        &mut self,
+        bytes: &[u8],
+        limit: usize,
+        spool: &Arc<GroupSpool>,
+    ) -> Result<(), NoRoom> {
         if !self.is_full(limit) {
             self.memory.extend(bytes);
             return Ok(());
         }
         let file = match self.file.take() {
             Some(file) => file,
-            None => tempfile::tempfile()?,
+            None => SpoolFile::new(spool, Spooled::Response)?,
         };
-        let written = file.write_all_at(bytes, self.on_disk.1);
-        self.file = Some(file);
-        written?;
-        self.on_disk.1 += bytes.len() as u64;
-        Ok(())
+        self.file.insert(file).append(bytes)
     }
 
     /// Up to `most` of the bytes that have waited longest, as far as they lie together.
@@ -68,13 +63,10 @@ impl Backlog {
             let (waiting, _) = self.memory.as_slices();
             return Ok(&waiting[..waiting.len().min(most)]);
         }
-        let (start, end) = self.on_disk;
-        let length = usize::try_from(end - start).unwrap_or(most).min(most);
+        let Some(file) = &self.file else { return Ok(&[]) };
+        let length = usize::try_from(file.end() - self.read).unwrap_or(most).min(most);
         self.piece.resize(length, 0);
-        match &self.file {
-            Some(file) => file.read_exact_at(&mut self.piece, start)?,
-            None => self.piece.clear(),
-        }
+        file.read_at(&mut self.piece, self.read)?;
         Ok(&self.piece)
     }
 
@@ -84,27 +76,30 @@ impl Backlog {
             self.memory.drain(..count);
             return;
         }
-        self.on_disk.0 += count as u64;
-        if !self.is_on_disk() {
-            // What was read is not needed again; whoever reads a little slower than the worker shall not fill the disk.
-            self.on_disk = (0, 0);
-            let _ = self.file.as_ref().map(|file| file.set_len(0));
+        let Some(file) = &mut self.file else { return };
+        self.read += count as u64;
+        if self.read < file.end() {
+            file.release_until(self.read);
+            return;
         }
+        file.clear();
+        self.read = file.end();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Backlog;
+    use super::{Backlog, GroupSpool};
 
     #[test]
     fn what_waits_comes_out_as_it_went_in_whether_memory_is_enough_or_not() {
         let sent: Vec<u8> = (0..200_000_u32).map(|n| (n * 7 % 251) as u8).collect();
+        let spool = GroupSpool::of_test(1 << 20);
         for limit in [0, 1000, 1 << 20] {
             let (mut backlog, mut received, mut at) = (Backlog::default(), Vec::new(), 0);
             for round in 0.. {
                 let end = sent.len().min(at + 777);
-                backlog.add(&sent[at..end], limit).unwrap();
+                backlog.add(&sent[at..end], limit, &spool).unwrap();
                 at = end;
                 if round % 3 > 0 || at == sent.len() {
                     let first = backlog.first(if at == sent.len() { 4096 } else { 500 }).unwrap();
@@ -117,15 +112,17 @@ mod tests {
                 }
             }
             assert!(received == sent, "{limit}");
+            drop(backlog);
+            assert_eq!(spool.used(), 0);
         }
     }
 
     #[test]
     fn what_has_been_taken_takes_no_memory_even_if_something_always_waits() {
-        let mut backlog = Backlog::default();
-        backlog.add(&[b'x'; 500], 1000).unwrap();
+        let (mut backlog, spool) = (Backlog::default(), GroupSpool::of_test(0));
+        backlog.add(&[b'x'; 500], 1000, &spool).unwrap();
         for _ in 0..10_000 {
-            backlog.add(&[b'x'; 400], 1000).unwrap();
+            backlog.add(&[b'x'; 400], 1000, &spool).unwrap();
             let count = backlog.first(400).unwrap().len();
             backlog.take(count);
         }
@@ -134,12 +131,14 @@ mod tests {
 
     #[test]
     fn a_backlog_begins_anew_when_it_was_emptied() {
-        let mut backlog = Backlog::default();
+        let (mut backlog, spool) = (Backlog::default(), GroupSpool::of_test(6));
         assert!(backlog.is_empty());
         for _ in 0..2 {
-            backlog.add(b"abc", 2).unwrap();
-            backlog.add(b"def", 2).unwrap();
-            assert!(backlog.is_full(2) && !backlog.is_at_its_end());
+            backlog.add(b"abc", 2, &spool).unwrap();
+            backlog.add(b"def", 2, &spool).unwrap();
+            assert!(backlog.is_full(2));
+            // There are 3 bytes on the disk, and responses may have 6.
+            assert!(backlog.add(b"ghij", 2, &spool).is_err());
             assert_eq!(backlog.first(2).unwrap(), b"ab");
             backlog.take(2);
             assert_eq!(backlog.first(9).unwrap(), b"c");

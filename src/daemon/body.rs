@@ -1,12 +1,17 @@
 //! The body of a request, gathered before a worker is asked: whoever sends slowly keeps no worker waiting. A small one
-//! stays in memory, a larger one goes to memory that can be handed on, and one that is larger still to a file without a name.
+//! stays in memory, a larger one goes to memory that can be handed on, and one that is larger still to a file without a
+//! name, as far as the budget of the child allows ([`GroupSpool`]). Memory is bounded without a budget: a request thread of
+//! the child gathers one body at a time, and keeps up to `request-body-memory` of it there.
 
+use super::spool::{GroupSpool, NoRoom, SpoolFile, Spooled};
 use exchange::{Exchange, ReadError};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use std::fs::{File, Permissions};
-use std::io::{self, Seek, SeekFrom, Write};
+use nix::sys::stat::{Mode, fchmod};
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use wire::Carried;
 
 /// As much of a body goes with the request itself.
@@ -22,10 +27,9 @@ pub struct Gathered {
 }
 
 #[derive(Debug)]
-struct Large {
-    file: File,
-    length: u64,
-    is_on_disk: bool,
+enum Large {
+    Memory { file: File, length: u64 },
+    Disk { file: SpoolFile, for_worker: File },
 }
 
 impl Gathered {
@@ -33,13 +37,17 @@ impl Gathered {
     ///
     /// # Errors
     /// There is no room for it.
-    pub fn read(exchange: &mut dyn Exchange, memory: u64) -> io::Result<Gathered> {
+    pub fn read(
+        exchange: &mut dyn Exchange,
+        memory: u64,
+        spool: &Arc<GroupSpool>,
+    ) -> Result<Gathered, NoRoom> {
         let mut gathered = Gathered::default();
         loop {
             let mut kept = Ok(());
             let read = exchange.read(INLINE, &mut |bytes| {
                 if kept.is_ok() {
-                    kept = gathered.add(bytes, memory);
+                    kept = gathered.add(bytes, memory, spool);
                 }
             });
             kept?;
@@ -59,13 +67,16 @@ impl Gathered {
         Ok(gathered)
     }
 
-    fn add(&mut self, bytes: &[u8], memory: u64) -> io::Result<()> {
+    fn add(&mut self, bytes: &[u8], memory: u64, spool: &Arc<GroupSpool>) -> Result<(), NoRoom> {
         if self.small.len() + bytes.len() > INLINE {
-            let length = self.large.as_ref().map_or(0, |large| large.length);
+            let length = self.large.as_ref().map_or(0, Large::length);
             let whole = length + (self.small.len() + bytes.len()) as u64;
             let large = match self.large.take() {
-                None => Large::new(whole > memory)?,
-                Some(large) if whole > memory && !large.is_on_disk => large.moved()?,
+                None if whole > memory => Large::on_disk(spool)?,
+                None => Large::in_memory()?,
+                Some(Large::Memory { file, length }) if whole > memory => {
+                    Large::moved(&file, length, spool)?
+                }
                 Some(large) => large,
             };
             let large = self.large.insert(large);
@@ -79,40 +90,94 @@ impl Gathered {
     /// How it goes to a worker.
     pub fn carried(&self) -> Carried<'_> {
         match &self.large {
-            Some(large) => Carried::File(large.length),
+            Some(large) => Carried::File(large.length()),
             None => Carried::Inline(&self.small),
         }
     }
 
     /// What goes beside the request.
     pub fn file(&self) -> Option<BorrowedFd<'_>> {
-        self.large.as_ref().map(|large| large.file.as_fd())
+        self.large.as_ref().map(|large| match large {
+            Large::Memory { file, .. } | Large::Disk { for_worker: file, .. } => file.as_fd(),
+        })
     }
 }
 
 impl Large {
-    fn new(is_on_disk: bool) -> io::Result<Large> {
-        let file = if is_on_disk {
-            tempfile::tempfile()?
-        } else {
-            let file = File::from(memfd_create(c"rustgi-body", MFdFlags::MFD_CLOEXEC)?);
-            // The kernel makes it with 0777.
-            file.set_permissions(Permissions::from_mode(0o600))?;
-            file
-        };
-        Ok(Large { file, length: 0, is_on_disk })
+    fn in_memory() -> io::Result<Large> {
+        let file = File::from(memfd_create(c"rustgi-body", MFdFlags::MFD_CLOEXEC)?);
+        // It is made with all rights for everybody.
+        fchmod(file.as_fd(), Mode::S_IRUSR | Mode::S_IWUSR)?;
+        Ok(Large::Memory { file, length: 0 })
     }
 
-    fn moved(mut self) -> io::Result<Large> {
-        let mut large = Large::new(true)?;
-        self.file.seek(SeekFrom::Start(0))?;
-        large.length = io::copy(&mut self.file, &mut large.file)?;
+    fn on_disk(spool: &Arc<GroupSpool>) -> io::Result<Large> {
+        let file = SpoolFile::new(spool, Spooled::Body)?;
+        let for_worker = file.for_reading()?;
+        Ok(Large::Disk { file, for_worker })
+    }
+
+    /// On the disk, with what was in memory.
+    fn moved(memory: &File, length: u64, spool: &Arc<GroupSpool>) -> Result<Large, NoRoom> {
+        let mut large = Large::on_disk(spool)?;
+        let (mut piece, mut at) = (vec![0; INLINE], 0);
+        while at < length {
+            let count = usize::try_from(length - at).unwrap_or(INLINE).min(INLINE);
+            memory.read_exact_at(&mut piece[..count], at)?;
+            large.write(&piece[..count])?;
+            at += count as u64;
+        }
         Ok(large)
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
-        self.length += bytes.len() as u64;
+    fn length(&self) -> u64 {
+        match self {
+            Large::Memory { length, .. } => *length,
+            Large::Disk { file, .. } => file.end(),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
+        match self {
+            Large::Memory { file, length } => {
+                file.write_all(bytes)?;
+                *length += bytes.len() as u64;
+            }
+            Large::Disk { file, .. } => file.append(bytes)?,
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Gathered, GroupSpool, INLINE, Large};
+
+    #[test]
+    fn a_body_that_outgrows_memory_lies_on_the_disk_whole_and_gives_its_bytes_back() {
+        let spool = GroupSpool::of_test(1 << 20);
+        let sent: Vec<u8> = (0..500_000_u32).map(|n| (n * 7 % 251) as u8).collect();
+        let mut gathered = Gathered::default();
+        for piece in sent.chunks(INLINE) {
+            gathered.add(piece, 200_000, &spool).unwrap();
+        }
+        let Some(Large::Disk { file, .. }) = &gathered.large else { panic!("it is in memory") };
+        let mut kept = vec![0; file.end() as usize];
+        file.read_at(&mut kept, 0).unwrap();
+        kept.extend_from_slice(&gathered.small);
+        assert!(kept == sent);
+        assert!(spool.used() > 300_000);
+        drop(gathered);
+        assert_eq!(spool.used(), 0);
+    }
+
+    #[test]
+    fn a_body_that_finds_no_room_gives_back_what_it_had() {
+        let spool = GroupSpool::of_test(300_000);
+        let mut gathered = Gathered::default();
+        let refused = (0..20).any(|_| gathered.add(&[b'x'; INLINE], 100_000, &spool).is_err());
+        assert!(refused);
+        drop(gathered);
+        assert_eq!(spool.used(), 0);
     }
 }

@@ -51,6 +51,12 @@ pub trait Client: Exchange {
 
     /// Whether bytes may be kept on their way until a flush.
     fn buffers(&self) -> bool;
+
+    /// How many bytes of its connection the other end has acknowledged; `None` if that cannot be known.
+    fn acknowledged(&self) -> Option<u64>;
+
+    /// It has taken nothing for so long: nothing more is sent to it, and its connection ends.
+    fn drop_stalled(&mut self, time: Duration);
 }
 
 /// What a wait has brought.
@@ -94,6 +100,8 @@ pub struct Relay<'r, C: Client> {
     backlog: Backlog,
     /// The client has not taken anything for a while, with its backlog full.
     is_slow: bool,
+    /// Since when the client has taken nothing of what waits for it.
+    stall: Option<delivery::Stall>,
     /// What is held in front of the client's socket shall not stay there.
     owes_flush: bool,
     instead: Option<Instead>,
@@ -136,6 +144,7 @@ impl<'r, C: Client> Relay<'r, C> {
             left: None,
             backlog: Backlog::default(),
             is_slow: false,
+            stall: None,
             owes_flush: false,
             instead: None,
             retry_after: None,

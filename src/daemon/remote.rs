@@ -2,6 +2,7 @@
 //! begins, and lives as long as it.
 
 use super::connection::{Connection, Knock};
+use super::spool::{self, GroupSpool, SpoolBudget};
 use super::supervisor::Inherited;
 use crate::config::daemon::Daemon;
 use crate::httpd::ServerRec;
@@ -30,6 +31,8 @@ pub struct Group {
     /// What was agreed on with it.
     pub terms: Terms,
     secret: Secret,
+    /// What this child keeps in files of its requests and responses.
+    pub spool: Arc<GroupSpool>,
     place: u32,
     workers: Mutex<Vec<Arc<Worker>>>,
     /// The number of the worker that was chosen last.
@@ -102,10 +105,17 @@ impl Terms {
 impl Remote {
     /// What the configuration of a child and its parent say.
     pub fn new(inherited: &Inherited, prefix: &[u8], daemons: &[Daemon<'_>]) -> Remote {
+        let budget = SpoolBudget::new(daemons.iter().map(spool_limit));
         let group = |daemon: &Daemon<'_>| Group {
             name: daemon.name.to_vec(),
             terms: Terms::of(daemon),
             secret: Secret::of_group(&inherited.master, daemon.name),
+            spool: GroupSpool::new(
+                &budget,
+                daemon.name,
+                spool_limit(daemon),
+                spool_directory(daemon),
+            ),
             // A group that was given no place has none on the board.
             place: daemon.place.get().copied().unwrap_or(u32::MAX),
             workers: Mutex::default(),
@@ -199,6 +209,15 @@ impl Remote {
         let posted = self.posted_worker(worker);
         posted.is_some_and(|posted| matches!(posted.state(), State::Ready | State::Leaving))
     }
+}
+
+fn spool_limit(daemon: &Daemon<'_>) -> u64 {
+    daemon.options.number_or("spool-limit", spool::LIMIT)
+}
+
+fn spool_directory(daemon: &Daemon<'_>) -> PathBuf {
+    let directory = daemon.options.text("spool-directory");
+    directory.map_or_else(std::env::temp_dir, |path| std::ffi::OsStr::from_bytes(path).into())
 }
 
 impl Worker {

@@ -1,9 +1,10 @@
 //! A request of httpd that a group of workers is to answer: what is checked and made ready before, and what httpd is told
 //! when it is over.
 
-use super::body::Gathered;
+use super::body::{Gathered, INLINE};
 use super::relay::{Ended, Instead, Particulars, Relay};
 use super::remote::{self, Group, Remote};
+use super::spool::{NoRoom, Spooled};
 use super::{inside, owner};
 use crate::handler::{Call, Status};
 use crate::httpd_exchange::HttpdExchange;
@@ -64,9 +65,9 @@ pub fn serve(
     } else if terms.streams_body {
         None
     } else {
-        match Gathered::read(&mut exchange, terms.body_memory) {
+        match gather(group, body, &mut exchange) {
             Ok(body) => Some(body),
-            Err(error) => return call.refuse(Code::BodyNotGathered, error.to_string().as_bytes()),
+            Err(no_room) => return refuse_body(group, call, &no_room),
         }
     };
     if let Some(answered) = exchange.answered() {
@@ -85,6 +86,36 @@ pub fn serve(
         request.set_client_timeout(before);
     }
     finish(call, exchange, ended)
+}
+
+fn gather(
+    group: &Group,
+    body: Body,
+    exchange: &mut HttpdExchange<'_, '_>,
+) -> Result<Gathered, NoRoom> {
+    let memory = group.terms.body_memory;
+    let largest = group.spool.largest_body().max(memory).max(INLINE as u64);
+    match body {
+        // No byte of it is read: there will never be room.
+        Body::Length(length) if length > largest => Err(NoRoom::Limit),
+        _ => Gathered::read(exchange, memory, &group.spool),
+    }
+}
+
+/// Answers a request whose body could not be kept.
+fn refuse_body(group: &Group, call: &Call<'_>, no_room: &NoRoom) -> Status {
+    // What is left of the body is not read, so that a client that sends slowly does not keep this thread.
+    call.request.close_connection();
+    match no_room {
+        NoRoom::Limit => {
+            group.spool.note(no_room, Spooled::Body);
+            Status::Refused(Code::SpoolFull.status())
+        }
+        NoRoom::Disk(error) => {
+            let cause = format!("{}: {error}", group.spool.directory().display());
+            call.refuse(Code::BodyNotGathered, cause.as_bytes())
+        }
+    }
 }
 
 fn finish(call: &Call<'_>, exchange: HttpdExchange<'_, '_>, ended: Ended) -> Status {

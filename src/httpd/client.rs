@@ -69,6 +69,25 @@ impl<'r> Request<'r> {
         counts[ALLOWED].saturating_sub(counts[QUEUED]) as usize / 2
     }
 
+    /// How many bytes the other end of the client's connection has acknowledged (`TCP_INFO`, tcp(7)); `None` if that
+    /// cannot be known.
+    pub fn acknowledged_by_client(self) -> Option<u64> {
+        /// Where it stands (`tcpi_bytes_acked` of linux/tcp.h, since Linux 4.1), and how long it is.
+        const AT: usize = 120;
+        const LENGTH: usize = size_of::<u64>();
+        let client = self.client_descriptor()?;
+        let mut info = [0_u8; AT + LENGTH];
+        let mut length = size_of_val(&info) as libc::socklen_t;
+        let into = info.as_mut_ptr().cast();
+        // SAFETY: an open socket; there is as much room as is said.
+        let asked = unsafe {
+            let (level, option) = (libc::IPPROTO_TCP, libc::TCP_INFO);
+            libc::getsockopt(client.as_raw_fd(), level, option, into, &mut length)
+        };
+        let is_there = asked == 0 && length as usize == info.len();
+        is_there.then(|| info[AT..].try_into().ok().map(u64::from_ne_bytes)).flatten()
+    }
+
     /// Whether something is held in front of the client's socket.
     pub fn holds_output(self) -> bool {
         // Of a connection that carries several requests, the last filter is not core's.

@@ -44,7 +44,8 @@ fn every_option_has_a_value_that_is_accepted() {
         environment-file=@root@/environment env=A=1 env='B=two words' lang=C.UTF-8 locale=C.UTF-8 switch-interval=0.01 \
         stack-size=1048576 server-metrics=On listen-backlog=10 connect-timeout=1 socket-timeout=1 queue-timeout=1 \
         response-socket-timeout=1 response-flush-delay=1 response-buffer-size=65536 response-memory=1 \
-        header-buffer-size=8192 request-body=stream request-body-memory=1 send-buffer-size=512 receive-buffer-size=512 \
+        header-buffer-size=8192 request-body=stream request-body-memory=1 spool-limit=1 spool-directory=/x send-buffer-size=512 \
+        receive-buffer-size=512 \
         maximum-requests=1 restart-interval=1 inactivity-timeout=1 deadlock-timeout=1 request-timeout=1 \
         interrupt-timeout=1 startup-timeout=1 graceful-timeout=1 eviction-timeout=1 shutdown-timeout=1 cpu-time-limit=1 \
         cpu-priority=1 memory-limit=1000000000 virtual-memory-limit=1000000000";

@@ -21,6 +21,8 @@ mod daemon_orphans;
 mod daemon_pythons;
 mod daemon_queue;
 mod daemon_sockets;
+mod daemon_spool;
+mod daemon_stalled;
 mod daemon_surroundings;
 mod daemon_timeouts;
 mod directive_rows;

@@ -160,7 +160,8 @@ codes! {
     1041 BodyNotGathered          Carrier       500 "The body of the request could not be kept";
     1042 AnswerNotKept            Carrier       500 "The answer could not be kept for a client that reads slowly";
     1043 ConnectionNotMade        Carrier       0   "A connection of the server could not be made";
-    1050 RequestTimedOut          Application   504 "A request took longer than request-timeout, and its process was replaced";
+    1050 SpoolFull                Configuration 507 "No room to spool within spool-limit";
+    1051 RequestTimedOut          Application   504 "A request took longer than request-timeout, and its process was replaced";
     1060 SocketsRemoved           Carrier       0   "The directory of sockets had been removed";
 }
 
