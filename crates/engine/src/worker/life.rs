@@ -48,8 +48,19 @@ pub fn leave_at_once(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Keeps other processes of the same user from tracing this one and reading its memory, the secret of its group included. Not where
+/// core dumps are wanted (`CoreDumpDirectory`): the kernel writes none of such a process.
+fn hide_memory() -> io::Result<()> {
+    use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior};
+    if getrlimit(Resource::Core).current == Some(0) {
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    }
+    Ok(())
+}
+
 /// Takes the channel that the process was started with as its standard input, and hears the first message.
 fn hear() -> io::Result<Begin> {
+    hide_memory()?;
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     rustix::stdio::dup2_stdin(nothing()?)?;
     forks::withhold(socket.as_raw_fd());
