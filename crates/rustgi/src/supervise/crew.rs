@@ -27,6 +27,8 @@ use wire::control::{Group, Script, Version};
 const FIRST_DELAY: Time = Duration::from_millis(100);
 /// The longest delay.
 const LONGEST_DELAY: Time = Duration::from_secs(20);
+/// While a group without workers waits this long or longer for the next start, requests get 503 at once. Shorter delays they wait for.
+const REFUSED_FROM: Time = Duration::from_secs(1);
 /// A worker that was ready for so long has started well. Service scripts begin no more often.
 const SETTLED: Time = Duration::from_secs(1);
 /// A worker ends by itself when its time is over; it is killed so much later.

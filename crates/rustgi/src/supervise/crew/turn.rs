@@ -209,9 +209,15 @@ impl Crew {
             return;
         }
         self.failed_at = Some(now);
-        let delay = self.failures.checked_sub(1).map(|before| FIRST_DELAY * (1 << before.min(10)));
         self.failures += 1;
-        self.retry = Some(now + delay.unwrap_or_default().min(LONGEST_DELAY));
+        self.retry = Some(now + self.delay());
+    }
+
+    /// How long the next start waits after the failures so far. Not at all after the first, which may have been an accident.
+    fn delay(&self) -> Time {
+        let doublings = self.failures.checked_sub(2).map(|doublings| doublings.min(10));
+        doublings
+            .map_or(Time::ZERO, |doublings| (FIRST_DELAY * (1 << doublings)).min(LONGEST_DELAY))
     }
 
     /// Fills the ranks, and does what had to wait.
@@ -306,7 +312,10 @@ impl Crew {
             Some((code, None))
         } else if self.is_service() {
             Some((Code::ServesNoRequests as u16, None))
-        } else if self.retry.is_some() && !self.members.iter().any(is_there) {
+        } else if self.retry.is_some()
+            && self.delay() >= REFUSED_FROM
+            && !self.members.iter().any(is_there)
+        {
             Some((Code::WorkersFailing as u16, self.retry))
         } else {
             None

@@ -30,12 +30,17 @@ fn early_deaths_make_the_next_start_wait_ever_longer() {
         stage.pass(0.01);
         stage.done();
         stage.dies(number);
-        assert_eq!(stage.done(), ["trouble 1017"]);
+        // Requests wait through short delays.
+        let is_refused = number >= 6;
+        let refused: &[&str] = if is_refused { &["trouble 1017"] } else { &[] };
+        assert_eq!(stage.done(), refused);
         let before = stage.now;
         let next = stage.crew.next().unwrap();
         stage.pass((next - before).as_secs_f64());
         delays.push((next - before).as_millis());
-        assert_eq!(stage.done(), [format!("start {} of 1", number + 1), "no trouble".to_owned()]);
+        let end = is_refused.then(|| "no trouble".to_owned());
+        let started = [format!("start {} of 1", number + 1)].into_iter().chain(end);
+        assert_eq!(stage.done(), started.collect::<Vec<_>>());
     }
     assert_eq!(delays[..9], [100, 200, 400, 800, 1600, 3200, 6400, 12800, 20000]);
     assert_eq!(delays[9..], [20000, 20000]);
@@ -68,7 +73,7 @@ fn those_that_die_together_have_failed_once() {
         assert_eq!(delay.as_millis(), 50 << round);
         stage.done();
         stage.pass(delay.as_secs_f64());
-        assert_eq!(stage.done().len(), 4);
+        assert_eq!(stage.done().len(), 3);
     }
 }
 
