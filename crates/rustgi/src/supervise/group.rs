@@ -328,8 +328,14 @@ impl Group {
     }
 
     /// A worker that was reaped is none of the group's any more, even if an internal error has happened meanwhile.
-    pub fn forget(&mut self, number: u32) {
+    pub fn forget(&mut self, number: u32, around: &mut Surroundings) {
         self.workers.remove(&number);
+        if self.crew.look_up(number).is_some() {
+            self.guarded(around, |group, around| {
+                group.crew.died(around.now(), number, Death::default());
+                group.act(around);
+            });
+        }
     }
 
     /// Makes the sockets of workers again that have been removed.
