@@ -45,16 +45,16 @@ fn a_request_outlives_the_supervisor_and_the_new_workers_take_all_others() {
         let held = scope.spawn(|| server.get("/?go"));
         server.await_log("held for go");
         kill_supervisor(&server);
-        wait_for("new workers", || (process(&server.get("/").text()) != old).then_some(()));
+        wait_for("new workers", || (process(server.get("/").text()) != old).then_some(()));
         for _ in 0..20 {
             let answer = server.get("/");
             assert_eq!(answer.status, 200);
-            assert_ne!(process(&answer.text()), old);
+            assert_ne!(process(answer.text()), old);
         }
         assert!(is_there(old));
         std::fs::write(server.root().join("go"), "").unwrap();
         let answer = held.join().unwrap();
-        assert_eq!((answer.status, process(&answer.text())), (200, old));
+        assert_eq!((answer.status, process(answer.text())), (200, old));
     });
     wait_for("the old worker to end", || (!is_there(old)).then_some(()));
 }

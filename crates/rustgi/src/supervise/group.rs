@@ -197,7 +197,10 @@ impl Group {
                 }
             }
             Action::Kill { number, timer } => {
-                if let Some(worker) = self.workers.get_mut(&number) {
+                let hangs = |worker: &Worker| worker.launched_by().is_some();
+                if self.workers.get(&number).is_some_and(hangs) {
+                    self.give_up(around.now(), number);
+                } else if let Some(worker) = self.workers.get_mut(&number) {
                     worker.killed = Some(timer);
                     worker.signal(Signal::SIGKILL);
                 }
@@ -265,20 +268,20 @@ impl Group {
     /// Gives up those that hang on their way to their program.
     fn give_up_hanging(&mut self, now: Time) {
         let is_due = |worker: &Worker| worker.launched_by().is_some_and(|by| by <= now);
-        let due = self.workers.iter_mut().filter(|(_, worker)| is_due(worker));
-        let due: Vec<_> = due
-            .map(|(number, worker)| {
-                let time = (now - worker.started).as_secs();
-                (*number, worker.pid(), time, worker.give_up())
-            })
-            .collect();
-        for (number, pid, time, doing) in due {
-            let text = format!(
-                "no worker could be started: process {pid} was killed because it hung for {time} s while {doing}"
-            );
-            self.fail(Level::Error, Code::WorkerNotStarted, text);
-            self.crew.leaving(now, number, "startup_timeout".to_owned());
-        }
+        let due = self.workers.iter().filter(|(_, worker)| is_due(worker));
+        let due: Vec<u32> = due.map(|(number, _)| *number).collect();
+        due.into_iter().for_each(|number| self.give_up(now, number));
+    }
+
+    /// Gives up a worker that hangs on its way to its program.
+    fn give_up(&mut self, now: Time, number: u32) {
+        let Some(worker) = self.workers.get_mut(&number) else { return };
+        let (pid, time, doing) = (worker.pid(), (now - worker.started).as_secs(), worker.give_up());
+        let text = format!(
+            "no worker could be started: process {pid} was killed because it hung for {time} s while {doing}"
+        );
+        self.fail(Level::Error, Code::WorkerNotStarted, text);
+        self.crew.leaving(now, number, "startup_timeout".to_owned());
     }
 
     /// Reads what a worker has said.
@@ -349,8 +352,14 @@ impl Group {
     }
 
     /// A worker that was reaped is none of the group's any more, even if an internal error has happened meanwhile.
-    pub fn forget(&mut self, number: u32) {
+    pub fn forget(&mut self, number: u32, around: &mut Surroundings) {
         self.workers.remove(&number);
+        if self.crew.look_up(number).is_some() {
+            self.guarded(around, |group, around| {
+                group.crew.died(around.now(), number, Death::default());
+                group.act(around);
+            });
+        }
     }
 
     /// Makes the sockets of workers again that have been removed.

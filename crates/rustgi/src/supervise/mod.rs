@@ -44,7 +44,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use wire::control::{Ask, Desired, FromSupervisor, ToSupervisor, Told, decode, encode};
@@ -470,7 +470,7 @@ impl Supervisor {
                     group.guarded(&mut self.around, |group, around| {
                         group.reaped(number, status, around);
                     });
-                    group.forget(number);
+                    group.forget(number, &mut self.around);
                     break;
                 }
             }
@@ -479,7 +479,7 @@ impl Supervisor {
 
     fn hear_operators(&mut self) {
         let Some(mut operators) = self.operators.take() else { return };
-        operators.attend(|ask| match ask {
+        let answer = |ask| match ask {
             Ask::Status => {
                 let status = |group: &Group| group.status(&self.around);
                 Told::Status(self.groups.iter().map(status).collect())
@@ -487,7 +487,10 @@ impl Supervisor {
             Ask::Reload(name) => {
                 Told::Reloading(self.reload(name.as_deref(), crew::reason::GRACEFUL))
             }
-        });
+        };
+        let attended = catch_unwind(AssertUnwindSafe(|| operators.attend(answer)));
+        // Put back even after an internal error: others may ask again.
         self.operators = Some(operators);
+        attended.unwrap_or_else(|panic| resume_unwind(panic));
     }
 }

@@ -63,8 +63,9 @@ impl Drop for Leased {
 
 fn workers_of(supervised: &Supervised, place: u32, state: State) -> Vec<u32> {
     let group = supervised.board.group(place).unwrap();
-    let workers = supervised.board.workers(group);
-    workers.filter(|(_, it)| it.state() == state).map(|(_, it)| it.pid()).collect()
+    let workers = supervised.board.workers(group).filter(|(_, it)| it.state() == state);
+    // A place is taken before there is a process.
+    workers.map(|(_, it)| it.pid()).filter(|pid| *pid != 0).collect()
 }
 
 #[test]
@@ -97,13 +98,18 @@ fn a_program_that_hangs_holds_up_no_other_group_and_no_operator() {
 fn a_start_that_hangs_too_long_is_given_up_and_the_log_says_in_what() {
     let mut supervised = Supervised::new(READY);
     let Some(leased) = Leased::in_directory(supervised.directory.path()) else { return };
-    supervised.run(vec![Group { startup_timeout: 1, ..leased.group("slow") }]);
+    supervised.run(vec![Group { startup_timeout: 3, ..leased.group("slow") }]);
     let hanging = until("one that hangs", || workers_of(&supervised, 0, State::Starting).pop());
-    supervised.await_log(&format!(
-        "WSGI1019: process group 'slow': no worker could be started: process {hanging} was killed because it hung for 1 s \
-         while starting the program ({})",
-        leased.program.display()
-    ));
+    let killed = format!(
+        "'slow': no worker could be started: process {hanging} was killed because it hung for "
+    );
+    supervised.await_log(&killed);
+    let line = until("the log says so", || {
+        let log = supervised.log();
+        log.lines().find(|line| line.contains(&killed)).map(str::to_owned)
+    });
+    let doing = format!(" s while starting the program ({})", leased.program.display());
+    assert!(line.contains("WSGI1019") && line.ends_with(&doing), "{line}");
     until("it ends", || (!lives(hanging)).then_some(()));
     drop(leased);
     until("the next is ready", || workers_of(&supervised, 0, State::Ready).pop());

@@ -313,7 +313,7 @@ impl Crew {
         } else if self.is_service() {
             Some((Code::ServesNoRequests as u16, None))
         } else if self.retry.is_some()
-            && self.delay() >= REFUSED_FROM
+            && self.failures >= TROUBLED
             && !self.members.iter().any(is_there)
         {
             Some((Code::WorkersFailing as u16, self.retry))
