@@ -19,6 +19,11 @@ pub fn take_last() -> Option<String> {
     LAST.take()
 }
 
+/// Remembers a failure that is no exception as the last one of this thread.
+pub fn set_last(line: &str) {
+    LAST.set(Some(line.to_owned()));
+}
+
 /// Reports an exception of a request to the request's log. SystemExit is reported under `on_exit`: it ends the request,
 /// never the process.
 pub fn request(

@@ -7,7 +7,8 @@ use super::steering::Steering;
 use super::{forks, prober, service, signals, threads};
 use crate::host::Host;
 use crate::script::Purpose;
-use crate::{attach, events, preload, shutdown};
+use crate::preload::{self, Loading};
+use crate::{attach, events, shutdown};
 use exchange::{Code, InterpreterOptions, Level, Preload, Settings};
 use link::{Channel, Shared};
 use std::io;
@@ -156,16 +157,29 @@ fn use_locale(post: &Post, host: &'static Host) {
 
 /// Loads what the configuration says, and what the workers before have loaded. Comes back with what failed.
 fn load(post: &Post, host: &'static Host, scripts: &[control::Script]) -> Vec<(Vec<u8>, String)> {
-    let wanted = scripts.iter().map(|script| Preload {
+    let configured = crate::settings().preload.iter().map(|script| control::Script {
         path: script.path.clone(),
-        application_group: script.group.clone(),
+        group: if script.main { Vec::new() } else { script.application_group.clone() },
         main: script.main,
+        callables: Vec::new(),
     });
-    let all: Vec<Preload> = crate::settings().preload.iter().cloned().chain(wanted).collect();
-    for script in &all {
-        let group = if script.main { Vec::new() } else { script.application_group.clone() };
-        post.expect_script(control::Script { path: script.path.clone(), group, main: script.main });
+    let mut all: Vec<control::Script> = Vec::new();
+    for script in configured.chain(scripts.iter().cloned()) {
+        post.expect_script(&script);
+        match all.iter_mut().find(|known| known.is_same(&script)) {
+            Some(known) => known.add_callables(&script.callables),
+            None => all.push(script),
+        }
     }
+    let all = all.into_iter().map(|script| Loading {
+        script: Preload {
+            path: script.path,
+            application_group: script.group,
+            main: script.main,
+        },
+        callables: script.callables,
+    });
+    let all: Vec<Loading> = all.collect();
     preload::each(host, &all, Purpose::Preload, || !post.course.has_ended())
 }
 

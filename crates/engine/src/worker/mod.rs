@@ -32,5 +32,5 @@ mod steering;
 mod threads;
 mod timers;
 
-pub use post::{loaded, post};
+pub use post::{loaded, post, used};
 pub use scripts::{Verdict, verdict};

@@ -6,6 +6,7 @@ use super::course::Course;
 use super::desk::Desk;
 use super::pace::Pace;
 use super::scripts::Changes;
+use crate::interpreter::Interpreter;
 use link::{Channel, Mapped, Page, Shared};
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::HashSet;
@@ -60,14 +61,20 @@ pub fn take(post: Post) -> &'static Post {
     POST.get_or_init(|| post)
 }
 
-/// A worker has loaded a script; tells the supervisor unless it had asked for that. Nothing in another process.
-pub fn loaded(path: &[u8], group: &[u8], main: bool) {
+/// A worker has loaded a script. `tell`: the supervisor is told, unless it had asked for that. Nothing in another process.
+pub fn loaded(path: &[u8], interpreter: &Interpreter, tell: bool) {
     if let Some(post) = post() {
         post.has_loaded.store(true, Ordering::Relaxed);
-        let script = control::Script { path: path.to_vec(), group: group.to_vec(), main };
-        if post.lock_scripts().insert(script.clone()) {
-            post.say(&FromWorker::Loaded(script));
+        if tell {
+            post.tell_script(path, interpreter, Vec::new());
         }
+    }
+}
+
+/// A request has used a callable of a script; tells the supervisor once. Nothing in another process.
+pub fn used(path: &[u8], interpreter: &Interpreter, callable: &[u8]) {
+    if let Some(post) = post() {
+        post.tell_script(path, interpreter, vec![callable.to_vec()]);
     }
 }
 
@@ -126,8 +133,20 @@ impl Post {
     }
 
     /// The supervisor knows of this script.
-    pub fn expect_script(&self, script: control::Script) {
-        self.lock_scripts().insert(script);
+    pub fn expect_script(&self, script: &control::Script) {
+        let mut known = self.lock_scripts();
+        for callable in &script.callables {
+            known.insert(control::Script { callables: vec![callable.clone()], ..script.clone() });
+        }
+        known.insert(control::Script { callables: Vec::new(), ..script.clone() });
+    }
+
+    fn tell_script(&self, path: &[u8], interpreter: &Interpreter, callables: Vec<Vec<u8>>) {
+        let (path, group, main) = (path.to_vec(), interpreter.name.clone(), interpreter.is_main());
+        let script = control::Script { path, group, main, callables };
+        if self.lock_scripts().insert(script.clone()) {
+            self.say(&FromWorker::Loaded(script));
+        }
     }
 
     fn lock_scripts(&self) -> std::sync::MutexGuard<'_, HashSet<control::Script>> {

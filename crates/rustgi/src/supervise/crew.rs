@@ -205,7 +205,9 @@ impl Crew {
 
     /// A worker has loaded a script.
     pub fn loaded(&mut self, script: Script) {
-        if self.scripts.len() < REMEMBERED && !self.scripts.contains(&script) {
+        if let Some(known) = self.scripts.iter_mut().find(|known| known.is_same(&script)) {
+            known.add_callables(&script.callables);
+        } else if self.scripts.len() < REMEMBERED {
             self.scripts.push(script);
         }
     }

@@ -207,6 +207,7 @@ impl Group {
                 FromWorker::Changed(path) => crew.changed(now, number, path),
                 FromWorker::Replace { reason } => crew.replace(now, number, reason),
                 FromWorker::Leaving { reason } => crew.leaving(now, number, reason),
+                FromWorker::Loading(path) => crew.loading(number, path),
             }
         }
         self.act(around);

@@ -60,7 +60,7 @@ def order(words):
     if verb == 'ready':
         say(b'\0' + number(len(rest)) + b''.join(text(path) + text('SyntaxError') for path in rest))
     elif verb == 'loaded':
-        say(b'\1' + text(rest[0]) + text('') + b'\1')
+        say(b'\1' + text(rest[0]) + text('') + b'\1' + number(0))
     elif verb == 'changed':
         say(b'\2' + text(rest[0]))
     elif verb == 'replace':
@@ -77,7 +77,7 @@ def order(words):
         channel.sendall(b'\xff' * 100)
     elif verb == 'flood':
         for _ in range(int(rest[0])):
-            say(b'\1' + text(f'/nowhere/{_}') + text('') + b'\1')
+            say(b'\1' + text(f'/nowhere/{_}') + text('') + b'\1' + number(0))
     elif verb == 'deaf':
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         while True:
