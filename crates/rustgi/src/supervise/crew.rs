@@ -31,6 +31,8 @@ const LONGEST_DELAY: Time = Duration::from_secs(20);
 const SETTLED: Time = Duration::from_secs(1);
 /// A worker ends by itself when its time is over; it is killed so much later.
 const MARGIN: Time = Duration::from_secs(1);
+/// The same for `startup-timeout`, at the end of which a worker writes to the log where its import is.
+const STARTUP_MARGIN: Time = Duration::from_secs(3);
 /// The end of everything is bounded even if `shutdown-timeout` is not.
 const LONGEST_END: Time = Duration::from_secs(60);
 /// Children of the server that know a group which is no longer wanted have finished after this.
@@ -41,8 +43,10 @@ const SCRIPTS: usize = 64;
 /// A worker may tell of as many as it likes; of no more are remembered.
 const REMEMBERED: usize = 1024;
 
-/// A generation that has not become ready for so long gives way to another that is wanted: what it loads may never end.
-const STUCK: Time = Duration::from_secs(60);
+/// A generation that has not become ready for so long gives way at once to a newer one that is wanted: what it loads may
+/// never end. One that is younger is waited for, or requests for new generations that follow each other faster than an
+/// application can be imported would let none become ready.
+const SLOW: Time = Duration::from_secs(5);
 
 /// As many changed scripts are remembered while a generation is under way.
 const CHANGES: usize = 256;
@@ -72,6 +76,8 @@ pub struct Crew {
     look: Look,
     /// What the serving generation was started with.
     group: Rc<Group>,
+    /// What the next generation is to be started with: the configuration that was read last.
+    configured: Rc<Group>,
     generation: u32,
     /// The last generation that was begun.
     last: u32,
@@ -109,6 +115,7 @@ impl Crew {
         let mut crew = Crew {
             numbers,
             look: Box::new(look),
+            configured: Rc::clone(&group),
             group,
             generation,
             last: generation,
@@ -156,11 +163,17 @@ impl Crew {
         self.member(number).map(|member| (member.phase, member.retiring.as_deref()))
     }
 
+    /// The script that a worker which is not ready is still loading, if that takes long.
+    pub fn script_being_loaded(&self, number: u32) -> Option<&[u8]> {
+        self.member(number)?.loading.as_deref()
+    }
+
     /// This group is wanted from now on.
     pub fn configure(&mut self, now: Time, group: Rc<Group>) {
         if !self.is_final {
             (self.farewell, self.stopping) = (None, false);
         }
+        self.configured = Rc::clone(&group);
         let reason = reason::GRACEFUL.to_owned();
         self.request(now, Wish { group: Some(group), changed: Vec::new(), reason });
         self.settle(now);
@@ -222,7 +235,7 @@ impl Crew {
             return;
         }
         member.phase = Phase::Ready(now);
-        member.deadline = None;
+        (member.deadline, member.loading) = (None, None);
         member.restart = turn::restart_time(now, member);
         if Some(member.generation) == upcoming {
             self.one_of_upcoming_is_ready(now, failed);
@@ -232,11 +245,21 @@ impl Crew {
         self.settle(now);
     }
 
+    /// A worker that is not ready is still loading this script.
+    pub fn loading(&mut self, number: u32, script: Vec<u8>) {
+        if let Some(member) = self.member_mut(number) {
+            member.loading = Some(script).filter(|_| member.phase == Phase::Starting);
+        }
+    }
+
     /// A worker wants to be replaced, and serves until then.
     pub fn replace(&mut self, now: Time, number: u32, reason: String) {
         if let Some(member) = self.member_mut(number) {
             if member.is_ready() {
                 member.retiring.get_or_insert(reason);
+            } else if member.phase == Phase::Leaving && reason == reason::REQUEST_TIMEOUT {
+                // What its end costs is then the fault of the request, whatever it was to leave for.
+                member.retiring = Some(reason);
             }
         }
         self.settle(now);
@@ -251,12 +274,15 @@ impl Crew {
         }
         let was_ready = member.is_ready();
         let started = member.started;
+        let (loading, startup_timeout) = (member.loading.clone(), member.group.startup_timeout);
         member.phase = Phase::Leaving;
         member.deadline = turn::end(now, Duration::ZERO, member.group.shutdown_timeout);
+        let is_late = reason == reason::STARTUP_TIMEOUT;
         member.retiring = Some(reason);
         self.actions.push(Action::Leaving { number });
         if is_upcoming {
-            self.give_up(now, Refusal::Gone(number));
+            let timeout = is_late.then_some(startup_timeout);
+            self.give_up(now, Refusal::Gone { number, loading, timeout });
         } else if !was_ready && self.is_of(number, self.generation) {
             // What it was to load has ended it, and will end the next one.
             self.back_off(now, started);
@@ -274,7 +300,9 @@ impl Crew {
             return;
         }
         if Some(member.generation) == self.upcoming.as_ref().map(|u| u.generation) {
-            self.give_up(now, Refusal::Gone(number));
+            let is_late = member.killed_by == Some(STARTUP);
+            let timeout = is_late.then_some(member.group.startup_timeout);
+            self.give_up(now, Refusal::Gone { number, loading: member.loading, timeout });
         } else if member.generation == self.generation {
             self.count_death(now, &member, death);
         }
@@ -286,6 +314,7 @@ impl Crew {
         for member in &mut self.members {
             if let Some((_, timer)) = member.deadline.filter(|(at, _)| *at <= now) {
                 member.deadline = None;
+                member.killed_by = Some(timer);
                 self.actions.push(Action::Kill { number: member.number, timer });
             }
             if member.restart.is_some_and(|at| at <= now) && member.is_ready() {
@@ -325,7 +354,7 @@ impl Crew {
                 members.find(|m| m.phase == Phase::Starting).map(|member| member.started)
             }
         };
-        begun.map(|begun| begun + STUCK)
+        begun.map(|begun| begun + SLOW)
     }
 
     fn is_stuck(&self, now: Time) -> bool {

@@ -77,6 +77,8 @@ pub struct Group {
     log: Log,
     /// When something went wrong the last time, and what.
     failure: Option<(u64, String)>,
+    /// The number and the process of the worker that was reaped last.
+    gone: Option<(u32, u32)>,
 }
 
 impl Group {
@@ -91,7 +93,7 @@ impl Group {
         let look = move |path: &[u8]| look(&jail, path);
         let crew = Crew::new(around.now(), wanted, before, numbers, look);
         let workers = BTreeMap::new();
-        let mut group = Group { place, crew, workers, name, log, failure: None };
+        let mut group = Group { place, crew, workers, name, log, failure: None, gone: None };
         group.act(around);
         group
     }
@@ -242,6 +244,7 @@ impl Group {
             Some((phase, reason)) => (phase, reason.map(str::to_owned)),
             None => (Phase::Leaving, None),
         };
+        let loading = self.crew.script_being_loaded(number).map(<[u8]>::to_vec);
         let Some(worker) = self.workers.remove(&number) else { return };
         let memory = || worker.ran_out_of_memory();
         let is_leaving = phase == Phase::Leaving;
@@ -260,7 +263,9 @@ impl Group {
         // One that was told to leave before it was ready, by a signal that it may not yet have handled.
         let told = phase == Phase::Leaving && cause == Cause::Signal(Signal::SIGTERM as u8);
         let is_well = cause == Cause::Exit(0) || told;
-        self.report(&worker, cause, phase, reason.as_deref(), is_well, now);
+        self.gone = Some((number, worker.pid()));
+        let (reason, loading) = (reason.as_deref(), loading.as_deref());
+        self.report(&worker, cause, phase, reason, loading, is_well, now);
         let has_served = worker.counts().1 > 0;
         self.crew.died(now, number, Death { is_well, has_served });
         self.act(around);
@@ -272,6 +277,7 @@ impl Group {
         cause: Cause,
         phase: Phase,
         reason: Option<&str>,
+        loading: Option<&[u8]>,
         is_well: bool,
         now: Time,
     ) {
@@ -287,6 +293,12 @@ impl Group {
             text += &format!("; {reason}");
         } else if phase == Phase::Starting && !is_service {
             text += "; it was not yet ready";
+        }
+        if let Some(script) = loading {
+            text += &format!("; it was still loading '{}'", show(script));
+        }
+        if cause != Cause::Exit(0) && !worker.has_been_ready {
+            text += &limits(&worker.group);
         }
         let expected = is_service || phase != Phase::Starting;
         if is_well && expected && (reason.is_some() || is_service) {
@@ -305,10 +317,24 @@ impl Group {
                 let known = Code::from_number(*code).unwrap_or(Code::WorkerNotStarted);
                 self.fail(level, known, text);
             }
-            Refusal::Gone(number) => {
-                let pid = self.workers.get(number).map(Worker::pid);
+            Refusal::Gone { number, loading, timeout } => {
+                let gone = self.gone.filter(|(gone, _)| gone == number).map(|(_, pid)| pid);
+                let pid = self.workers.get(number).map(Worker::pid).or(gone);
                 let who = pid.map_or("one of them".to_owned(), |pid| format!("worker {pid}"));
-                let text = format!("generation {generation} was given up: {who} was not ready");
+                let mut text = format!("generation {generation} was given up: {who} was not ready");
+                if let Some(script) = loading {
+                    text += &format!("; it was still loading '{}'", show(script));
+                }
+                if let Some(timeout) = timeout {
+                    text += &format!("; startup-timeout={timeout} is over");
+                }
+                self.fail(level, Code::GenerationRefused, text);
+            }
+            Refusal::Overtaken(loading) => {
+                let mut text = format!("generation {generation} was given up for a newer one");
+                if let Some(script) = loading {
+                    text += &format!("; it was still loading '{}'", show(script));
+                }
                 self.fail(level, Code::GenerationRefused, text);
             }
             Refusal::Scripts(failed) => {
@@ -361,6 +387,17 @@ impl Group {
             workers: self.workers.values().map(worker).collect(),
         }
     }
+}
+
+/// Limits of memory under which a worker of the group runs, as they stand in the log: they may be why it has ended.
+fn limits(group: &control::Group) -> String {
+    let limits = [
+        ("memory-limit", group.memory_limit),
+        ("virtual-memory-limit", group.virtual_memory_limit),
+    ];
+    let set = limits.iter().filter(|(_, limit)| *limit > 0);
+    let set: Vec<String> = set.map(|(name, limit)| format!("{name}={limit}")).collect();
+    if set.is_empty() { String::new() } else { format!("; it ran with {}", set.join(" and ")) }
 }
 
 /// When a script was last changed. `None` if there is none; where it may not be seen, there may be one.

@@ -43,6 +43,8 @@ pub struct Worker {
     pub is_confused: bool,
     /// It may have said more than was heard.
     pub has_more: bool,
+    /// It has said that it is ready.
+    pub has_been_ready: bool,
     has_spoken: bool,
     pid: Pid,
     channel: Option<Channel>,
@@ -135,6 +137,7 @@ impl Worker {
             lost: None,
             is_confused: false,
             has_more: false,
+            has_been_ready: false,
             has_spoken: false,
             pid,
             channel: Some(channel),
@@ -201,6 +204,7 @@ impl Worker {
             match message {
                 Ok(message) => {
                     self.has_spoken = true;
+                    self.has_been_ready |= matches!(message, FromWorker::Ready { .. });
                     heard.push(message);
                 }
                 Err(error) => {
