@@ -512,6 +512,7 @@ impl Client {
         let begun = ask.begun.duration_since(UNIX_EPOCH).unwrap().as_micros() as i64;
         let mut variables = Variables::default();
         variables.put(Known::RequestMethod, ask.method.as_bytes());
+        variables.put(Known::RequestUri, ask.path.as_bytes());
         variables.put(Known::PathInfo, ask.path.as_bytes());
         variables.put_other(b"mod_wsgi.process_group", b"group");
         let variables = variables.settle();

@@ -8,7 +8,7 @@ use crate::report;
 use crate::request::Request;
 use crate::script::Purpose;
 use crate::seat::Seat;
-use crate::settings;
+use crate::{settings, worker};
 use exchange::{Bytes, Code, Preload, Script as Wanted};
 
 /// A script that is to be loaded, and the names of the callables of which it must have one; none if it need not have any.
@@ -52,14 +52,19 @@ pub fn each(
         }
         done.push(loading);
         let preload = &loading.script;
+        let mark = worker::loading(&preload.path);
         let interpreter = if preload.main {
             Ok(host.main())
         } else {
             host.interpreter_named(&preload.application_group)
         };
         let loaded = interpreter.and_then(|interpreter| {
-            attach::enter(interpreter, |attached, seat| load(attached, seat, loading, purpose))
+            attach::enter(interpreter, |attached, seat| {
+                mark.iter().for_each(|mark| mark.enter(interpreter));
+                load(attached, seat, loading, purpose)
+            })
         });
+        drop(mark);
         crate::startup::leave_if_forked();
         if let Err(code) = loaded {
             let reason = report::take_last().unwrap_or_else(|| code.text().into());

@@ -4,8 +4,8 @@
 use crate::interpreter::Interpreter;
 use crate::py::{Attached, Exception, Kind, Raised, take_exception};
 use crate::request::Request;
-use crate::settings;
 use crate::state::Setup;
+use crate::{settings, worker};
 use exchange::{Code, Level, Record};
 use std::cell::Cell;
 
@@ -42,6 +42,9 @@ pub fn request(
     LAST.set(lines.last().cloned());
     if let Some(hint) = hint(&exception, interpreter, &lines) {
         lines.push(hint);
+    }
+    if exception.is(Kind::Memory) {
+        lines.extend(worker::memory_error());
     }
     write(lines, |records| request.note(attached, records.iter().copied()));
     code

@@ -345,23 +345,32 @@ impl Script {
             }
         };
         forget();
-        let loaded = self.execute(attached, state, modules, purpose).map_err(|failed| match failed {
-            Failed::Refused(why) => {
-                let path = String::from_utf8_lossy(&self.file.path);
-                let code = Code::ScriptOfOthers;
-                let line = format!("{code}: {}: '{path}': {why}.", code.text());
-                request.note_line(attached, Level::Error, &line);
-                report::set_last(&why);
-                code
-            }
-            Failed::Raised(raised, _)
-                if purpose == Purpose::Service && raised.is(Kind::SystemExit) =>
-            {
-                raised.forget();
-                Code::PreloadSystemExit
-            }
-            Failed::Raised(raised, codes) => self.report(attached, request, raised, codes),
-        });
+        let loaded =
+            self.execute(attached, state, modules, purpose).map_err(|failed| match failed {
+                Failed::Refused(why) => {
+                    let path = String::from_utf8_lossy(&self.file.path);
+                    let code = Code::ScriptOfOthers;
+                    let line = format!("{code}: {}: '{path}': {why}.", code.text());
+                    request.note_line(attached, Level::Error, &line);
+                    report::set_last(&why);
+                    code
+                }
+                Failed::Raised(raised, _)
+                    if purpose == Purpose::Service && raised.is(Kind::SystemExit) =>
+                {
+                    raised.forget();
+                    Code::PreloadSystemExit
+                }
+                // `interrupt-timeout`
+                Failed::Raised(raised, _)
+                    if purpose == Purpose::Request
+                        && raised.is_a(state.request_timeout.get(attached)) =>
+                {
+                    raised.forget();
+                    note_request_timeout(attached, request)
+                }
+                Failed::Raised(raised, codes) => self.report(attached, request, raised, codes),
+            });
         match &loaded {
             Ok(_) => {
                 self.file.loads.fetch_add(1, Ordering::Release);
@@ -424,6 +433,13 @@ impl Script {
     pub fn path(&self) -> &[u8] {
         &self.file.path
     }
+}
+
+/// Says that a request has been interrupted.
+pub fn note_request_timeout(attached: &Attached, request: &Request) -> Code {
+    let line = format!("{}: {}.", Code::RequestTimeout, Code::RequestTimeout.text());
+    request.note_line(attached, Level::Info, &line);
+    Code::RequestTimeout
 }
 
 /// Why a script could not be loaded.

@@ -149,6 +149,8 @@ pub struct Worker {
     pub load_timeout: u32,
     /// `shutdown-timeout`
     pub shutdown_timeout: u32,
+    /// `cpu-time-limit`
+    pub cpu_time_limit: u64,
     /// `memory-limit` in bytes.
     pub memory_limit: u64,
     /// `virtual-memory-limit` in bytes.

@@ -3,6 +3,7 @@
 
 use super::forks;
 use super::journal;
+use super::memory;
 use super::post::Post;
 use exchange::{Code, Level};
 use link::{Line, Page, Shared, Side, Stream, Tray};
@@ -191,6 +192,10 @@ impl Connections {
             if let Err(error) = self.welcome(post, slot, Stream::new(socket)) {
                 let code = Code::ConnectionNotMade;
                 journal::note(Level::Error, &format!("{code}: {}: {error}.", code.text()));
+                if error.kind() == io::ErrorKind::OutOfMemory {
+                    let reached = memory::memory_error();
+                    reached.iter().for_each(|line| journal::note(Level::Error, line));
+                }
             }
         }
     }

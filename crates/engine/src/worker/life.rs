@@ -6,8 +6,8 @@ use super::post::{self, Post};
 use super::steering::Steering;
 use super::{forks, prober, service, signals, threads};
 use crate::host::Host;
-use crate::script::Purpose;
 use crate::preload::{self, Loading};
+use crate::script::Purpose;
 use crate::{attach, events, shutdown};
 use exchange::{Code, InterpreterOptions, Level, Preload, Settings};
 use link::{Channel, Shared};
@@ -172,11 +172,7 @@ fn load(post: &Post, host: &'static Host, scripts: &[control::Script]) -> Vec<(V
         }
     }
     let all = all.into_iter().map(|script| Loading {
-        script: Preload {
-            path: script.path,
-            application_group: script.group,
-            main: script.main,
-        },
+        script: Preload { path: script.path, application_group: script.group, main: script.main },
         callables: script.callables,
     });
     let all: Vec<Loading> = all.collect();
@@ -188,11 +184,6 @@ fn stopping(post: &Post, host: &'static Host) {
     let reason = post.course.reason();
     for interpreter in host.subs().into_iter().chain([host.main()]) {
         attach::enter(interpreter, |attached, _| {
-            if post.course.is_overdue() {
-                let mut lines = vec![format!("Threads of the {}:", interpreter.describe())];
-                lines.extend(prober::stack(attached, interpreter, None));
-                attached.detach(|| lines.iter().for_each(|line| journal::note(Level::Info, line)));
-            }
             events::process_stopping(attached, interpreter, reason);
         });
     }
@@ -207,6 +198,8 @@ fn end(post: &Post, host: &'static Host) -> i32 {
     if !crate::settings().destroy_interpreters {
         leave_at_once(0);
     }
+    shutdown::finish_all(host.main(), &host.subs());
+    prober::close();
     if !shutdown::clear(host.main(), &host.subs()) {
         leave_at_once(0);
     }

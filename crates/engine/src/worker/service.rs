@@ -2,10 +2,10 @@
 
 use super::post::Post;
 use super::signals;
-use crate::host::Host;
-use crate::script::Purpose;
 use crate::attach;
+use crate::host::Host;
 use crate::preload::{self, Loading};
+use crate::script::Purpose;
 use exchange::Code;
 
 /// Runs the scripts of the configuration.

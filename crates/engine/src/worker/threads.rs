@@ -229,7 +229,7 @@ impl Case<'_> {
             return Ok(exchange.end(End::Late));
         }
         let in_hand = InHand::of(self.post);
-        self.desk.begin();
+        self.desk.begin(&request.head);
         if !request.ignored {
             self.post.touch();
         }
