@@ -3,7 +3,7 @@
 //!
 //!     RUSTGI_WRITE=1 cargo test --lib reference
 
-use super::daemon::{OPTIONS, Takes};
+use super::daemon::{NOTES, OPTIONS, Takes};
 use super::directives::{Directive, Effect, Place, on_or_off};
 use super::plan::Section;
 use super::proxies::{Category, HEADERS};
@@ -135,6 +135,9 @@ fn daemon_options(text: &mut String) {
             Takes::Text => "text".to_owned(),
         };
         writeln!(text, "| `{name}` | {takes} | {default} |").unwrap();
+    }
+    for (name, note) in NOTES {
+        writeln!(text, "\n**`{name}`** {note}").unwrap();
     }
 }
 

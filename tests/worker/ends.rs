@@ -130,7 +130,7 @@ fn a_request_that_takes_longer_than_patience_and_shutdown_is_cut_off() {
     each(plan, |worker| {
         let mut client = busy(worker, "/sleep/30");
         let begun = Instant::now();
-        worker.leave(Some(300));
+        worker.leave(Some(2000));
         worker.ends_with(255);
         assert!((1300..3000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
         let answer = client.answer(&mut |_| None);
@@ -355,13 +355,15 @@ fn the_log_goes_where_the_supervisor_says() {
 fn a_worker_whose_end_takes_too_long_says_what_it_was_at() {
     let plan = || Plan::threads(2).with(|options| options.shutdown_timeout = 1);
     each(plan, |worker| {
+        // Loaded before, so that the request is where it is expected.
+        assert_eq!(worker.get("/").text(), "done");
         let _busy = busy(worker, "/sleep/20");
         worker.leave(Some(0));
         worker.ends_with(255);
         let log = worker.log();
         let line =
             log.lines().find(|line| line.contains("WSGI1072")).expect("a line of the timeout");
-        assert!(line.contains("request the-id /sleep/20 has taken"), "{line}");
+        assert!(line.contains("shutdown-timeout=1: request the-id /sleep/20 has taken"), "{line}");
         assert!(log.contains("time.sleep(seconds)"), "{log}");
     });
 }
@@ -370,8 +372,9 @@ fn a_worker_whose_end_takes_too_long_says_what_it_was_at() {
 fn a_request_that_is_not_finished_when_its_worker_must_end_is_named_with_its_stack() {
     let plan = || Plan::threads(2).with(|options| options.shutdown_timeout = 1);
     each(plan, |worker| {
+        assert_eq!(worker.get("/").text(), "done");
         let _busy = busy(worker, "/sleep/20");
-        worker.leave(Some(300));
+        worker.leave(Some(2000));
         worker.logs("graceful-timeout: request the-id /sleep/20 has taken");
         worker.ends_with(255);
         assert_eq!(worker.log().matches("time.sleep(seconds)").count(), 1, "{}", worker.log());

@@ -38,6 +38,8 @@ pub struct Steering {
     first: Option<u64>,
     /// Until when requests are waited for.
     patience: Option<u64>,
+    /// Requests were given time to go on.
+    has_waited: bool,
     /// When the process is ended, whatever it does.
     deadline: Option<u64>,
     /// When it began.
@@ -72,6 +74,7 @@ impl Steering {
             callbacks: Callbacks::default(),
             first: None,
             patience: None,
+            has_waited: false,
             deadline: None,
             began: now(),
             served_from: None,
@@ -170,6 +173,8 @@ impl Steering {
                 self.post.course.give_reason(&reason);
                 self.post.course.drain();
                 self.turn_away();
+                // The end of httpd lets no request go on; then `shutdown-timeout` is what ends it.
+                self.has_waited = patience != Some(0);
                 self.patience = Some(patience.map_or(u64::MAX, |time| now().saturating_add(time)));
             }
             ToWorker::Keep(path) => self.post.changes.keep(&path),
@@ -242,7 +247,7 @@ impl Steering {
         if let Some(until) = self.patience.filter(|_| !self.post.course.has_ended()) {
             let desks: Vec<_> = self.post.desks.iter().map(|desk| desk.sitting()).collect();
             if now >= until || !self.timers.is_any_alive(&desks, now) {
-                if now >= until {
+                if now >= until && self.has_waited {
                     let timer = match self.post.course.reason() {
                         "eviction_signal" => "eviction-timeout or graceful-timeout",
                         _ => "graceful-timeout",
