@@ -130,7 +130,7 @@ fn a_request_that_takes_longer_than_patience_and_shutdown_is_cut_off() {
     each(plan, |worker| {
         let mut client = busy(worker, "/sleep/30");
         let begun = Instant::now();
-        worker.leave(Some(2000));
+        worker.leave(Some(300));
         worker.ends_with(255);
         assert!((1300..3000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
         let answer = client.answer(&mut |_| None);
@@ -431,5 +431,19 @@ fn a_worker_that_cannot_load_its_script_in_time_says_where_that_is_and_ends() {
             let line = line.replace("\\\"", "\"");
             assert_eq!(log.matches(&line).count(), 2, "{log}");
         }
+    }
+}
+
+#[test]
+fn a_worker_that_is_told_to_leave_while_it_loads_ends_soon() {
+    for python in Python::all() {
+        let script = Script { path: b"app.wsgi".into(), main: true, ..Script::default() };
+        let plan = Plan { scripts: vec![script], ..Plan::threads(1) };
+        let plan = plan.with(|options| options.shutdown_timeout = 100);
+        let mut worker = plan.start(&python, &[("app.wsgi", STUCK)]);
+        worker.logs("begun");
+        worker.leave(Some(0));
+        worker.ends_with(0);
+        assert!(!worker.log().contains("WSGI1"), "{}", worker.log());
     }
 }

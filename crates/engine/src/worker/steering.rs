@@ -20,6 +20,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use wire::control::{self, FromWorker, ToWorker};
 
+/// How long the end of a worker may take that has not been ready, in milliseconds.
+const UNSERVED: u64 = 1000;
 /// How long the end may take when there is nobody who would put an end to it.
 const ORPHANED: u32 = 5;
 
@@ -230,6 +232,9 @@ impl Steering {
         self.deadline = (timeout > 0).then(|| now() + timeout);
         if self.post.options.threads == 0 {
             service::end();
+        } else if self.is_loading() {
+            // The thread that loads cannot be told to end, and what it has loaded has served no request.
+            self.deadline = Some(now() + UNSERVED);
         }
     }
 
@@ -262,6 +267,7 @@ impl Steering {
             }
         }
         match self.deadline {
+            Some(deadline) if now >= deadline && self.is_loading() => leave_at_once(0),
             Some(deadline) if now >= deadline => {
                 let code = Code::ShutdownTimedOut;
                 let line = format!("{code}: {} ({}).", code.text(), self.post.course.reason());
@@ -353,10 +359,14 @@ impl Steering {
         }
     }
 
+    fn is_loading(&self) -> bool {
+        self.post.options.threads > 0 && !self.post.course.is_serving()
+    }
+
     /// A script that is loaded before the worker is ready: how long that takes.
     fn look_at_loading(&mut self, now: u64) -> Option<u64> {
         let post = self.post;
-        if post.options.threads == 0 || post.course.is_serving() || post.course.has_ended() {
+        if !self.is_loading() || post.course.has_ended() {
             return None;
         }
         // Ringing says when there is one.
