@@ -16,6 +16,7 @@ use link::Channel;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{Shutdown, shutdown};
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use wire::control::{self, FromWorker, ToWorker};
@@ -144,7 +145,7 @@ impl Steering {
             Signal::Evict => self.post.want_out("eviction_signal"),
             Signal::CpuTime => {
                 let limit = self.post.options.cpu_time_limit;
-                self.report_requests(&format!("cpu-time-limit={limit}"), "the worker is replaced");
+                self.report_all(&format!("cpu-time-limit={limit}"), "the worker is replaced");
                 self.post.want_out("cpu_time_limit");
             }
             Signal::Hangup | Signal::User2 => {
@@ -257,7 +258,7 @@ impl Steering {
                         "eviction_signal" => "eviction-timeout or graceful-timeout",
                         _ => "graceful-timeout",
                     };
-                    self.report_requests(timer, "its worker ends");
+                    self.report_all(timer, "its worker ends");
                 }
                 self.end("");
             } else {
@@ -326,7 +327,7 @@ impl Steering {
                     if options.interrupt_timeout > 0 {
                         timer += &format!(" and interrupt-timeout={}", options.interrupt_timeout);
                     }
-                    self.report_request(index, &timer, "its worker is replaced");
+                    self.report_requests(index..index + 1, &timer, "its worker is replaced");
                     post.want_out("request_timeout");
                     if post.course.note_overdue() {
                         // Also if it was to be replaced already: this is why the request will be lost.
@@ -338,14 +339,19 @@ impl Steering {
                 Due::Unstarted => {
                     let timeout = post.options.startup_timeout;
                     let timer = format!("startup-timeout={timeout}: no script has been loaded");
-                    self.report_requests(&timer, "the worker ends");
+                    self.report_all(&timer, "the worker ends");
                     self.leave("startup_timeout");
                 }
                 Due::Deadlock => {
                     let (code, timeout) = (Code::DeadlockDetected, post.options.deadlock_timeout);
                     let line = format!("{code}: {} (deadlock-timeout={timeout}).", code.text());
                     journal::note(Level::Error, &line);
-                    self.write_stacks_without_lock(Level::Error);
+                    let timer = format!("deadlock-timeout={timeout}");
+                    if self.post.desks.iter().any(|desk| desk.sitting().is_some()) {
+                        self.report_all(&timer, "the worker ends");
+                    } else {
+                        self.write_stacks_without_lock(Level::Error);
+                    }
                     self.leave("deadlock_timeout");
                 }
             }
@@ -380,7 +386,7 @@ impl Steering {
             let what = format!(
                 "startup-timeout={timeout}: '{script}' has not been loaded for {seconds} s; the worker ends"
             );
-            self.write_report(&expired(&what), Level::Error, place);
+            self.report(&expired(&what), Level::Error, place);
             post.say(&FromWorker::Loading(loading.script));
             post.say(&FromWorker::Leaving { reason: "startup_timeout".to_owned() });
             // What has been loaded has served nobody, and the thread that loads cannot be told to end.
@@ -399,7 +405,7 @@ impl Steering {
                 "{code}: {}: process group '{group}': '{script}' has been loading for {seconds} s; {bound}",
                 code.text(),
             );
-            self.write_report(&line, Level::Warning, place);
+            self.report(&line, Level::Warning, place);
             post.say(&FromWorker::Loading(loading.script));
             next *= 2;
         }
@@ -418,47 +424,54 @@ impl Steering {
         None
     }
 
-    /// Writes that `timer` is over for a request, and where that is; once for each request.
-    fn report_request(&mut self, index: usize, timer: &str, what: &str) {
-        let desk = &self.post.desks[index];
-        let Some(sitting) = desk.sitting() else { return };
-        if !desk.report_once(sitting.serial) {
-            return;
+    /// Writes that `timer` is over for these requests, by their desks, and where they are; once for each request.
+    fn report_requests(&mut self, desks: Range<usize>, timer: &str, what: &str) {
+        let mut unknown = false;
+        for desk in &self.post.desks[desks] {
+            let Some(sitting) = desk.sitting().filter(|it| desk.report_once(it.serial)) else {
+                continue;
+            };
+            let seconds = now().saturating_sub(sitting.since) as f64 / 1000.0;
+            let request = desk.describe();
+            let line = expired(&format!("{timer}: {request} has taken {seconds:.1} s; {what}"));
+            unknown |= !self.try_report(&line, Level::Error, desk.thread().map(Place::from));
         }
-        let seconds = now().saturating_sub(sitting.since) as f64 / 1000.0;
-        let request = desk.describe();
-        let line = expired(&format!("{timer}: {request} has taken {seconds:.1} s; {what}"));
-        self.write_report(&line, Level::Error, desk.thread().map(Place::from));
+        if unknown {
+            self.write_stacks_without_lock(Level::Error);
+        }
     }
 
     /// The same for all requests that are being served.
-    fn report_requests(&mut self, timer: &str, what: &str) {
-        for index in 0..self.post.desks.len() {
-            self.report_request(index, timer, what);
-        }
+    fn report_all(&mut self, timer: &str, what: &str) {
+        self.report_requests(0..self.post.desks.len(), timer, what);
     }
 
     /// `shutdown-timeout` is over: writes which requests, or else what of the application, did not end.
     fn report_end(&mut self) {
         let timer = format!("shutdown-timeout={}", self.post.options.shutdown_timeout);
         if self.post.desks.iter().any(|desk| desk.sitting().is_some()) {
-            self.report_requests(&timer, "the worker is ended");
+            self.report_all(&timer, "the worker is ended");
         } else if self.post.course.is_serving() {
             let line = expired(&format!("{timer}: the application has not ended"));
             let all = Place { interpreter: self.host.main(), ident: None };
-            self.write_report(&line, Level::Error, Some(all));
+            self.report(&line, Level::Error, Some(all));
         }
     }
 
-    /// Writes a line, and the stack of a thread under it.
-    fn write_report(&mut self, line: &str, level: Level, place: Option<Place>) {
+    /// Writes a line, and where a thread is.
+    fn report(&mut self, line: &str, level: Level, place: Option<Place>) {
+        if !self.try_report(line, level, place) {
+            self.write_stacks_without_lock(level);
+        }
+    }
+
+    /// Writes a line, and the stack of a thread under it. `false` if that could not be had.
+    fn try_report(&mut self, line: &str, level: Level, place: Option<Place>) -> bool {
         journal::note(level, &format!("{line}. It is at:"));
         self.have_prober();
         let prober = self.prober.as_ref().filter(|prober| !prober.is_late());
         let written = place.zip(prober).map(|(place, prober)| prober.write_stack(place, level));
-        if written != Some(true) {
-            self.write_stacks_without_lock(level);
-        }
+        written == Some(true)
     }
 
     /// Writes where the threads of the main interpreter are while one of them keeps its lock.
