@@ -23,6 +23,10 @@ abi=${suffix#.}
 engines=$target/engine-${abi%.so}
 programs=$target/program
 
+# Where `rustgi ctl` looks for the supervisor.
+RUSTGI_RUNTIME_DIRECTORY=$("${APXS:-apxs}" -q runtimedir 2>/dev/null || :)
+[ -n "$RUSTGI_RUNTIME_DIRECTORY" ] && export RUSTGI_RUNTIME_DIRECTORY
+
 cargo build --release --package mod_rustgi
 # Elsewhere: where its file would lie, the directory of the layout lies.
 cargo build --release --package rustgi --target-dir "$programs"

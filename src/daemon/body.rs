@@ -3,9 +3,10 @@
 
 use exchange::{Exchange, ReadError};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::PermissionsExt;
 use wire::Carried;
 
 /// As much of a body goes with the request itself.
@@ -94,7 +95,10 @@ impl Large {
         let file = if is_on_disk {
             tempfile::tempfile()?
         } else {
-            File::from(memfd_create(c"rustgi-body", MFdFlags::MFD_CLOEXEC)?)
+            let file = File::from(memfd_create(c"rustgi-body", MFdFlags::MFD_CLOEXEC)?);
+            // The kernel makes it with 0777.
+            file.set_permissions(Permissions::from_mode(0o600))?;
+            file
         };
         Ok(Large { file, length: 0, is_on_disk })
     }

@@ -159,6 +159,7 @@ fn worker(main: ServerRec<'_>, options: &Options<'_>) -> Worker {
         startup_timeout: options.number_or("startup-timeout", 0),
         load_timeout: options.number_or("startup-timeout", LOADING),
         shutdown_timeout: options.number_or("shutdown-timeout", 5),
+        graceful_timeout: options.number_or("graceful-timeout", 15),
         cpu_time_limit: options.number_or("cpu-time-limit", 0),
         memory_limit: options.number_or("memory-limit", 0),
         virtual_memory_limit: options.number_or("virtual-memory-limit", 0),

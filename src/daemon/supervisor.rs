@@ -149,7 +149,7 @@ fn start(main: ServerRec<'_>) -> io::Result<Kept> {
     let before = Kept::find(main);
     let board = match before {
         Some(kept) => kept.board_file()?,
-        None => OwnedFd::from(Shared::<Board>::create("rustgi-board")?),
+        None => OwnedFd::from(Shared::<Board>::create_for_readers("rustgi-board")?),
     };
     let (ours, theirs) = Channel::pair()?;
     // One that does not listen shall not keep httpd from restarting or ending.

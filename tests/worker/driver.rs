@@ -180,7 +180,7 @@ impl Worker {
     /// Waits until it is ready: what could not be loaded.
     pub fn ready(&mut self) -> Vec<(Vec<u8>, String)> {
         self.hear_until(|message| match message {
-            FromWorker::Ready { failed } => Some(failed.clone()),
+            FromWorker::Ready { failed, .. } => Some(failed.clone()),
             _ => None,
         })
     }

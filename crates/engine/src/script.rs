@@ -530,7 +530,8 @@ fn unread(error: rustix::io::Errno) -> Unread {
     Unread::Error(error.into())
 }
 
-fn modification_time(bytes: &[u8]) -> Option<i64> {
+/// When a file was last modified, in microseconds since the epoch, if it is there.
+pub fn modification_time(bytes: &[u8]) -> Option<i64> {
     std::fs::metadata(path(bytes)).ok().map(|facts| microseconds(&facts))
 }
 

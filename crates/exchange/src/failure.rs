@@ -160,6 +160,7 @@ codes! {
     1041 BodyNotGathered          Carrier       500 "The body of the request could not be kept";
     1042 AnswerNotKept            Carrier       500 "The answer could not be kept for a client that reads slowly";
     1043 ConnectionNotMade        Carrier       0   "A connection of the server could not be made";
+    1060 SocketsRemoved           Carrier       0   "The directory of sockets had been removed";
     1070 MemoryLimitReached       Application   0   "A worker has reached its limit of memory";
     1071 ScriptSlow               Application   0   "A script takes long to load";
     1072 TimeoutExpired           Application   0   "A timeout is over";

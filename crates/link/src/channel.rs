@@ -18,6 +18,9 @@ const MOST: usize = 64 << 20;
 /// How many descriptors the kernel takes at once (`SCM_MAX_FD` is 253).
 const AT_ONCE: usize = 128;
 
+/// How many bytes may wait in [`Channel::post`] for a process at the other end that does not read.
+const MOST_UNSENT: usize = 8 << 20;
+
 /// One end of a channel.
 #[derive(Debug)]
 pub struct Channel {
@@ -26,6 +29,15 @@ pub struct Channel {
     descriptors: VecDeque<OwnedFd>,
     most_bytes: usize,
     most_descriptors: usize,
+    unsent: VecDeque<Unsent>,
+}
+
+/// A part of a message that the socket has not taken yet.
+#[derive(Debug)]
+struct Unsent {
+    bytes: Vec<u8>,
+    /// They go with the first byte.
+    descriptors: Vec<OwnedFd>,
 }
 
 impl Channel {
@@ -42,7 +54,8 @@ impl Channel {
     /// The end that a process was given.
     pub fn new(socket: OwnedFd) -> Channel {
         let (received, descriptors) = (Vec::new(), VecDeque::new());
-        Channel { socket, received, descriptors, most_bytes: MOST, most_descriptors: MOST }
+        let unsent = VecDeque::new();
+        Channel { socket, received, descriptors, most_bytes: MOST, most_descriptors: MOST, unsent }
     }
 
     /// Takes no message that is longer or has more descriptors: the other end is not trusted.
@@ -67,6 +80,58 @@ impl Channel {
         self.send_with(message, descriptors, SendFlags::DONTWAIT)
     }
 
+    /// Sends a message without waiting: what the socket does not take now is kept, and goes when the caller calls
+    /// [`flush`](Channel::flush). Not to be mixed with [`send`](Channel::send), which would overtake what is kept.
+    ///
+    /// # Errors
+    /// More than 8 MiB would be kept (`WouldBlock`), there are no more descriptors, or nobody is at the other end.
+    pub fn post(&mut self, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let kept: usize = self.unsent.iter().map(|part| part.bytes.len()).sum();
+        if kept + message.len() > MOST_UNSENT {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut add = |bytes: &[u8], descriptors: &[BorrowedFd<'_>]| {
+            let descriptors = descriptors.iter().map(|fd| fd.try_clone_to_owned());
+            let descriptors = descriptors.collect::<io::Result<_>>()?;
+            self.unsent.push_back(Unsent { bytes: bytes.to_vec(), descriptors });
+            io::Result::Ok(())
+        };
+        add(&head(message, descriptors)?, &[])?;
+        for some in descriptors.chunks(AT_ONCE) {
+            add(&[0], some)?;
+        }
+        add(message, &[])?;
+        self.flush()
+    }
+
+    /// Sends what is kept, as far as the socket takes it now.
+    ///
+    /// # Errors
+    /// Nobody is at the other end.
+    pub fn flush(&mut self) -> io::Result<()> {
+        while let Some(mut part) = self.unsent.pop_front() {
+            let borrowed: Vec<_> = part.descriptors.iter().map(AsFd::as_fd).collect();
+            let (sent, result) = self.write_some(&part.bytes, &borrowed, SendFlags::DONTWAIT);
+            if let Err(error) = result {
+                if sent > 0 {
+                    part.descriptors.clear();
+                }
+                part.bytes.drain(..sent);
+                self.unsent.push_front(part);
+                return match error.kind() {
+                    io::ErrorKind::WouldBlock => Ok(()),
+                    _ => Err(error),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether something is kept, so that the caller must call [`flush`](Channel::flush) when the socket has room.
+    pub fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     /// Sends a message, and waits until it is in the socket.
     ///
     /// # Errors
@@ -81,11 +146,8 @@ impl Channel {
         descriptors: &[BorrowedFd<'_>],
         flags: SendFlags,
     ) -> io::Result<()> {
-        let length = u32::try_from(message.len()).map_err(io::Error::other)?.to_le_bytes();
-        let count = u32::try_from(descriptors.len()).map_err(io::Error::other)?.to_le_bytes();
-        let head = [length, count].concat();
         // Descriptors go with bytes of their own, so that they are there before the message is complete.
-        self.write(&head, &[], flags)?;
+        self.write(&head(message, descriptors)?, &[], flags)?;
         for some in descriptors.chunks(AT_ONCE) {
             self.write(&[0], some, flags)?;
         }
@@ -94,29 +156,40 @@ impl Channel {
 
     fn write(
         &self,
-        mut bytes: &[u8],
+        bytes: &[u8],
         descriptors: &[BorrowedFd<'_>],
         flags: SendFlags,
     ) -> io::Result<()> {
+        self.write_some(bytes, descriptors, flags).1
+    }
+
+    /// Writes the bytes, and says how many went before an error. The descriptors go with the first one.
+    fn write_some(
+        &self,
+        bytes: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        flags: SendFlags,
+    ) -> (usize, io::Result<()>) {
         let mut descriptors = descriptors;
         let flags = flags | SendFlags::NOSIGNAL;
-        while !bytes.is_empty() {
+        let mut sent = 0;
+        while sent < bytes.len() {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
             let mut beside = SendAncillaryBuffer::new(&mut space);
             if !descriptors.is_empty() {
                 beside.push(SendAncillaryMessage::ScmRights(descriptors));
             }
-            let slices = [IoSlice::new(bytes)];
+            let slices = [IoSlice::new(&bytes[sent..])];
             match sendmsg(&self.socket, &slices, &mut beside, flags) {
                 Ok(count) => {
-                    bytes = &bytes[count..];
+                    sent += count;
                     descriptors = &[];
                 }
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return (sent, Err(error.into())),
             }
         }
-        Ok(())
+        (sent, Ok(()))
     }
 
     /// Waits for a message. `None` is the end of the channel.
@@ -196,6 +269,13 @@ impl Channel {
     }
 }
 
+/// What a message begins with: its length, and how many descriptors come along.
+fn head(message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<Vec<u8>> {
+    let length = u32::try_from(message.len()).map_err(io::Error::other)?.to_le_bytes();
+    let count = u32::try_from(descriptors.len()).map_err(io::Error::other)?.to_le_bytes();
+    Ok([length, count].concat())
+}
+
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -251,6 +331,29 @@ mod tests {
         here.set_send_timeout(Duration::from_millis(10)).unwrap();
         let late = here.send(&[0; 1 << 20], &[]).unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_posted_message_waits_for_room_and_arrives_whole_and_in_order() {
+        let (mut here, mut there) = Channel::pair().unwrap();
+        let files: Vec<_> = (0..3).map(|_| tempfile::tempfile().unwrap()).collect();
+        let borrowed: Vec<_> = files.iter().map(AsFd::as_fd).collect();
+        let large = vec![7; 3 << 20];
+        here.post(&large, &borrowed[..1]).unwrap();
+        here.post(b"second", &borrowed).unwrap();
+        assert!(here.has_unsent());
+        let mut received = Vec::new();
+        while received.len() < 2 {
+            here.flush().unwrap();
+            received.extend(there.try_receive().unwrap());
+        }
+        assert!(!here.has_unsent());
+        let sizes: Vec<_> = received.iter().map(|(bytes, fds)| (bytes.len(), fds.len())).collect();
+        assert_eq!(sizes, [(large.len(), 1), (6, 3)]);
+        let full = (0..100).find_map(|_| here.post(&large, &[]).err());
+        assert_eq!(full.map(|error| error.kind()), Some(io::ErrorKind::WouldBlock));
+        drop(there);
+        assert!(here.flush().is_err());
     }
 
     #[test]

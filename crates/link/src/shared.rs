@@ -4,7 +4,8 @@
 #![expect(unsafe_code, reason = "maps memory that other processes map as well")]
 
 use rustix::fs::{
-    MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create,
+    MemfdFlags, Mode, SealFlags, fchmod, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate,
+    memfd_create,
 };
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::io;
@@ -25,13 +26,28 @@ pub struct Shared<T: Layout>(OwnedFd, PhantomData<T>);
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
 impl<T: Layout> Shared<T> {
-    /// New memory, all zero. The descriptor is closed on exec.
+    /// New memory, all zero. The descriptor is closed on exec. Other users cannot open the memory by the name that a
+    /// process has for it in `/proc`.
     ///
     /// # Errors
     /// The system has none.
     pub fn create(name: &str) -> io::Result<Shared<T>> {
+        Shared::create_with(name, 0o600)
+    }
+
+    /// As [`create`](Shared::create), but other users can open it to be read.
+    ///
+    /// # Errors
+    /// The system has none.
+    pub fn create_for_readers(name: &str) -> io::Result<Shared<T>> {
+        Shared::create_with(name, 0o644)
+    }
+
+    fn create_with(name: &str, mode: u32) -> io::Result<Shared<T>> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let file = memfd_create(name, flags)?;
+        // The kernel makes it with 0777.
+        fchmod(&file, Mode::from_raw_mode(mode))?;
         ftruncate(&file, size_of::<T>() as u64)?;
         fcntl_add_seals(&file, SEALS)?;
         Ok(Shared(file, PhantomData))
@@ -114,5 +130,21 @@ impl<T: Layout> AsFd for Shared<T> {
 impl<T: Layout> From<Shared<T>> for OwnedFd {
     fn from(shared: Shared<T>) -> OwnedFd {
         shared.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU32;
+
+    // SAFETY: an atomic only.
+    unsafe impl Layout for AtomicU32 {}
+
+    #[test]
+    fn other_users_cannot_write_to_shared_memory_by_its_name_in_proc() {
+        let mode = |shared: &Shared<AtomicU32>| fstat(shared).unwrap().st_mode & 0o7777;
+        assert_eq!(mode(&Shared::create("own").unwrap()), 0o600);
+        assert_eq!(mode(&Shared::create_for_readers("board").unwrap()), 0o644);
     }
 }

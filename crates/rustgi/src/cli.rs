@@ -3,7 +3,6 @@
 use crate::{ctl, supervise};
 use clap::{Parser, Subcommand};
 use std::error::Error;
-use std::path::PathBuf;
 
 /// Runs Python WSGI applications for Apache httpd.
 #[derive(Parser)]
@@ -19,9 +18,8 @@ enum Word {
     Supervise,
     /// Ask a running server about its daemon process groups.
     Ctl {
-        /// The socket of the supervisor; found by itself if there is one only.
-        #[arg(long)]
-        socket: Option<PathBuf>,
+        #[command(flatten)]
+        place: ctl::Place,
         #[command(subcommand)]
         ask: ctl::Word,
     },
@@ -32,7 +30,7 @@ impl Line {
     pub fn run(self) -> Result<(), Box<dyn Error>> {
         match self.word {
             Word::Supervise => Ok(supervise::run()?),
-            Word::Ctl { socket, ask } => ctl::run(socket, ask),
+            Word::Ctl { place, ask } => ctl::run(&place, ask),
         }
     }
 }

@@ -1,17 +1,41 @@
-//! `rustgi ctl`: what an operator asks a supervisor, and the answer as a table.
+//! `rustgi ctl`: what an operator asks a supervisor, and the answer as a table. An operator is often root, and what is shown
+//! and whom it comes from is in the hands of others: it is asked who listens, and what is shown is made plain.
 
+use crate::plain::{plain, plain_bytes};
 use crate::supervise::CONTROL;
-use clap::Subcommand;
-use link::Channel;
+use clap::{Args, Subcommand};
+use link::{Channel, Stream};
 use std::error::Error;
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wire::control::{Ask, GroupStatus, Told, decode, encode};
 
 /// For how long a supervisor may not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// As many characters of a text are shown.
+const MOST: usize = 1000;
+/// Runtime directories of httpd: that of the httpd that this program was built for, then those of distributions.
+const DIRECTORIES: [Option<&str>; 3] =
+    [option_env!("RUSTGI_RUNTIME_DIRECTORY"), Some("/run/apache2"), Some("/run/httpd")];
+
+/// Which supervisor is asked.
+#[derive(Args)]
+pub struct Place {
+    /// The socket of the supervisor.
+    #[arg(long, conflicts_with = "directory")]
+    socket: Option<PathBuf>,
+    /// The directory in which httpd's supervisor makes its directory of sockets: httpd's runtime directory, or that of
+    /// WSGISocketPrefix.
+    ///
+    /// Without it, the directory is that of the environment variable APACHE_RUN_DIR, or else the runtime directory of the
+    /// httpd that this program was built for, /run/apache2 and /run/httpd. A socket is used only if root or you own it, the
+    /// directory it is in, and the process that listens.
+    #[arg(long)]
+    directory: Option<PathBuf>,
+}
 
 /// What is asked.
 #[derive(Subcommand)]
@@ -26,19 +50,19 @@ pub enum Word {
 }
 
 /// Asks, and prints the answer.
-pub fn run(socket: Option<PathBuf>, word: Word) -> Result<(), Box<dyn Error>> {
-    let socket = match socket {
-        Some(socket) => socket,
-        None => only(found(&fs::read_to_string("/proc/net/unix")?))?,
+pub fn run(place: &Place, word: Word) -> Result<(), Box<dyn Error>> {
+    let stream = match &place.socket {
+        Some(socket) => connect(socket, None)?,
+        None => only(found(&directories(place)))?,
     };
     match word {
-        Word::Status => match ask(&socket, &Ask::Status)? {
+        Word::Status => match ask(stream, &Ask::Status)? {
             Told::Status(groups) => print!("{}", table(&groups)),
             Told::Reloading(_) => return Err("the supervisor answered something else".into()),
         },
         Word::Reload { group } => {
             let name = group.clone().map(String::into_bytes);
-            match ask(&socket, &Ask::Reload(name))? {
+            match ask(stream, &Ask::Reload(name))? {
                 Told::Reloading(0) if group.is_some() => return Err("no such group".into()),
                 Told::Reloading(count) => println!("reloading {count}"),
                 Told::Status(_) => return Err("the supervisor answered something else".into()),
@@ -48,35 +72,85 @@ pub fn run(socket: Option<PathBuf>, word: Word) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn ask(socket: &Path, ask: &Ask) -> Result<Told, Box<dyn Error>> {
-    let failed = |error: std::io::Error| format!("{}: {error}", socket.display());
-    let stream = link::connect(socket, PATIENCE).map_err(failed)?;
+fn ask(stream: Stream, ask: &Ask) -> Result<Told, Box<dyn Error>> {
     stream.set_timeout(Some(PATIENCE))?;
     let mut channel = Channel::new(OwnedFd::from(stream));
-    channel.send(&encode(ask), &[]).map_err(failed)?;
-    let (answer, _) = channel.receive().map_err(failed)?.ok_or("the supervisor does not answer")?;
+    channel.send(&encode(ask), &[])?;
+    let (answer, _) = channel.receive()?.ok_or("the supervisor does not answer")?;
     Ok(decode(&answer)?)
 }
 
-/// The sockets of supervisors that listen, by the kernel's list.
-fn found(list: &str) -> Vec<PathBuf> {
-    let paths = list.lines().filter_map(|line| line.split_whitespace().nth(7));
-    let mut paths: Vec<_> =
-        paths.map(PathBuf::from).filter(|path| path.ends_with(CONTROL)).collect();
-    paths.sort();
-    paths.dedup();
-    paths
+/// Whether this is root or the user of this process: nobody else has a say in what is told to either.
+fn is_trusted(user: u32) -> bool {
+    user == 0 || user == nix::unistd::geteuid().as_raw()
 }
 
-fn only(mut found: Vec<PathBuf>) -> Result<PathBuf, String> {
-    match found.len() {
-        0 => Err("no supervisor is running".to_owned()),
-        1 => Ok(found.remove(0)),
-        _ => {
-            let paths: Vec<_> = found.iter().map(|path| path.display().to_string()).collect();
-            Err(format!("there are several; say which with --socket: {}", paths.join(" ")))
+/// Connects to a supervisor that root or this user has started, and that is this process if one is given.
+fn connect(socket: &Path, pid: Option<u32>) -> Result<Stream, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", socket.display());
+    let stream = link::connect(socket, PATIENCE).map_err(failed)?;
+    let peer = link::peer(&stream).map_err(failed)?;
+    if !is_trusted(peer.user) {
+        let user = peer.user;
+        return Err(format!("{}: user {user} listens there, not root or you", socket.display()));
+    }
+    if pid.is_some_and(|pid| pid != peer.pid) {
+        return Err(format!("{}: process {} listens there", socket.display(), peer.pid));
+    }
+    Ok(stream)
+}
+
+/// Where to look for supervisors.
+fn directories(place: &Place) -> Vec<PathBuf> {
+    let given = place.directory.clone();
+    let given = given.or_else(|| std::env::var_os("APACHE_RUN_DIR").map(PathBuf::from));
+    given.map_or_else(
+        || DIRECTORIES.into_iter().flatten().map(PathBuf::from).collect(),
+        |it| vec![it],
+    )
+}
+
+/// A supervisor: its process, its socket, and the connection to it or why there is none.
+type Found = (u32, PathBuf, Result<Stream, String>);
+
+/// The supervisors that have a directory in one of these; what others have put there is passed over.
+fn found(directories: &[PathBuf]) -> Result<Vec<Found>, String> {
+    let mut found: Vec<Found> = Vec::new();
+    for directory in directories {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let Some(pid) = entry.path().extension().and_then(|it| it.to_str()?.parse().ok())
+            else {
+                continue;
+            };
+            let is_own = fs::symlink_metadata(entry.path()).is_ok_and(|it| is_trusted(it.uid()));
+            let socket = entry.path().join(CONTROL);
+            // A supervisor has a second name where WSGISocketPrefix has changed.
+            if is_own && fs::symlink_metadata(&socket).is_ok_and(|it| is_trusted(it.uid())) {
+                found.push((pid, socket.clone(), connect(&socket, Some(pid))));
+            }
         }
     }
+    if found.is_empty() {
+        let places: Vec<_> = directories.iter().map(|it| it.display().to_string()).collect();
+        let places = places.join(" ");
+        return Err(format!("no supervisor is running in {places}; say where with --directory"));
+    }
+    found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    Ok(found)
+}
+
+fn only(found: Result<Vec<Found>, String>) -> Result<Stream, String> {
+    let mut found = found?;
+    // Some may be left of supervisors that were killed.
+    if found.iter().any(|(_, _, stream)| stream.is_ok()) {
+        found.retain(|(_, _, stream)| stream.is_ok());
+    }
+    found.dedup_by_key(|(pid, ..)| *pid);
+    if found.len() > 1 {
+        let paths: Vec<_> = found.iter().map(|(_, path, _)| path.display().to_string()).collect();
+        return Err(format!("there are several; say which with --socket: {}", paths.join(" ")));
+    }
+    found.remove(0).2
 }
 
 fn table(groups: &[GroupStatus]) -> String {
@@ -85,13 +159,13 @@ fn table(groups: &[GroupStatus]) -> String {
     let mut failures = String::new();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     for group in groups {
-        let name = String::from_utf8_lossy(&group.name).into_owned();
+        let name = plain_bytes(&group.name, MOST);
         for worker in &group.workers {
             rows.push(vec![
                 name.clone(),
                 worker.generation.to_string(),
                 worker.pid.to_string(),
-                worker.state.to_lowercase(),
+                plain(&worker.state.to_lowercase(), MOST),
                 worker.busy.to_string(),
                 worker.served.to_string(),
                 age(worker.age),
@@ -107,6 +181,7 @@ fn table(groups: &[GroupStatus]) -> String {
             failures += &format!("{name}: requests get 503 (WSGI{code:04})\n");
         }
         if let Some((when, what)) = &group.failure {
+            let what = plain(what, MOST);
             failures += &format!("{name}: {} ago: {what}\n", age(now.saturating_sub(*when)));
         }
     }
@@ -136,16 +211,6 @@ mod tests {
     use wire::control::WorkerStatus;
 
     #[test]
-    fn the_kernels_list_tells_where_supervisors_listen() {
-        let list = "Num       RefCount Protocol Flags    Type St Inode Path\n\
-                    ffff: 00000002 00000000 00010000 0001 01 1 /run/wsgi.7/rustgi.control\n\
-                    ffff: 00000003 00000000 00000000 0001 03 2 /run/wsgi.7/rustgi.control\n\
-                    ffff: 00000003 00000000 00000000 0001 03 3\n\
-                    ffff: 00000002 00000000 00010000 0001 01 4 /run/wsgi.7/1.sock\n";
-        assert_eq!(found(list), [PathBuf::from("/run/wsgi.7/rustgi.control")]);
-    }
-
-    #[test]
     fn a_table_has_a_row_for_each_worker_and_says_what_failed_last() {
         let state = "Ready".to_owned();
         let worker = WorkerStatus { pid: 7, generation: 2, state, busy: 1, served: 30, age: 75 };
@@ -162,5 +227,22 @@ mod tests {
         assert!(text.contains("site   2           7    ready  1     30      1m15s\n"), "{text}");
         assert!(text.contains("idle   0           -    -      -     -       -\n"), "{text}");
         assert!(text.contains("site: ") && text.contains("ago: WSGI1016: x"), "{text}");
+    }
+
+    #[test]
+    fn what_workers_and_names_say_is_shown_and_not_obeyed() {
+        let state = "Ready\u{1b}[2J".to_owned();
+        let worker = WorkerStatus { state, ..WorkerStatus::default() };
+        let group = GroupStatus {
+            name: b"si\x9bte\x1b]0;x\x07".to_vec(),
+            failure: Some((0, "'/a\u{1b}[2J\r\u{202e}': SyntaxError\nroot# ".to_owned())),
+            trouble: Some((1017, 0)),
+            workers: vec![worker],
+            ..GroupStatus::default()
+        };
+        let text = table(&[group]);
+        assert!(text.chars().all(|char| char == '\n' || (' '..='~').contains(&char)), "{text:?}");
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert!(text.contains("'/a\\u{1b}[2J\\r\\u{202e}': SyntaxError\\nroot# "), "{text}");
     }
 }

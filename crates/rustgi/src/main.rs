@@ -5,9 +5,11 @@
 //! | the words of the command line | `cli.rs` |
 //! | `rustgi supervise`: starts workers, replaces them, ends them | `supervise/` |
 //! | `rustgi ctl`: asks a supervisor | `ctl.rs` |
+//! | text that terminals and logs do not obey | `plain.rs` |
 
 mod cli;
 mod ctl;
+mod plain;
 mod supervise;
 
 use clap::Parser;
@@ -17,7 +19,7 @@ fn main() -> ExitCode {
     match cli::Line::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("rustgi: {error}");
+            eprintln!("rustgi: {}", plain::plain(&error.to_string(), 10_000));
             ExitCode::FAILURE
         }
     }

@@ -149,6 +149,8 @@ pub struct Worker {
     pub load_timeout: u32,
     /// `shutdown-timeout`
     pub shutdown_timeout: u32,
+    /// `graceful-timeout`: how long it may go on with what it has when its supervisor has died.
+    pub graceful_timeout: u32,
     /// `cpu-time-limit`
     pub cpu_time_limit: u64,
     /// `memory-limit` in bytes.
@@ -218,6 +220,16 @@ impl Script {
     }
 }
 
+/// The state of a script's file, as a worker has seen it. The supervisor, which must not wait for a file system that a
+/// tenant controls, looks at no script itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Version {
+    /// Its path.
+    pub path: Vec<u8>,
+    /// When it was last modified, in microseconds since the epoch; `None` if there is no such file.
+    pub modified: Option<i64>,
+}
+
 /// From the supervisor to a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ToWorker {
@@ -246,11 +258,17 @@ pub enum ToWorker {
     },
     /// The group could not be started with the script as it is: serve what has been loaded until it changes again.
     Keep(Vec<u8>),
+    /// Another worker has found this version of a script, and new workers are being started because of it: no other request
+    /// shall wait for them.
+    Expect(Version),
     /// The log has been opened anew; its descriptor comes along and takes the place of standard error and output.
     Log {
         /// Records of this level and below are written from now on.
         log_level: u8,
     },
+    /// The path of its socket had been removed, and another socket has been made there: accept requests on that one. It
+    /// comes along.
+    Listen,
 }
 
 /// From a worker to the supervisor.
@@ -260,11 +278,13 @@ pub enum FromWorker {
     Ready {
         /// Their paths, and what went wrong in one line.
         failed: Vec<(Vec<u8>, String)>,
+        /// All scripts that it was to load, as their files were just before.
+        tried: Vec<Version>,
     },
     /// It has loaded a script that it was not told to load.
     Loaded(Script),
-    /// A script has changed, this one.
-    Changed(Vec<u8>),
+    /// A script has changed, and its file is like this now.
+    Changed(Version),
     /// It wants to be replaced, and serves until then: `shutdown_reason` of the event.
     Replace {
         /// Why.
@@ -277,6 +297,8 @@ pub enum FromWorker {
     },
     /// It is not ready yet because it is still loading this script, which takes long.
     Loading(Vec<u8>),
+    /// It begins to load these scripts, as they are.
+    Trying(Vec<Version>),
 }
 
 impl FromWorker {
@@ -285,8 +307,9 @@ impl FromWorker {
         const LONGEST: usize = 16 * 1024;
         let is_short = |text: &[u8]| text.len() <= LONGEST;
         match self {
-            FromWorker::Ready { failed } => {
+            FromWorker::Ready { failed, tried } => {
                 failed.iter().all(|(path, why)| is_short(path) && is_short(why.as_bytes()))
+                    && tried.iter().all(|version| is_short(&version.path))
             }
             FromWorker::Loaded(script) => {
                 let is_short_list = script.callables.len() <= Script::CALLABLES;
@@ -294,7 +317,9 @@ impl FromWorker {
                 let names = is_short(&script.path) && is_short(&script.group);
                 names && is_short_list && callables.all(|name| is_short(name))
             }
-            FromWorker::Changed(path) | FromWorker::Loading(path) => is_short(path),
+            FromWorker::Changed(version) => is_short(&version.path),
+            FromWorker::Loading(path) => is_short(path),
+            FromWorker::Trying(tried) => tried.iter().all(|version| is_short(&version.path)),
             FromWorker::Replace { reason } | FromWorker::Leaving { reason } => {
                 is_short(reason.as_bytes())
             }
@@ -383,7 +408,8 @@ mod tests {
 
     #[test]
     fn a_message_of_another_version_is_not_understood_by_accident() {
-        let mut bytes = encode(&FromWorker::Changed(b"/a".to_vec()));
+        let mut bytes =
+            encode(&FromWorker::Changed(Version { path: b"/a".to_vec(), modified: Some(1) }));
         assert!(decode::<FromWorker>(&bytes).is_ok());
         let end = bytes.len() - SIGNATURE.len();
         bytes.insert(end, 0);
@@ -395,13 +421,19 @@ mod tests {
 
     #[test]
     fn what_is_to_be_remembered_is_short() {
-        let changed = |length| FromWorker::Changed(vec![b'/'; length]);
+        let version = |length| Version { path: vec![b'/'; length], modified: None };
+        let changed = |length| FromWorker::Changed(version(length));
         assert!(changed(16_384).is_sensible() && !changed(16_385).is_sensible());
         let loaded = |callables| FromWorker::Loaded(Script { callables, ..Script::default() });
         assert!(loaded(vec![vec![b'a'; 16_384]; 8]).is_sensible());
         assert!(!loaded(vec![vec![b'a'; 16_385]]).is_sensible());
         assert!(!loaded(vec![Vec::new(); 9]).is_sensible());
-        let ready = |why: &str| FromWorker::Ready { failed: vec![(b"/a".to_vec(), why.into())] };
+        let tried = |length| FromWorker::Ready { failed: vec![], tried: vec![version(length)] };
+        assert!(tried(16_384).is_sensible() && !tried(16_385).is_sensible());
+        let ready = |why: &str| {
+            let failed = vec![(b"/a".to_vec(), why.into())];
+            FromWorker::Ready { failed, tried: vec![] }
+        };
         assert!(ready("it is broken").is_sensible() && !ready(&"x".repeat(20_000)).is_sensible());
     }
 

@@ -7,12 +7,13 @@ use super::steering::Steering;
 use super::{forks, prober, service, signals, threads};
 use crate::host::Host;
 use crate::preload::{self, Loading};
-use crate::script::Purpose;
+use crate::script::{Purpose, modification_time};
 use crate::{attach, events, shutdown};
 use exchange::{Code, InterpreterOptions, Level, Preload, Settings};
 use link::{Channel, Shared};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use wire::control::{self, FromWorker, ToWorker};
 
 /// What the first message brought.
@@ -105,13 +106,15 @@ fn lead(
     if let Err(error) = Steering::start(post, host, channel, listener) {
         return give_up(host, &error);
     }
+    // From here on the thread that steers notices the end of the supervisor, and lets requests finish.
+    let _ = rustix::process::set_parent_process_death_signal(None);
     use_locale(post, host);
     if !serves {
-        post.say(&FromWorker::Ready { failed: Vec::new() });
+        post.say(&FromWorker::Ready { failed: Vec::new(), tried: Vec::new() });
         service::run(post, host);
         return end(post, host);
     }
-    let failed = load(post, host, scripts);
+    let (failed, tried) = load(post, host, scripts);
     // A script may have put its own in their place, which could not run while this thread waits.
     install(post.bell());
     if post.course.has_ended() {
@@ -123,7 +126,7 @@ fn lead(
     };
     post.course.serve();
     post.ring();
-    post.say(&FromWorker::Ready { failed });
+    post.say(&FromWorker::Ready { failed, tried });
     post.course.wait();
     stopping(post, host);
     for thread in threads {
@@ -155,20 +158,46 @@ fn use_locale(post: &Post, host: &'static Host) {
     }
 }
 
-/// Loads what the configuration says, and what the workers before have loaded. Comes back with what failed.
-fn load(post: &Post, host: &'static Host, scripts: &[control::Script]) -> Vec<(Vec<u8>, String)> {
+fn may_be_there(path: &[u8]) -> bool {
+    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
+    !matches!(path.try_exists(), Ok(false))
+}
+
+/// Scripts that could not be loaded and why, and all that were to be loaded.
+type Loaded = (Vec<(Vec<u8>, String)>, Vec<control::Version>);
+
+/// Loads what the configuration says, and those scripts that the workers before have loaded and that are still there.
+fn load(post: &Post, host: &'static Host, scripts: &[control::Script]) -> Loaded {
+    let version = |path: &[u8]| control::Version {
+        path: path.to_vec(),
+        // Where it may not be seen there may be one, and the attempt to load it says what is wrong.
+        modified: modification_time(path).or_else(|| may_be_there(path).then_some(0)),
+    };
     let configured = crate::settings().preload.iter().map(|script| control::Script {
         path: script.path.clone(),
         group: if script.main { Vec::new() } else { script.application_group.clone() },
         main: script.main,
         callables: Vec::new(),
     });
+    let configured: Vec<control::Script> = configured.collect();
+    // Looked at before they are loaded: a change in between is then taken for a new one, and not for one that is known.
+    let mut tried: Vec<_> = configured.iter().map(|script| version(&script.path)).collect();
     let mut all: Vec<control::Script> = Vec::new();
-    for script in configured.chain(scripts.iter().cloned()) {
-        post.expect_script(&script);
-        match all.iter_mut().find(|known| known.is_same(&script)) {
+    for script in &configured {
+        post.expect_script(script);
+        all.push(script.clone());
+    }
+    for script in scripts {
+        let version = version(&script.path);
+        let is_there = version.modified.is_some();
+        tried.push(version);
+        if !is_there {
+            continue;
+        }
+        post.expect_script(script);
+        match all.iter_mut().find(|known| known.is_same(script)) {
             Some(known) => known.add_callables(&script.callables),
-            None => all.push(script),
+            None => all.push(script.clone()),
         }
     }
     let all = all.into_iter().map(|script| Loading {
@@ -176,7 +205,9 @@ fn load(post: &Post, host: &'static Host, scripts: &[control::Script]) -> Vec<(V
         callables: script.callables,
     });
     let all: Vec<Loading> = all.collect();
-    preload::each(host, &all, Purpose::Preload, || !post.course.has_ended())
+    post.say(&FromWorker::Trying(tried.clone()));
+    let failed = preload::each(host, &all, Purpose::Preload, || !post.course.has_ended());
+    (failed, tried)
 }
 
 /// Tells the applications that the process ends, while requests may still be running.

@@ -177,9 +177,9 @@ impl Post {
         let _gone = reports.send(&control::encode(message), &[]);
     }
 
-    /// A script has changed.
-    pub fn say_changed(&self, path: &[u8]) {
-        self.say(&FromWorker::Changed(path.to_vec()));
+    /// A script has changed, and was last modified then.
+    pub fn say_changed(&self, path: &[u8], modified: Option<i64>) {
+        self.say(&FromWorker::Changed(control::Version { path: path.to_vec(), modified }));
     }
 
     /// The supervisor knows of this script.

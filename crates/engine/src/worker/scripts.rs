@@ -5,6 +5,7 @@ use super::post;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use wire::control::Version;
 
 /// What to do with a request whose script has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,14 @@ impl Changes {
         new
     }
 
+    /// The supervisor knows of a change that this worker may not have discovered yet.
+    pub fn expect(&self, Version { path, modified }: Version) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.get(&path).is_none_or(|told| told.modified != modified) {
+            all.insert(path, Told { modified, again: None });
+        }
+    }
+
     /// Workers with the script as it is could not take over.
     pub fn keep(&self, path: &[u8]) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,10 +72,14 @@ impl Changes {
 /// itself.
 pub fn verdict(path: &[u8], asked: bool, modified: impl FnOnce() -> Option<i64>) -> Verdict {
     let Some(post) = post::post() else { return Verdict::Load };
-    if post.course.is_draining() || !post.changes.discover(path, modified(), asked) {
+    if post.course.is_draining() {
         return Verdict::AsLoaded;
     }
-    post.say_changed(path);
+    let modified = modified();
+    if !post.changes.discover(path, modified, asked) {
+        return Verdict::AsLoaded;
+    }
+    post.say_changed(path, modified);
     Verdict::Elsewhere
 }
 
@@ -85,5 +98,8 @@ mod tests {
         assert!(!changes.discover(b"/a", None, true));
         changes.keep(b"/a");
         assert!(!changes.discover(b"/a", None, true));
+        changes.expect(Version { path: b"/a".to_vec(), modified: Some(3) });
+        assert!(!changes.discover(b"/a", Some(3), true));
+        assert!(changes.discover(b"/a", Some(4), false));
     }
 }

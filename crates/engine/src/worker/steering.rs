@@ -23,8 +23,11 @@ use wire::control::{self, FromWorker, ToWorker};
 
 /// How long the end of a worker may take that has not been ready, in milliseconds.
 const UNSERVED: u64 = 1000;
-/// How long the end may take when there is nobody who would put an end to it.
-const ORPHANED: u32 = 5;
+/// How many milliseconds a worker whose supervisor has died must have had no request in hand to end: by then children of the
+/// server have found the workers of another supervisor, if there is one.
+const IDLE: u64 = 2000;
+/// In how many milliseconds it must have ended after that, where `shutdown-timeout` allows any time.
+const LONGEST_END: u64 = 60_000;
 
 /// The thread that steers.
 pub struct Steering {
@@ -43,6 +46,8 @@ pub struct Steering {
     patience: Option<u64>,
     /// Requests were given time to go on.
     has_waited: bool,
+    /// Since when there has been no request in hand, in a worker whose supervisor has died.
+    idle_since: Option<u64>,
     /// When the process is ended, whatever it does.
     deadline: Option<u64>,
     /// When it began.
@@ -78,6 +83,7 @@ impl Steering {
             first: None,
             patience: None,
             has_waited: false,
+            idle_since: None,
             deadline: None,
             began: now(),
             served_from: None,
@@ -181,6 +187,8 @@ impl Steering {
                 self.patience = Some(patience.map_or(u64::MAX, |time| now().saturating_add(time)));
             }
             ToWorker::Keep(path) => self.post.changes.keep(&path),
+            ToWorker::Expect(version) => self.post.changes.expect(version),
+            ToWorker::Listen => self.listen_at(descriptors.into_iter().next()),
             ToWorker::Log { log_level } => {
                 journal::set_level(log_level);
                 if let Some(log) = descriptors.first() {
@@ -191,14 +199,43 @@ impl Steering {
         }
     }
 
-    /// The supervisor has gone, and with it whoever would put an end to this process.
+    /// The supervisor has gone. The server starts another one, whose workers the children of the server find then; until that
+    /// time this worker takes what comes, since there is no other, and it finishes what it has. It ends by itself, since
+    /// there is no process that would end it.
     fn be_orphaned(&mut self) {
         let code = Code::SupervisorGone;
         journal::note(Level::Warning, &format!("{code}: {}; leaving.", code.text()));
         self.channel = None;
-        self.end("shutdown_signal");
-        let most = now() + u64::from(ORPHANED) * 1000;
-        self.deadline = Some(self.deadline.map_or(most, |deadline| deadline.min(most)));
+        self.post.course.give_reason("shutdown_signal");
+        let graceful = u64::from(self.post.options.graceful_timeout) * 1000;
+        let until = now().saturating_add(graceful);
+        self.patience = Some(self.patience.map_or(until, |patience| patience.min(until)));
+        self.idle_since = Some(now());
+        if self.post.options.threads == 0 {
+            self.end("");
+        } else if !self.post.course.is_serving() {
+            // It may hang in what it loads, and nothing is lost with it.
+            leave_at_once(255);
+        }
+        if self.post.course.has_ended() {
+            self.deadline = Some(self.deadline.unwrap_or(now() + LONGEST_END));
+        }
+    }
+
+    /// Whether there has been nothing to do for so long, in a worker whose supervisor has died, that it can end.
+    fn is_idle(&mut self, now: u64) -> bool {
+        if self.idle_since.is_some() && self.post.page.busy() > 0 {
+            self.idle_since = Some(now);
+        }
+        self.idle_since.is_some_and(|since| now >= since + IDLE)
+    }
+
+    /// Children of the server find another socket from now on. Those that have connected to the old one are let in first.
+    fn listen_at(&mut self, socket: Option<OwnedFd>) {
+        let (Some(listener), Some(socket)) = (&mut self.listener, socket) else { return };
+        self.post.connections.accept(self.post, listener.as_fd());
+        // Under the number that forked processes close.
+        let _ = rustix::io::dup3(&socket, listener, rustix::io::DupFlags::CLOEXEC);
     }
 
     /// Nobody is to connect any more.
@@ -230,7 +267,9 @@ impl Steering {
         journal::note(Level::Info, &line);
         self.post.connections.end(&self.post.page);
         let timeout = u64::from(self.post.options.shutdown_timeout) * 1000;
-        self.deadline = (timeout > 0).then(|| now() + timeout);
+        let longest = self.channel.is_none().then_some(LONGEST_END);
+        let timeout = (timeout > 0).then_some(timeout).or(longest);
+        self.deadline = timeout.map(|timeout| now() + timeout);
         if self.post.options.threads == 0 {
             service::end();
         } else if self.is_loading() {
@@ -252,7 +291,11 @@ impl Steering {
         };
         if let Some(until) = self.patience.filter(|_| !self.post.course.has_ended()) {
             let desks: Vec<_> = self.post.desks.iter().map(|desk| desk.sitting()).collect();
-            if now >= until || !self.timers.is_any_alive(&desks, now) {
+            let is_done = match self.post.course.is_draining() {
+                true => !self.timers.is_any_alive(&desks, now),
+                false => self.is_idle(now),
+            };
+            if now >= until || is_done {
                 if now >= until && self.has_waited {
                     let timer = match self.post.course.reason() {
                         "eviction_signal" => "eviction-timeout or graceful-timeout",
@@ -264,7 +307,8 @@ impl Steering {
             } else {
                 look_at(Some(until));
                 // Whoever grows too old is not waited for.
-                look_at(self.timers.has_age_limit().then_some(now + 200));
+                let looks = self.timers.has_age_limit() || self.channel.is_none();
+                look_at(looks.then_some(now + 200));
             }
         }
         match self.deadline {

@@ -12,7 +12,7 @@ mod member;
 mod tests;
 mod turn;
 
-pub use action::{Action, Refusal, Stamp, Time, Wish, reason};
+pub use action::{Action, Refusal, Time, Wish, reason};
 pub use member::{Death, Phase};
 
 use exchange::Code;
@@ -21,7 +21,7 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
-use wire::control::{Group, Script};
+use wire::control::{Group, Script, Version};
 
 /// The delay after the second death in a row that tells of trouble; it doubles with each. After the first there is none.
 const FIRST_DELAY: Time = Duration::from_millis(100);
@@ -63,17 +63,21 @@ struct Upcoming {
     begun: Time,
     wish: Wish,
     group: Rc<Group>,
-    /// Scripts as they were when it was begun.
-    stamps: Vec<(Vec<u8>, Option<Stamp>)>,
+    /// Scripts that its workers have tried to load, as they were then.
+    tried: HashSet<Version>,
     failed: HashSet<Vec<u8>>,
 }
 
-type Look = Box<dyn Fn(&[u8]) -> Option<Stamp>>;
+impl Upcoming {
+    fn try_all(&mut self, tried: Vec<Version>) {
+        let room = REMEMBERED.saturating_sub(self.tried.len());
+        self.tried.extend(tried.into_iter().take(room));
+    }
+}
 
 /// The workers of one group.
 pub struct Crew {
     numbers: Rc<Cell<u32>>,
-    look: Look,
     /// What the serving generation was started with.
     group: Rc<Group>,
     /// What the next generation is to be started with: the configuration that was read last.
@@ -104,17 +108,10 @@ pub struct Crew {
 
 impl Crew {
     /// A crew whose first workers are started at once. `numbers` holds the number of the next worker, `generation` is that
-    /// which was last given in the group's place, `look` says when a script was last changed.
-    pub fn new(
-        now: Time,
-        group: Rc<Group>,
-        generation: u32,
-        numbers: Rc<Cell<u32>>,
-        look: impl Fn(&[u8]) -> Option<Stamp> + 'static,
-    ) -> Crew {
+    /// which was last given in the group's place.
+    pub fn new(now: Time, group: Rc<Group>, generation: u32, numbers: Rc<Cell<u32>>) -> Crew {
         let mut crew = Crew {
             numbers,
-            look: Box::new(look),
             configured: Rc::clone(&group),
             group,
             generation,
@@ -199,20 +196,24 @@ impl Crew {
         }
     }
 
-    /// A worker has found that a script has changed.
-    pub fn changed(&mut self, now: Time, number: u32, path: Vec<u8>) {
+    /// A worker has found that a script has changed. A generation that is under way because of that, or that has tried to
+    /// load what the worker has seen, is the answer to it; of any other one that is known when its workers are ready.
+    pub fn changed(&mut self, now: Time, number: u32, version: Version) {
         if !self.is_of(number, self.generation) {
             return;
         }
+        let others = |m: &Member| m.generation == self.generation && m.is_ready();
+        for other in self.numbers_of(|member| others(member) && member.number != number) {
+            self.actions.push(Action::Expect { number: other, version: version.clone() });
+        }
         if let Some(upcoming) = &mut self.upcoming {
-            let before = upcoming.stamps.iter().find(|(known, _)| *known == path);
-            if before.is_some_and(|(_, stamp)| *stamp == (self.look)(&path)) {
-                upcoming.wish.add_changed(path);
+            if upcoming.wish.changed.contains(&version) || upcoming.tried.contains(&version) {
+                upcoming.wish.add_changed(version);
                 return;
             }
         }
         let reason = reason::SCRIPT.to_owned();
-        self.request(now, Wish { group: None, changed: vec![path], reason });
+        self.request(now, Wish { group: None, changed: vec![version], reason });
         self.settle(now);
     }
 
@@ -225,8 +226,14 @@ impl Crew {
         }
     }
 
-    /// A worker is ready, but could not load these.
-    pub fn ready(&mut self, now: Time, number: u32, failed: Vec<(Vec<u8>, String)>) {
+    /// A worker is ready. It has tried to load these scripts, and could not load those that failed.
+    pub fn ready(
+        &mut self,
+        now: Time,
+        number: u32,
+        failed: Vec<(Vec<u8>, String)>,
+        tried: Vec<Version>,
+    ) {
         let (current, upcoming) = (self.generation, self.upcoming.as_ref().map(|u| u.generation));
         let Some(member) = self.members.iter_mut().find(|member| member.number == number) else {
             return;
@@ -237,12 +244,35 @@ impl Crew {
         member.phase = Phase::Ready(now);
         (member.deadline, member.loading) = (None, None);
         member.restart = turn::restart_time(now, member);
+        let is_gone = |path: &[u8]| tried.iter().any(|it| it.path == path && it.modified.is_none());
+        self.scripts.retain(|script| !is_gone(&script.path));
+        if let Some(upcoming) =
+            self.upcoming.as_mut().filter(|it| it.generation == member.generation)
+        {
+            upcoming.try_all(tried);
+        }
         if Some(member.generation) == upcoming {
             self.one_of_upcoming_is_ready(now, failed);
         } else if member.generation == current {
             self.one_of_current_is_ready(now, number, failed);
         }
         self.settle(now);
+    }
+
+    /// A worker begins to load these scripts. What has been noticed of them meanwhile and is no other version is no reason for
+    /// yet another generation.
+    pub fn trying(&mut self, number: u32, tried: Vec<Version>) {
+        let generation = self.member(number).map(|member| member.generation);
+        let Some(upcoming) = self.upcoming.as_mut().filter(|it| Some(it.generation) == generation)
+        else {
+            return;
+        };
+        upcoming.try_all(tried);
+        let tried = upcoming.tried.clone();
+        let noticed = self.forget_changes(&tried);
+        let wish = self.upcoming.as_mut().map(|upcoming| &mut upcoming.wish);
+        wish.into_iter()
+            .for_each(|wish| noticed.iter().for_each(|it| wish.add_changed(it.clone())));
     }
 
     /// A worker that is not ready is still loading this script.

@@ -1,9 +1,10 @@
 //! A group that runs: its crew, its workers, its log, its place on the board. What the crew decides is done here.
 
-use super::crew::{Action, Crew, Death, Phase, Refusal, Stamp, Time};
+use super::crew::{Action, Crew, Death, Phase, Refusal, Time};
 use super::death;
 use super::log::{Log, show};
 use super::sockets::Sockets;
+use super::spawn::Started;
 use super::worker::{Beginning, NotStarted, Worker};
 use exchange::{Code, Level};
 use link::{Board, Cause, State};
@@ -12,18 +13,19 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::WaitStatus;
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wire::control::{self, FromWorker, GroupStatus, ToWorker, WorkerStatus};
 
 /// How long the board says how a worker ended.
 const REMEMBERED: Duration = Duration::from_secs(2);
+/// How long a group is left alone when an internal error has happened in it.
+const REST: Duration = Duration::from_secs(1);
+/// So many processes of a group may hang on their way to their program, unless it has more workers; then no other is
+/// started until one of them has ended.
+const HANGING: usize = 8;
 
 /// What all groups share.
 pub struct Surroundings {
@@ -43,6 +45,8 @@ pub struct Surroundings {
     pub numbers: Rc<Cell<u32>>,
     /// Workers that have ended, to be taken off the board then: the places of their groups and their own.
     pub ended: Vec<(Time, u32, u32)>,
+    /// When to look whether something of the directory of sockets has been removed.
+    pub sockets_due: Option<Time>,
 }
 
 impl Surroundings {
@@ -79,6 +83,8 @@ pub struct Group {
     failure: Option<(u64, String)>,
     /// The number and the process of the worker that was reaped last.
     gone: Option<(u32, u32)>,
+    /// Until when it is left alone.
+    rests_until: Option<Time>,
 }
 
 impl Group {
@@ -88,21 +94,49 @@ impl Group {
         let entry = around.board.group(place);
         entry.iter().for_each(|entry| entry.set_trouble(None));
         let before = entry.map_or(0, link::Group::generation);
-        let jail = wanted.chroot.clone().unwrap_or_default();
-        let numbers = Rc::clone(&around.numbers);
-        let look = move |path: &[u8]| look(&jail, path);
-        let crew = Crew::new(around.now(), wanted, before, numbers, look);
-        let workers = BTreeMap::new();
-        let mut group = Group { place, crew, workers, name, log, failure: None, gone: None };
-        group.act(around);
+        let crew = Crew::new(around.now(), wanted, before, Rc::clone(&around.numbers));
+        let (workers, failure, rests_until) = (BTreeMap::new(), None, None);
+        let gone = None;
+        let mut group = Group { place, crew, workers, name, log, failure, gone, rests_until };
+        group.guarded(around, Group::act);
         group
+    }
+
+    /// Does something with the group. An internal error is logged and stays within the group, which rests afterwards:
+    /// all others go on.
+    pub fn guarded(
+        &mut self,
+        around: &mut Surroundings,
+        act: impl FnOnce(&mut Group, &mut Surroundings),
+    ) {
+        let act = || act(&mut *self, &mut *around);
+        // What it has changed before the error may be half done. The worst that comes of it is another error.
+        if catch_unwind(AssertUnwindSafe(act)).is_err() {
+            self.rests_until = Some(around.now() + REST);
+            self.fail(
+                Level::Critical,
+                Code::Panic,
+                "an internal error; the group is left alone for 1 s",
+            );
+        }
+    }
+
+    /// Whether it is left alone now.
+    pub fn rests(&self, now: Time) -> bool {
+        self.rests_until.is_some_and(|until| until > now)
+    }
+
+    /// What is to be watched, and whether for room to write as well.
+    pub fn descriptors(&self, now: Time) -> impl Iterator<Item = (BorrowedFd<'_>, bool)> {
+        let workers = self.workers.values().filter(move |_| !self.rests(now));
+        workers.flat_map(Worker::descriptors)
     }
 
     /// It is wanted like this from now on, and has this log.
     pub fn configure(&mut self, wanted: control::Group, log: Log, around: &mut Surroundings) {
         self.log = log;
         let message = ToWorker::Log { log_level: wanted.log_level };
-        for worker in self.workers.values() {
+        for worker in self.workers.values_mut() {
             worker.tell(&message, &[self.log.as_fd()]);
         }
         self.crew.configure(around.now(), Rc::new(wanted));
@@ -140,13 +174,18 @@ impl Group {
             }
             Action::Dismiss { number, reason, patience } => {
                 self.set_state(number, State::Leaving, around);
-                let Some(worker) = self.workers.get(&number) else { return };
+                let Some(worker) = self.workers.get_mut(&number) else { return };
                 let patience = patience.as_millis().try_into().ok();
                 worker.dismiss(reason, patience);
             }
             Action::Leaving { number } => self.set_state(number, State::Leaving, around),
+            Action::Expect { number, version } => {
+                if let Some(worker) = self.workers.get_mut(&number) {
+                    worker.tell(&ToWorker::Expect(version), &[]);
+                }
+            }
             Action::Keep { number, path } => {
-                if let Some(worker) = self.workers.get(&number) {
+                if let Some(worker) = self.workers.get_mut(&number) {
                     worker.tell(&ToWorker::Keep(path), &[]);
                 }
             }
@@ -171,12 +210,22 @@ impl Group {
     fn start_worker(&mut self, beginning: Beginning, around: &mut Surroundings) {
         let number = beginning.number;
         let now = around.now();
-        match Worker::start(now, beginning, self.place, around, &self.log) {
-            Ok(worker) => {
-                let pid = worker.pid();
-                self.note(format_args!("worker {pid} was started"));
-                self.workers.insert(number, worker);
+        let most = HANGING.max(beginning.group.processes as usize);
+        let hanging = self.workers.values().filter(|worker| worker.has_failed).count();
+        // Their removal may not have been noticed yet.
+        if let Some(sockets) = &mut around.sockets {
+            if !matches!(sockets.mend(&self.log), Ok(false)) {
+                around.sockets_due = Some(now);
             }
+        }
+        let started = if hanging >= most {
+            let text = format!("{hanging} processes hang that were to become workers");
+            Err(NotStarted(Code::WorkerNotStarted, text))
+        } else {
+            Worker::start(now, beginning, self.place, around, &self.log)
+        };
+        match started {
+            Ok(worker) => drop(self.workers.insert(number, worker)),
             Err(NotStarted(code, why)) => {
                 let text = format!("no worker could be started: {why}");
                 self.fail(Level::Error, code, text);
@@ -191,12 +240,51 @@ impl Group {
         entry.iter().for_each(|entry| entry.set_state(state));
     }
 
+    /// The process of a worker has become its program, or has failed to.
+    fn note_start(&mut self, pid: u32, started: Started) {
+        for warning in started.warnings {
+            let text = format!("process group '{}': {warning}", show(&self.name));
+            self.log.fail(Level::Warning, Code::LimitFailed, text);
+        }
+        match started.failed {
+            None => self.note(format_args!("worker {pid} was started")),
+            Some(why) => {
+                let text = format!("no worker could be started: {why}");
+                self.fail(Level::Error, Code::WorkerNotStarted, text);
+            }
+        }
+    }
+
+    /// Gives up those that hang on their way to their program.
+    fn give_up_hanging(&mut self, now: Time) {
+        let is_due = |worker: &Worker| worker.launched_by().is_some_and(|by| by <= now);
+        let due = self.workers.iter_mut().filter(|(_, worker)| is_due(worker));
+        let due: Vec<_> = due
+            .map(|(number, worker)| {
+                let time = (now - worker.started).as_secs();
+                (*number, worker.pid(), time, worker.give_up())
+            })
+            .collect();
+        for (number, pid, time, doing) in due {
+            let text = format!(
+                "no worker could be started: process {pid} was killed because it hung for {time} s while {doing}"
+            );
+            self.fail(Level::Error, Code::WorkerNotStarted, text);
+            self.crew.leaving(now, number, "startup_timeout".to_owned());
+        }
+    }
+
     /// Reads what a worker has said.
     pub fn hear(&mut self, number: u32, around: &mut Surroundings) {
         let now = around.now();
         let Some(worker) = self.workers.get_mut(&number) else { return };
+        let (pid, started) = (worker.pid(), worker.started());
+        if let Some(started) = started {
+            self.note_start(pid, started);
+        }
+        let Some(worker) = self.workers.get_mut(&number) else { return };
         let heard = worker.hear(now);
-        let (pid, is_confused) = (worker.pid(), std::mem::take(&mut worker.is_confused));
+        let is_confused = std::mem::take(&mut worker.is_confused);
         if is_confused {
             let text = format!("worker {pid} said something that is no message; it is ended");
             self.fail(Level::Error, Code::SupervisorConfused, text);
@@ -204,12 +292,13 @@ impl Group {
         for message in heard {
             let crew = &mut self.crew;
             match message {
-                FromWorker::Ready { failed } => crew.ready(now, number, failed),
+                FromWorker::Ready { failed, tried } => crew.ready(now, number, failed, tried),
                 FromWorker::Loaded(script) => crew.loaded(script),
-                FromWorker::Changed(path) => crew.changed(now, number, path),
+                FromWorker::Changed(version) => crew.changed(now, number, version),
                 FromWorker::Replace { reason } => crew.replace(now, number, reason),
                 FromWorker::Leaving { reason } => crew.leaving(now, number, reason),
                 FromWorker::Loading(path) => crew.loading(number, path),
+                FromWorker::Trying(tried) => crew.trying(number, tried),
             }
         }
         self.act(around);
@@ -225,18 +314,45 @@ impl Group {
             worker.signal(Signal::SIGTERM);
             self.crew.leaving(now, *number, "channel_lost".to_owned());
         }
+        self.give_up_hanging(now);
         self.crew.tick(now);
         self.act(around);
     }
 
     /// When [`tick`](Group::tick) is to be called at the latest.
-    pub fn next(&self) -> Option<Time> {
+    pub fn next(&self, now: Time) -> Option<Time> {
+        if self.rests(now) {
+            return self.rests_until;
+        }
         let due = |worker: &Worker| if worker.has_more { Some(Time::ZERO) } else { worker.lost };
         let lost = self.workers.values().filter_map(due).min();
-        self.crew.next().into_iter().chain(lost).min()
+        let launched = self.workers.values().filter_map(Worker::launched_by).min();
+        self.crew.next().into_iter().chain(lost).chain(launched).min()
     }
 
-    /// A worker was reaped.
+    /// A worker was reaped: its process number may be that of another process from now on.
+    pub fn note_reaped(&mut self, number: u32) {
+        if let Some(worker) = self.workers.get_mut(&number) {
+            worker.note_reaped();
+        }
+    }
+
+    /// Makes the sockets of workers again that have been removed.
+    pub fn mend_sockets(&mut self, around: &mut Surroundings) {
+        let Some(sockets) = &around.sockets else { return };
+        for (number, worker) in &mut self.workers {
+            let accepts = worker.group.worker.threads > 0
+                && self.crew.look_up(*number).is_some_and(|(phase, _)| phase != Phase::Leaving);
+            if accepts && !sockets.has_socket_of(*number) {
+                match sockets.listen(*number, &worker.group) {
+                    Ok(socket) => worker.tell(&ToWorker::Listen, &[socket.as_fd()]),
+                    Err(_) => around.sockets_due = Some(around.began.elapsed() + REST),
+                }
+            }
+        }
+    }
+
+    /// What a worker was reaped means for the group.
     pub fn reaped(&mut self, number: u32, status: WaitStatus, around: &mut Surroundings) {
         // Its last words, if there are any.
         self.hear(number, around);
@@ -264,10 +380,12 @@ impl Group {
         let told = phase == Phase::Leaving && cause == Cause::Signal(Signal::SIGTERM as u8);
         let is_well = cause == Cause::Exit(0) || told;
         self.gone = Some((number, worker.pid()));
-        let (reason, loading) = (reason.as_deref(), loading.as_deref());
-        self.report(&worker, cause, phase, reason, loading, is_well, now);
-        let has_served = worker.counts().1 > 0;
-        self.crew.died(now, number, Death { is_well, has_served });
+        // Why it did not begin is in the log already.
+        if !worker.has_failed {
+            let (reason, loading) = (reason.as_deref(), loading.as_deref());
+            self.report(&worker, cause, phase, reason, loading, is_well, now);
+        }
+        self.crew.died(now, number, Death { is_well });
         self.act(around);
     }
 
@@ -398,14 +516,4 @@ fn limits(group: &control::Group) -> String {
     let set = limits.iter().filter(|(_, limit)| *limit > 0);
     let set: Vec<String> = set.map(|(name, limit)| format!("{name}={limit}")).collect();
     if set.is_empty() { String::new() } else { format!("; it ran with {}", set.join(" and ")) }
-}
-
-/// When a script was last changed. `None` if there is none; where it may not be seen, there may be one.
-fn look(jail: &[u8], path: &[u8]) -> Option<Stamp> {
-    let path = [jail, path].concat();
-    match std::fs::metadata(Path::new(OsStr::from_bytes(&path))) {
-        Ok(found) => Some((found.mtime(), found.mtime_nsec(), found.ino(), found.size())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(_) => Some(Stamp::default()),
-    }
 }

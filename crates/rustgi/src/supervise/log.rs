@@ -66,11 +66,7 @@ fn line(time: chrono::DateTime<chrono::Local>, level: Level, pid: u32, text: &st
         if line.len() > LONGEST - ROOM {
             break;
         }
-        match char {
-            '\\' => line.push_str("\\\\"),
-            char if char.is_control() => line.extend(char.escape_default()),
-            char => line.push(char),
-        }
+        crate::plain::push(&mut line, char);
     }
     line.push('\n');
     line

@@ -9,6 +9,7 @@
 //! | the start of a process, and whom it runs as | | `spawn.rs` `identity.rs` `worker.py` |
 //! | how a process ended | | `death.rs` |
 //! | [`Sockets`] | the directory in which workers are found | `sockets.rs` |
+//! | what is removed of it meanwhile | | `removals.rs` |
 //! | [`Operators`] | who asks with `rustgi ctl` | `operators.rs` |
 //! | [`Log`] | lines for the server's error log | `log.rs` |
 //!
@@ -20,6 +21,7 @@ mod group;
 mod identity;
 mod log;
 mod operators;
+mod removals;
 mod sockets;
 mod spawn;
 mod worker;
@@ -40,10 +42,19 @@ use sockets::Sockets;
 use std::cell::Cell;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use wire::control::{Ask, Desired, FromSupervisor, ToSupervisor, Told, decode, encode};
+
+/// How long the supervisor pauses after an error of its own, so that one that lasts does not keep the machine busy.
+const PAUSE: Duration = Duration::from_millis(100);
+/// So long after something of the directory of sockets was removed the supervisor looks at it: more may be removed.
+const REMOVAL: Duration = Duration::from_millis(100);
+/// How often it looks where the kernel does not tell of removals, or where the directory cannot be made.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// The supervisor.
 struct Supervisor {
@@ -68,8 +79,7 @@ pub fn run() -> io::Result<()> {
     let _ = nix::unistd::setsid();
     let mut supervisor = Supervisor::new()?;
     while !supervisor.is_done() {
-        supervisor.wait()?;
-        supervisor.attend();
+        supervisor.turn();
     }
     Ok(())
 }
@@ -111,6 +121,7 @@ impl Supervisor {
             files: spawn::open_many_files(),
             numbers,
             ended: Vec::new(),
+            sockets_due: None,
         };
         let log = Log::new(spawn::standard(2)?, Level::Warning as u8);
         let (groups, operators) = (Vec::new(), None);
@@ -119,22 +130,55 @@ impl Supervisor {
     }
 
     fn is_done(&self) -> bool {
-        self.stopping && self.groups.iter().all(|group| group.workers.is_empty())
+        // Those that hang on their way to their program have been killed, and are not waited for.
+        let is_over = |group: &Group| group.workers.values().all(|worker| worker.has_failed);
+        self.stopping && self.groups.iter().all(is_over)
+    }
+
+    /// Waits until there is something to do, and does it. Whatever goes wrong, the supervisor goes on: without it no
+    /// group would have its workers replaced.
+    fn turn(&mut self) {
+        let mut failed = None;
+        if let Err(error) = self.wait() {
+            failed = Some(format!("what is to be watched cannot be: {error}"));
+        }
+        if catch_unwind(AssertUnwindSafe(|| self.attend())).is_err() {
+            failed = Some("an internal error".to_owned());
+        }
+        if let Some(failed) = failed {
+            self.log.fail(Level::Critical, Code::Panic, format_args!("{failed}; it goes on"));
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// What is to be watched, and whether for room to write as well.
+    fn watched(&self, now: Duration) -> Vec<(BorrowedFd<'_>, bool)> {
+        let mut watched = vec![(self.signals.as_fd(), false)];
+        let channels = self.control.iter().map(AsFd::as_fd);
+        watched.extend(channels.chain(self.server.iter().map(AsFd::as_fd)).map(|fd| (fd, false)));
+        watched.extend(self.operators.iter().flat_map(Operators::descriptors));
+        watched.extend(self.groups.iter().flat_map(|group| group.descriptors(now)));
+        if self.around.sockets_due.is_none() {
+            let sockets = self.around.sockets.as_ref();
+            let removals = sockets.and_then(Sockets::removals);
+            watched.extend(removals.map(|removals| (removals.as_fd(), false)));
+        }
+        watched
     }
 
     /// Waits until there is something to do.
     fn wait(&self) -> io::Result<()> {
-        let mut watched = vec![self.signals.as_fd()];
-        watched.extend(self.control.iter().map(AsFd::as_fd));
-        watched.extend(self.server.iter().map(AsFd::as_fd));
-        watched.extend(self.operators.iter().flat_map(Operators::descriptors));
-        let workers = self.groups.iter().flat_map(|group| group.workers.values());
-        watched.extend(workers.filter_map(|worker| worker.channel()).map(AsFd::as_fd));
-        let mut watched: Vec<_> =
-            watched.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        let ended = self.around.ended.iter().map(|(at, ..)| *at);
-        let next = self.groups.iter().filter_map(Group::next).chain(ended).min();
         let now = self.around.now();
+        let flags = |writes: bool| match writes {
+            true => PollFlags::POLLIN | PollFlags::POLLOUT,
+            false => PollFlags::POLLIN,
+        };
+        let watched = self.watched(now).into_iter();
+        let mut watched: Vec<_> =
+            watched.map(|(fd, writes)| PollFd::new(fd, flags(writes))).collect();
+        let ended = self.around.ended.iter().map(|(at, ..)| *at);
+        let groups = self.groups.iter().filter_map(|group| group.next(now));
+        let next = groups.chain(ended).chain(self.around.sockets_due).min();
         let timeout = next.map_or(PollTimeout::NONE, |next| {
             // Rounded up, or the last millisecond would be spent in turning round.
             let wait = next.saturating_sub(now) + Duration::from_micros(999);
@@ -150,13 +194,14 @@ impl Supervisor {
     fn attend(&mut self) {
         self.hear_signals();
         self.hear_server();
-        for group in &mut self.groups {
+        self.attend_groups(|group, around| {
             let numbers: Vec<u32> = group.workers.keys().copied().collect();
-            numbers.into_iter().for_each(|number| group.hear(number, &mut self.around));
-        }
+            numbers.into_iter().for_each(|number| group.hear(number, around));
+        });
         self.reap();
-        self.groups.iter_mut().for_each(|group| group.tick(&mut self.around));
+        self.attend_groups(Group::tick);
         self.hear_operators();
+        self.look_after_sockets();
         let now = self.around.now();
         let board = self.around.own_board();
         self.around.ended.retain(|(at, group, place)| {
@@ -172,6 +217,14 @@ impl Supervisor {
             self.groups.retain(|group| {
                 !group.crew.is_ending() || !group.crew.is_empty() || is_read(group.place)
             });
+        }
+    }
+
+    /// Does something with each group that does not rest.
+    fn attend_groups(&mut self, act: impl Fn(&mut Group, &mut Surroundings)) {
+        let now = self.around.now();
+        for group in self.groups.iter_mut().filter(|group| !group.rests(now)) {
+            group.guarded(&mut self.around, &act);
         }
     }
 
@@ -246,7 +299,9 @@ impl Supervisor {
             let (Ok(file), Some(place)) = (file, place) else { continue };
             let log = Log::new(file, wanted.log_level);
             match self.groups.iter_mut().find(|group| group.place == place) {
-                Some(group) => group.configure(wanted, log, &mut self.around),
+                Some(group) => group.guarded(&mut self.around, |group, around| {
+                    group.configure(wanted, log, around);
+                }),
                 None => self.groups.push(Group::start(wanted, place, log, &mut self.around)),
             }
         }
@@ -260,6 +315,7 @@ impl Supervisor {
             if let Err(error) = sockets.also(prefix) {
                 sockets::complain(&self.log, prefix, &error);
             }
+            self.mend_sockets();
             return;
         }
         match Sockets::make(prefix, &self.log) {
@@ -269,6 +325,44 @@ impl Supervisor {
             }
             Err(error) => sockets::complain(&self.log, prefix, &error),
         }
+    }
+
+    /// Looks at the directory of sockets when something has been removed.
+    fn look_after_sockets(&mut self) {
+        let now = self.around.now();
+        let Some(sockets) = &self.around.sockets else { return };
+        let is_told = sockets.removals().is_some();
+        if self.around.sockets_due.is_none() {
+            let wait = match sockets.removals() {
+                Some(removals) if removals.take() => Some(REMOVAL),
+                Some(_) => None,
+                None => Some(LOOK),
+            };
+            self.around.sockets_due = wait.map(|wait| now + wait);
+        }
+        if self.around.sockets_due.is_some_and(|due| due <= now) {
+            self.around.sockets_due = (!is_told).then_some(now + LOOK);
+            self.mend_sockets();
+        }
+    }
+
+    /// Makes again what has been removed of the directory of sockets, and the sockets in it.
+    fn mend_sockets(&mut self) {
+        let now = self.around.now();
+        let Some(sockets) = &mut self.around.sockets else { return };
+        if let Err(error) = sockets.mend(&self.log) {
+            sockets::complain(&self.log, sockets.prefix().as_os_str().as_bytes(), &error);
+            self.around.sockets_due = Some(now + LOOK);
+            return;
+        }
+        if !sockets.has_socket_for_operators() {
+            match (sockets.listen_for_operators(), &mut self.operators) {
+                (Ok(listener), Some(operators)) => operators.listen(listener),
+                (Ok(listener), none) => *none = Some(Operators::new(listener)),
+                (Err(_), _) => self.around.sockets_due = Some(now + LOOK),
+            }
+        }
+        self.attend_groups(Group::mend_sockets);
     }
 
     /// The place of each group: the one it has or had, or one that nobody has had, or else one that is free. Children of
@@ -306,8 +400,10 @@ impl Supervisor {
         self.stopping = true;
         let now = self.around.now();
         for group in &mut self.groups {
-            group.crew.stop(now);
-            group.act(&mut self.around);
+            group.guarded(&mut self.around, |group, around| {
+                group.crew.stop(now);
+                group.act(around);
+            });
         }
     }
 
@@ -317,8 +413,10 @@ impl Supervisor {
         let mut count = 0;
         for group in &mut self.groups {
             if name.is_none_or(|name| name == group.name()) {
-                group.crew.reload(now, reason);
-                group.act(&mut self.around);
+                group.guarded(&mut self.around, |group, around| {
+                    group.crew.reload(now, reason);
+                    group.act(around);
+                });
                 count += 1;
             }
         }
@@ -335,7 +433,10 @@ impl Supervisor {
             for group in &mut self.groups {
                 let found = group.workers.iter().find(|(_, worker)| worker.pid() == pid);
                 if let Some(number) = found.map(|(number, _)| *number) {
-                    group.reaped(number, status, &mut self.around);
+                    group.note_reaped(number);
+                    group.guarded(&mut self.around, |group, around| {
+                        group.reaped(number, status, around);
+                    });
                     break;
                 }
             }

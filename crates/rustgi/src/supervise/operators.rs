@@ -21,9 +21,15 @@ impl Operators {
         Operators { listener: UnixListener::from(listener), channels: Vec::new() }
     }
 
-    /// What is to be watched.
-    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        [self.listener.as_fd()].into_iter().chain(self.channels.iter().map(AsFd::as_fd))
+    /// The socket has been made anew.
+    pub fn listen(&mut self, listener: OwnedFd) {
+        self.listener = UnixListener::from(listener);
+    }
+
+    /// What is to be watched, and whether for room to write as well.
+    pub fn descriptors(&self) -> impl Iterator<Item = (BorrowedFd<'_>, bool)> {
+        let channels = self.channels.iter().map(|it| (it.as_fd(), it.has_unsent()));
+        [(self.listener.as_fd(), false)].into_iter().chain(channels)
     }
 
     /// Lets in who knocks, and answers who has asked.
@@ -31,8 +37,7 @@ impl Operators {
         while let Ok((stream, _)) = self.listener.accept() {
             let own = nix::unistd::geteuid().as_raw();
             let is_let_in = link::peer(&stream).is_ok_and(|it| it.user == own || it.user == 0);
-            let time = Some(std::time::Duration::from_secs(1));
-            if is_let_in && self.channels.len() < MOST && stream.set_write_timeout(time).is_ok() {
+            if is_let_in && self.channels.len() < MOST {
                 self.channels.push(Channel::new(stream.into()));
             }
         }
@@ -41,9 +46,11 @@ impl Operators {
 }
 
 fn attend_one(channel: &mut Channel, answer: &mut impl FnMut(Ask) -> Told) -> io::Result<()> {
+    channel.flush()?;
     while let Some((message, _)) = channel.try_receive()? {
         let ask = decode(&message).map_err(io::Error::other)?;
-        channel.send(&encode(&answer(ask)), &[])?;
+        // Nothing waits for an operator that does not read.
+        channel.post(&encode(&answer(ask)), &[])?;
     }
     Ok(())
 }

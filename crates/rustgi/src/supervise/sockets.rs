@@ -1,14 +1,15 @@
 //! The directory of a supervisor's sockets: `<prefix>.<pid>/`, where a child of the server finds each worker by its number,
 //! and `rustgi ctl` the supervisor. It is made when the supervisor begins and removed when it ends; one that a supervisor
-//! left behind is removed by the next.
+//! left behind is removed by the next. What is removed of it while the supervisor runs is made again.
 
 use super::log::Log;
+use super::removals::Removals;
 use exchange::{Code, Level};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Pid;
 use rustix::fs::{
-    AtFlags, CWD, Dir, Mode, OFlags, chmodat, chownat, fchmod, fstat, openat, unlinkat,
+    AtFlags, CWD, Dir, Mode, OFlags, chmodat, chownat, fchmod, fstat, openat, statat, unlinkat,
 };
 use rustix::process::Uid;
 use std::ffi::OsStr;
@@ -36,7 +37,8 @@ pub struct Sockets {
     /// Where it is to be found as well.
     aliases: Vec<PathBuf>,
     is_root: bool,
-    _lock: Flock<File>,
+    lock: Flock<File>,
+    removals: Option<Removals>,
 }
 
 impl Sockets {
@@ -53,17 +55,76 @@ impl Sockets {
             log.write(Level::Info, text);
             remove(&stale);
         }
-        DirBuilder::new().mode(0o700).create(&directory)?;
-        let place = open(&directory)?;
-        let mode = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        let lock = File::from(openat(&place, LOCK, mode, Mode::from_raw_mode(0o600))?);
-        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock);
-        let lock = lock.map_err(|(_, error)| io::Error::from(error))?;
-        // The children of the server, which are not root, are to get through to the sockets in it.
-        let mode = if is_root { 0o711 } else { 0o700 };
-        fchmod(&place, Mode::from_raw_mode(mode))?;
-        let aliases = Vec::new();
-        Ok(Sockets { prefix, directory, place, aliases, is_root, _lock: lock })
+        let (place, lock) = make_directory(&directory, is_root)?;
+        let removals = Removals::of(&directory);
+        Ok(Sockets { prefix, directory, place, aliases: Vec::new(), is_root, lock, removals })
+    }
+
+    /// Makes again what has been removed of the directory itself, and says so; sockets are for the caller. Whether anything
+    /// was.
+    ///
+    /// # Errors
+    /// It cannot be made, or something else is there now.
+    pub fn mend(&mut self, log: &Log) -> io::Result<bool> {
+        let is_mended = self.try_to_mend()?;
+        if is_mended {
+            let what = self.directory.display();
+            let text = format!("{what}, or something in it, had been removed; it was made again");
+            log.fail(Level::Warning, Code::SocketsRemoved, text);
+        }
+        Ok(is_mended)
+    }
+
+    fn try_to_mend(&mut self) -> io::Result<bool> {
+        let mut is_mended = false;
+        if !self.is_at_its_path() {
+            if let Some(above) = self.directory.parent() {
+                DirBuilder::new().recursive(true).mode(0o755).create(above)?;
+            }
+            (self.place, self.lock) = make_directory(&self.directory, self.is_root)?;
+            self.removals = Removals::of(&self.directory);
+            is_mended = true;
+        } else if !self.has_file(LOCK) {
+            self.lock = make_lock(&self.place)?;
+            is_mended = true;
+        }
+        let target = std::path::absolute(&self.directory)?;
+        for alias in self.aliases.iter().filter(|alias| !alias.is_symlink()) {
+            if let Some(above) = alias.parent() {
+                DirBuilder::new().recursive(true).mode(0o755).create(above)?;
+            }
+            symlink(&target, alias)?;
+            is_mended = true;
+        }
+        Ok(is_mended)
+    }
+
+    /// Whether the directory's path leads to it.
+    fn is_at_its_path(&self) -> bool {
+        let (there, own) = (fs::symlink_metadata(&self.directory), fstat(&self.place));
+        match (there, own) {
+            (Ok(there), Ok(own)) => (there.dev(), there.ino()) == (own.st_dev, own.st_ino),
+            _ => false,
+        }
+    }
+
+    fn has_file(&self, name: &str) -> bool {
+        statat(&self.place, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Whether the socket of a worker is where children of the server look for it.
+    pub fn has_socket_of(&self, number: u32) -> bool {
+        self.has_file(&name(number))
+    }
+
+    /// Whether the socket of the supervisor itself is there.
+    pub fn has_socket_for_operators(&self) -> bool {
+        self.has_file(CONTROL)
+    }
+
+    /// What tells of removals, if the kernel does.
+    pub fn removals(&self) -> Option<&Removals> {
+        self.removals.as_ref()
     }
 
     /// Makes a socket in the directory, which belongs to `owner`. An error if the path leads elsewhere by now.
@@ -122,6 +183,24 @@ impl Drop for Sockets {
         self.aliases.iter().for_each(|alias| remove(alias));
         remove(&self.directory);
     }
+}
+
+/// Makes a directory of this process's own, and the lock that says so.
+fn make_directory(directory: &Path, is_root: bool) -> io::Result<(OwnedFd, Flock<File>)> {
+    DirBuilder::new().mode(0o700).create(directory)?;
+    let place = open(directory)?;
+    let lock = make_lock(&place)?;
+    // The children of the server, which are not root, are to get through to the sockets in it.
+    let mode = if is_root { 0o711 } else { 0o700 };
+    fchmod(&place, Mode::from_raw_mode(mode))?;
+    Ok((place, lock))
+}
+
+fn make_lock(place: &OwnedFd) -> io::Result<Flock<File>> {
+    let mode = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let lock = File::from(openat(place, LOCK, mode, Mode::from_raw_mode(0o600))?);
+    let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock);
+    lock.map_err(|(_, error)| error.into())
 }
 
 /// Opens a directory of this user's own, which its path leads to without detours.
@@ -220,19 +299,44 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_that_was_removed_is_made_again_and_so_is_the_other_way_to_it() {
+        let place = tempfile::tempdir().unwrap();
+        let (prefix, other) = (place.path().join("run/wsgi"), place.path().join("other"));
+        let log = Log::new(tempfile::tempfile().unwrap().into(), 4);
+        let mut sockets = Sockets::make(prefix.as_os_str().as_bytes(), &log).unwrap();
+        sockets.also(other.as_os_str().as_bytes()).unwrap();
+        let own = link::directory(&prefix, std::process::id());
+        let alias = link::directory(&other, std::process::id());
+        assert!(!sockets.removals().unwrap().take() && !sockets.mend(&log).unwrap());
+        fs::remove_file(own.join(LOCK)).unwrap();
+        assert!(sockets.removals().unwrap().take() && sockets.mend(&log).unwrap());
+        assert!(own.join(LOCK).exists());
+        fs::remove_dir_all(place.path().join("run")).unwrap();
+        fs::remove_file(&alias).unwrap();
+        assert!(sockets.removals().unwrap().take() && sockets.mend(&log).unwrap());
+        assert!(alias.join(LOCK).exists() && !sockets.mend(&log).unwrap());
+        let group = Group { listen_backlog: 5, ..Group::default() };
+        let _socket = sockets.listen(7, &group).unwrap();
+        assert!(sockets.has_socket_of(7) && !sockets.has_socket_for_operators());
+        fs::remove_file(own.join("7.sock")).unwrap();
+        assert!(sockets.removals().unwrap().take() && !sockets.has_socket_of(7));
+    }
+
+    #[test]
     fn nothing_is_done_where_somebody_else_has_led_the_path_to() {
         let place = tempfile::tempdir().unwrap();
         let (prefix, victim) = (place.path().join("wsgi"), place.path().join("victim"));
         fs::create_dir(&victim).unwrap();
         fs::write(victim.join("file"), "").unwrap();
         let log = Log::new(tempfile::tempfile().unwrap().into(), 4);
-        let sockets = Sockets::make(prefix.as_os_str().as_bytes(), &log).unwrap();
+        let mut sockets = Sockets::make(prefix.as_os_str().as_bytes(), &log).unwrap();
         let own = link::directory(&prefix, std::process::id());
         fs::rename(&own, place.path().join("moved")).unwrap();
         symlink(&victim, &own).unwrap();
         let group = Group { listen_backlog: 5, ..Group::default() };
         fs::write(victim.join("8.sock"), "").unwrap();
         assert!(sockets.listen(7, &group).is_err() && sockets.listen(8, &group).is_err());
+        assert!(sockets.mend(&log).is_err());
         drop(sockets);
         assert!(!own.is_symlink());
         assert!(victim.join("file").exists() && victim.join("8.sock").exists());

@@ -1,21 +1,23 @@
 //! The start of a worker's process: what it inherits, what it may do, whom it runs as. Between fork and exec the new
-//! process does what only it can do, and reports through a pipe what went wrong.
-#![expect(unsafe_code, reason = "a closure runs between fork and exec; foreign descriptors")]
+//! process does what only it can do, and reports through a pipe how far it is and what went wrong. The supervisor never
+//! waits for it: programs, working directories and the name service can be slow, or hang, at a tenant's wish.
+#![expect(unsafe_code, reason = "forks; acts between fork and exec; foreign descriptors")]
 
 use super::identity;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::Pid;
-use std::ffi::{OsStr, OsString};
+use nix::unistd::{ForkResult, Pid};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use wire::control::{Group, Identity};
 
 /// What runs in the process before the engine does.
@@ -37,10 +39,13 @@ pub enum Step {
     Memory,
     VirtualMemory,
     Core,
+    Streams,
+    Name,
+    Exec,
 }
 
 impl Step {
-    const ALL: [(Step, &'static str); 12] = [
+    const ALL: [(Step, &'static str); 15] = [
         (Step::Parent, "the supervisor has gone"),
         (Step::Priority, "cpu-priority could not be set"),
         (Step::Chroot, "chroot failed"),
@@ -53,120 +58,220 @@ impl Step {
         (Step::Memory, "memory-limit could not be set"),
         (Step::VirtualMemory, "virtual-memory-limit could not be set"),
         (Step::Core, "core files could not be allowed"),
+        (Step::Streams, "the standard streams could not be set"),
+        (Step::Name, "the user has no name"),
+        (Step::Exec, "the program could not be started"),
     ];
+
+    /// What the process does in this step, if it is one that can take any time.
+    fn doing(self) -> &'static str {
+        match self {
+            Step::Chroot => "changing the root directory",
+            Step::Home => "entering the working directory",
+            Step::Name => "looking up the name of its user",
+            Step::Exec => "starting the program",
+            _ => "setting its limits and its user",
+        }
+    }
 
     /// The worker runs even so.
     fn is_harmless(self) -> bool {
-        use Step::{Core, CpuTime, Memory, Priority, VirtualMemory};
-        matches!(self, Priority | CpuTime | Memory | VirtualMemory | Core)
+        use Step::{Core, CpuTime, Memory, Name, Priority, VirtualMemory};
+        matches!(self, Priority | CpuTime | Memory | VirtualMemory | Core | Name)
     }
 }
 
-/// A process that was started, or was not.
-pub struct Spawned {
-    /// The process, or why there is none.
-    pub child: Result<Child, String>,
+/// What a process says until it has become the program of a worker.
+#[derive(Debug)]
+pub struct Reports {
+    pipe: File,
+    bytes: Vec<u8>,
+    program: Vec<u8>,
+    home: Option<Vec<u8>>,
+}
+
+/// How the start of a process ended.
+#[derive(Debug, Default)]
+pub struct Started {
+    /// Why it did not become the program of a worker.
+    pub failed: Option<String>,
     /// What it has to do without.
     pub warnings: Vec<String>,
 }
 
-/// Starts a worker with one end of its channel; what it writes goes to `log`.
-pub fn spawn(group: &Group, channel: OwnedFd, log: &OwnedFd, mask: Mode, files: u64) -> Spawned {
-    match start(group, channel, log, mask, files) {
-        Ok(spawned) => spawned,
-        Err(error) => Spawned { child: Err(error.to_string()), warnings: Vec::new() },
+impl Reports {
+    /// Reads what is there. `Some` when the process has become another program, or has ended.
+    pub fn read(&mut self) -> Option<Started> {
+        let mut buffer = [0; 512];
+        loop {
+            match self.pipe.read(&mut buffer) {
+                Ok(0) => return Some(self.started()),
+                Ok(count) => self.bytes.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(error) => {
+                    let failed = Some(error.to_string());
+                    return Some(Started { failed, ..Started::default() });
+                }
+            }
+        }
+    }
+
+    /// What the process was doing when it was last heard of.
+    pub fn doing(&self) -> String {
+        let last = self.records().filter(|(_, error)| *error == 0).last();
+        let (step, doing) =
+            last.map_or((None, "beginning"), |(step, _)| (Some(step), step.doing()));
+        match (step, &self.home) {
+            (Some(Step::Home), Some(home)) => format!("{doing} ({})", super::log::show(home)),
+            (Some(Step::Exec), _) => format!("{doing} ({})", super::log::show(&self.program)),
+            _ => doing.to_owned(),
+        }
+    }
+
+    fn records(&self) -> impl Iterator<Item = (Step, i32)> {
+        self.bytes.chunks_exact(5).filter_map(|record| {
+            let number = i32::from_le_bytes([record[1], record[2], record[3], record[4]]);
+            let found = Step::ALL.iter().find(|(step, _)| *step as u8 == record[0]);
+            found.map(|(step, _)| (*step, number))
+        })
+    }
+
+    fn started(&self) -> Started {
+        let mut started = Started::default();
+        for (step, number) in self.records().filter(|(_, number)| *number != 0) {
+            let text = Step::ALL.iter().find(|(known, _)| *known == step).map_or("", |it| it.1);
+            let error = io::Error::from_raw_os_error(number);
+            let text = match (step, &self.home) {
+                (Step::Exec, _) => format!("{}: {error}", super::log::show(&self.program)),
+                (Step::Home, Some(home)) => format!("{text} ({}): {error}", super::log::show(home)),
+                _ => format!("{text}: {error}"),
+            };
+            if step.is_harmless() {
+                started.warnings.push(text);
+            } else {
+                started.failed = Some(text);
+            }
+        }
+        started
     }
 }
 
-fn start(
+impl AsFd for Reports {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+}
+
+/// Starts a worker's process with one end of its channel; what it writes goes to `log`. Comes back at once, whatever the
+/// process has to wait for.
+///
+/// # Errors
+/// There are no more processes or descriptors.
+pub fn spawn(
     group: &Group,
     channel: OwnedFd,
-    log: &OwnedFd,
+    log: BorrowedFd<'_>,
     mask: Mode,
     files: u64,
-) -> io::Result<Spawned> {
+) -> io::Result<(Pid, Reports)> {
     let (reports, report) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-    let (mut reports, report) = (File::from(reports), File::from(report));
-    let mut command = command(group);
-    command.stdin(channel).stdout(log.try_clone()?).stderr(log.try_clone()?);
-    let before = Before {
-        group: group.clone(),
-        mask: group.umask.map_or(mask, Mode::from_bits_truncate),
-        files,
-        supervisor: Pid::this(),
-        report,
-    };
+    fcntl(&reports, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    let supervisor = Pid::this();
+    let mask = group.umask.map_or(mask, Mode::from_bits_truncate);
     // SAFETY: this process has one thread, so the new one may do whatever this one may.
-    unsafe { command.pre_exec(move || before.run()) };
-    let child = command.spawn();
-    // The writing end goes with the command; without it the pipe has an end.
-    drop(command);
-    let mut bytes = Vec::new();
-    reports.read_to_end(&mut bytes)?;
-    let mut warnings = Vec::new();
-    let mut fatal = None;
-    for record in bytes.chunks_exact(5) {
-        let number = i32::from_le_bytes([record[1], record[2], record[3], record[4]]);
-        let found = Step::ALL.iter().find(|(step, _)| *step as u8 == record[0]);
-        let Some((step, text)) = found else { continue };
-        let which = match &group.home {
-            Some(home) if matches!(step, Step::Home) => format!(" ({})", super::log::show(home)),
-            _ => String::new(),
-        };
-        let text = format!("{text}{which}: {}", io::Error::from_raw_os_error(number));
-        if step.is_harmless() { warnings.push(text) } else { fatal = Some(text) }
+    match unsafe { nix::unistd::fork()? } {
+        ForkResult::Parent { child } => {
+            let (program, home) = (group.program.clone(), group.home.clone());
+            Ok((child, Reports { pipe: File::from(reports), bytes: Vec::new(), program, home }))
+        }
+        ForkResult::Child => {
+            let become_worker = || {
+                let report = take_streams(channel.as_fd(), log, report)?;
+                Before { group, mask, files, supervisor, report }.run()
+            };
+            let _failed = catch_unwind(AssertUnwindSafe(become_worker));
+            // SAFETY: ends the process at once. Whatever it holds is its parent's to look after.
+            unsafe { nix::libc::_exit(255) }
+        }
     }
-    let program = super::log::show(&group.program);
-    let child = child.map_err(|error| fatal.unwrap_or_else(|| format!("{program}: {error}")));
-    Ok(Spawned { child, warnings })
 }
 
-fn command(group: &Group) -> Command {
-    let text = OsStr::from_bytes;
-    let mut command = Command::new(text(&group.program));
-    command.args(group.arguments.iter().map(|argument| text(argument)));
+/// Makes these the standard streams of this process, and closes all other descriptors but the one for reports: a process
+/// that hangs before it has become another program must hold nothing of the supervisor's.
+fn take_streams(channel: BorrowedFd<'_>, log: BorrowedFd<'_>, report: OwnedFd) -> io::Result<File> {
+    const REPORT: i32 = 3;
+    let taken = nix::unistd::dup2_stdin(channel)
+        .and_then(|()| nix::unistd::dup2_stdout(log))
+        .and_then(|()| nix::unistd::dup2_stderr(log));
+    if let Err(error) = taken {
+        tell(&File::from(report), Step::Streams, error);
+        return Err(error.into());
+    }
+    if report.as_raw_fd() != REPORT {
+        // SAFETY: what had this number is not used in this process any more.
+        if unsafe { nix::libc::dup3(report.as_raw_fd(), REPORT, nix::libc::O_CLOEXEC) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    std::mem::forget(report);
+    close_all_from(REPORT + 1);
+    // SAFETY: made above, and known to nothing else in this process.
+    Ok(unsafe { File::from_raw_fd(REPORT) })
+}
+
+fn tell(report: &File, step: Step, error: Errno) {
+    let mut record = vec![step as u8];
+    record.extend((error as i32).to_le_bytes());
+    let mut report = report;
+    let _ = report.write_all(&record);
+}
+
+/// The arguments of the program, from its name on.
+fn arguments(group: &Group) -> Vec<Vec<u8>> {
     let title = group
         .display_name
         .clone()
         .unwrap_or_else(|| [&group.program, &b" (wsgi:"[..], &group.name, &b")"[..]].concat());
-    command.arg("-c").arg(BOOTSTRAP).arg(text(&group.engine)).arg(text(&title));
-    let home = match &group.identity {
-        Some(identity) if nix::unistd::geteuid().is_root() => {
-            Some((OsString::from(text(&identity.name)), OsString::from(text(&identity.home))))
-        }
-        _ => nix::unistd::User::from_uid(nix::unistd::geteuid())
-            .ok()
-            .flatten()
-            .map(|user| (user.name.into(), user.dir.into())),
-    };
-    if let Some((name, home)) = home {
-        command.env("HOME", home);
+    let mut arguments = vec![group.program.clone()];
+    arguments.extend(group.arguments.iter().cloned());
+    arguments.extend([b"-c".to_vec(), BOOTSTRAP.into(), group.engine.clone(), title]);
+    arguments
+}
+
+/// The environment of the program: that of this process, with the names of the user it runs as and the group's changes.
+fn environment(group: &Group, user: Option<(OsString, OsString)>) -> Vec<Vec<u8>> {
+    let text = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+    let mut all: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+    if let Some((name, home)) = user {
+        all.insert("HOME".into(), home);
         for variable in ["USER", "LOGNAME", "USERNAME"] {
-            if std::env::var_os(variable).is_some() {
-                command.env(variable, &name);
+            if let Some(value) = all.get_mut(OsStr::new(variable)) {
+                value.clone_from(&name);
             }
         }
     }
     for (name, value) in &group.environment {
         match value {
-            Some(value) => command.env(text(name), text(value)),
-            None => command.env_remove(text(name)),
-        };
+            Some(value) => drop(all.insert(text(name), text(value))),
+            None => drop(all.remove(OsStr::from_bytes(name))),
+        }
     }
-    command
+    all.iter().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat()).collect()
 }
 
 /// What is done between fork and exec.
-struct Before {
-    group: Group,
+struct Before<'g> {
+    group: &'g Group,
     mask: Mode,
     files: u64,
     supervisor: Pid,
     report: File,
 }
 
-impl Before {
-    fn run(&self) -> io::Result<()> {
+impl Before<'_> {
+    /// Becomes the program of the worker, or says why not.
+    fn run(&self) -> io::Result<Infallible> {
         self.steps().map_err(|(step, error)| {
             self.tell(step, error);
             io::Error::from(error)
@@ -174,9 +279,12 @@ impl Before {
     }
 
     fn tell(&self, step: Step, error: Errno) {
-        let mut record = vec![step as u8];
-        record.extend((error as i32).to_le_bytes());
-        let _ = (&self.report).write_all(&record);
+        tell(&self.report, step, error);
+    }
+
+    /// This step begins, which can take any time.
+    fn begin(&self, step: Step) {
+        self.tell(step, Errno::from_raw(0));
     }
 
     /// A step without which the worker runs as well.
@@ -186,14 +294,15 @@ impl Before {
         }
     }
 
-    fn steps(&self) -> Result<(), (Step, Errno)> {
-        let group = &self.group;
+    fn steps(&self) -> Result<Infallible, (Step, Errno)> {
+        let group = self.group;
         reset_signals();
         if group.cpu_priority != 0 {
             let done = rustix::process::setpriority_process(None, group.cpu_priority);
             self.try_step(Step::Priority, done.map_err(of_rustix));
         }
         if let Some(jail) = &group.chroot {
+            self.begin(Step::Chroot);
             nix::unistd::chroot(jail.as_slice()).map_err(|error| (Step::Chroot, error))?;
             nix::unistd::chdir("/").map_err(|error| (Step::Chroot, error))?;
         }
@@ -204,23 +313,36 @@ impl Before {
         self.enter_home(group, identity)?;
         umask(self.mask);
         self.limit(group);
-        // Only now: a change of the user undoes it. No worker outlives a supervisor that was killed.
+        // Only now: a change of the user undoes it. A worker that has begun to serve takes it back: it ends by itself when
+        // it has finished what it has.
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(|error| (Step::Parent, error))?;
         if nix::unistd::getppid() != self.supervisor {
             return Err((Step::Parent, Errno::ESRCH));
         }
-        close_others_on_exec();
-        Ok(())
+        let environment = environment(group, self.user(identity));
+        self.begin(Step::Exec);
+        execute(&arguments(group), &environment).map_err(|error| (Step::Exec, error))
+    }
+
+    /// Name and home directory of the user that the worker runs as.
+    fn user(&self, identity: Option<&Identity>) -> Option<(OsString, OsString)> {
+        let text = OsStr::from_bytes;
+        if let Some(identity) = identity {
+            return Some((text(&identity.name).to_owned(), text(&identity.home).to_owned()));
+        }
+        self.begin(Step::Name);
+        let found = nix::unistd::User::from_uid(nix::unistd::geteuid());
+        found.ok().flatten().map(|user| (user.name.into(), user.dir.into()))
     }
 
     /// A directory that is named must be there. The home of a user need not (`nobody` has none): then it is the root.
     fn enter_home(&self, group: &Group, identity: Option<&Identity>) -> Result<(), (Step, Errno)> {
+        self.begin(Step::Home);
         if let Some(home) = &group.home {
             return nix::unistd::chdir(home.as_slice()).map_err(|error| (Step::Home, error));
         }
         if let Some(identity) = identity.filter(|identity| identity.is_other) {
-            if let Err(error) = nix::unistd::chdir(identity.home.as_slice()) {
-                self.try_step(Step::Home, Err(error));
+            if nix::unistd::chdir(identity.home.as_slice()).is_err() {
                 nix::unistd::chdir("/").map_err(|error| (Step::Home, error))?;
             }
         }
@@ -254,6 +376,17 @@ impl Before {
     }
 }
 
+/// Executes a program. Comes back only if that fails.
+fn execute(arguments: &[Vec<u8>], environment: &[Vec<u8>]) -> nix::Result<Infallible> {
+    let text = |all: &[Vec<u8>]| all.iter().map(|it| CString::new(it.as_slice())).collect();
+    let text = |all: &[Vec<u8>]| -> nix::Result<Vec<CString>> {
+        let texts: Result<Vec<CString>, _> = text(all);
+        texts.map_err(|_| Errno::EINVAL)
+    };
+    let (arguments, environment) = (text(arguments)?, text(environment)?);
+    nix::unistd::execvpe(&arguments[0], &arguments, &environment)
+}
+
 fn of_rustix(error: rustix::io::Errno) -> Errno {
     Errno::from_raw(error.raw_os_error())
 }
@@ -267,26 +400,19 @@ fn reset_signals() {
     let _ = SigSet::empty().thread_set_mask();
 }
 
-/// Whatever descriptors this process has besides the standard ones, the next program shall not have.
-fn close_others_on_exec() {
-    const CLOEXEC: u32 = nix::libc::CLOSE_RANGE_CLOEXEC;
-    // SAFETY: no memory is concerned.
-    let done = unsafe { nix::libc::syscall(nix::libc::SYS_close_range, 3, u32::MAX, CLOEXEC) };
-    if done != 0 {
-        for descriptor in 3..4096 {
-            // SAFETY: no memory is concerned; the descriptor need not be open.
-            unsafe { nix::libc::fcntl(descriptor, nix::libc::F_SETFD, nix::libc::FD_CLOEXEC) };
-        }
-    }
-}
-
 /// Closes what this process has inherited besides the standard descriptors: a socket of the server, say, that would keep
 /// its port after it has gone. To be called before anything is opened.
 pub fn close_inherited() {
-    // SAFETY: nobody has opened anything yet, so nobody owns what is closed.
-    let done = unsafe { nix::libc::syscall(nix::libc::SYS_close_range, 3, u32::MAX, 0) };
+    close_all_from(3);
+}
+
+/// Closes all descriptors from this number on. Nothing in this process may use any of them afterwards.
+fn close_all_from(first: i32) {
+    let from = first.unsigned_abs();
+    // SAFETY: the caller sees to it that nothing uses them.
+    let done = unsafe { nix::libc::syscall(nix::libc::SYS_close_range, from, u32::MAX, 0) };
     if done != 0 {
-        for descriptor in 3..4096 {
+        for descriptor in first..4096 {
             // SAFETY: as above.
             unsafe { nix::libc::close(descriptor) };
         }

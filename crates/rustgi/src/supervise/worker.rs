@@ -5,20 +5,19 @@ use super::crew::Time;
 use super::death;
 use super::group::Surroundings;
 use super::log::Log;
-use super::spawn::{self, Spawned};
+use super::spawn::{self, Reports, Started};
 use exchange::Code;
 use link::{Channel, Page, Shared};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
-use rustix::net::sockopt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
 use wire::control::{FromWorker, Group, Script, ToWorker, decode, encode};
 
-/// For how long a worker may not read what it is told, until it is taken for lost.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// For how long a process may be on its way to the program of a worker: it can hang in a file system.
+const LAUNCH: Duration = Duration::from_secs(15);
 /// For how long the process of a channel that has ended may still be there.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -45,6 +44,12 @@ pub struct Worker {
     pub has_more: bool,
     /// It has said that it is ready.
     pub has_been_ready: bool,
+    /// It could not become the program of a worker; that is in the log.
+    pub has_failed: bool,
+    /// When it must have become that; nothing once it has.
+    launched_by: Option<Time>,
+    reports: Option<Reports>,
+    is_reaped: bool,
     has_spoken: bool,
     pid: Pid,
     channel: Option<Channel>,
@@ -115,21 +120,18 @@ impl Worker {
         let page = Shared::<Page>::create("rustgi-page").map_err(other)?;
         let (mut channel, theirs) = Channel::pair().map_err(other)?;
         channel.accept_at_most(MESSAGE, 0);
-        sockopt::set_socket_timeout(&channel, sockopt::Timeout::Send, Some(PATIENCE))
-            .map_err(|error| other(error.into()))?;
-        let log_file = log.as_fd().try_clone_to_owned().map_err(other)?;
-        let memory_kills = death::memory_kills();
-        let Spawned { child, warnings } =
-            spawn::spawn(&group, theirs.into(), &log_file, around.mask, around.files);
-        for warning in warnings {
-            let name = super::log::show(&group.name);
-            let text = format!("process group '{name}': {warning}");
-            log.fail(exchange::Level::Warning, Code::LimitFailed, text);
-        }
-        let child = child.map_err(|text| NotStarted(Code::WorkerNotStarted, text))?;
-        let pid = Pid::from_raw(child.id().try_into().unwrap_or(i32::MAX));
         let begin = begin(&group, beginning.number, beginning.scripts, around.client_user);
-        let worker = Worker {
+        let descriptors: Vec<_> = socket.iter().map(AsFd::as_fd).chain([page.as_fd()]).collect();
+        channel.post(&encode(&begin), &descriptors).map_err(other)?;
+        let memory_kills = death::memory_kills();
+        let (pid, reports) =
+            spawn::spawn(&group, theirs.into(), log.as_fd(), around.mask, around.files)
+                .map_err(other)?;
+        let launch = match Duration::from_secs(group.startup_timeout.into()) {
+            Duration::ZERO => LAUNCH,
+            timeout => timeout.min(LAUNCH),
+        };
+        Ok(Worker {
             group,
             place,
             started: now,
@@ -138,16 +140,16 @@ impl Worker {
             is_confused: false,
             has_more: false,
             has_been_ready: false,
+            has_failed: false,
+            launched_by: Some(now + launch),
+            reports: Some(reports),
+            is_reaped: false,
             has_spoken: false,
             pid,
             channel: Some(channel),
             page,
             memory_kills,
-        };
-        // Whoever does not hear it has died already, which will be noticed.
-        let descriptors = socket.iter().map(AsFd::as_fd).chain([worker.page.as_fd()]);
-        worker.tell(&begin, &descriptors.collect::<Vec<_>>());
-        Ok(worker)
+        })
     }
 
     /// Its process.
@@ -155,30 +157,47 @@ impl Worker {
         self.pid.as_raw().unsigned_abs()
     }
 
-    /// Its channel, to be watched.
-    pub fn channel(&self) -> Option<&Channel> {
-        self.channel.as_ref()
+    /// What is to be watched, and whether for room to write as well.
+    pub fn descriptors(&self) -> impl Iterator<Item = (BorrowedFd<'_>, bool)> {
+        let channel = self.channel.iter().map(|channel| (channel.as_fd(), channel.has_unsent()));
+        channel.chain(self.reports.iter().map(|reports| (reports.as_fd(), false)))
     }
 
-    /// Says something to it. One that does not listen, so that there is no more room for what it is told, is killed: all
-    /// others would have to wait for it.
-    pub fn tell(&self, message: &ToWorker, descriptors: &[BorrowedFd<'_>]) {
-        let Some(channel) = &self.channel else { return };
-        let sent = match message {
-            // It has just been started, so it takes a moment, and this may be long.
-            ToWorker::Begin { .. } => channel.send(&encode(message), descriptors),
-            _ => channel.try_send(&encode(message), descriptors),
-        };
-        match sent {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.signal(Signal::SIGKILL),
+    /// How its start ended, once it has.
+    pub fn started(&mut self) -> Option<Started> {
+        let started = self.reports.as_mut()?.read()?;
+        (self.reports, self.launched_by) = (None, None);
+        self.has_failed = started.failed.is_some();
+        Some(started)
+    }
+
+    /// When it is given up as one that hangs on its way to its program.
+    pub fn launched_by(&self) -> Option<Time> {
+        self.launched_by
+    }
+
+    /// It hangs on its way to its program: what it hangs in. It is killed, which may take as long as what it hangs in.
+    pub fn give_up(&mut self) -> String {
+        (self.launched_by, self.has_failed) = (None, true);
+        self.signal(Signal::SIGKILL);
+        self.reports.take().map(|reports| reports.doing()).unwrap_or_default()
+    }
+
+    /// Says something to it. One that does not listen, so that too much waits for it, is killed.
+    pub fn tell(&mut self, message: &ToWorker, descriptors: &[BorrowedFd<'_>]) {
+        let Some(channel) = &mut self.channel else { return };
+        match channel.post(&encode(message), descriptors) {
+            Ok(()) => {}
             // Its end is noticed otherwise.
-            _ => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+            Err(_) => self.signal(Signal::SIGKILL),
         }
     }
 
     /// Tells it to leave. One that has said nothing so far may not listen yet, so a signal tells it too; with any other,
     /// which sends SIGTERM to the script that it runs itself, the second one would fall into that script's end.
-    pub fn dismiss(&self, reason: String, patience: Option<u64>) {
+    pub fn dismiss(&mut self, reason: String, patience: Option<u64>) {
         self.tell(&ToWorker::Leave { reason, patience }, &[]);
         if !self.has_spoken {
             self.signal(Signal::SIGTERM);
@@ -188,6 +207,10 @@ impl Worker {
     /// What it has said meanwhile.
     pub fn hear(&mut self, now: Time) -> Vec<FromWorker> {
         let mut heard = Vec::new();
+        if let Some(channel) = &mut self.channel {
+            // Its end is noticed below.
+            let _ = channel.flush();
+        }
         while let Some(channel) = &mut self.channel {
             self.has_more = heard.len() >= AT_ONCE;
             if self.has_more {
@@ -219,8 +242,15 @@ impl Worker {
 
     /// Sends it a signal.
     pub fn signal(&self, which: Signal) {
-        // It is our child and has not been reaped, so the number is its own.
-        let _ = signal::kill(self.pid, which);
+        // It is our child, so the number is its own until it has been reaped.
+        if !self.is_reaped {
+            let _ = signal::kill(self.pid, which);
+        }
+    }
+
+    /// It has been reaped: its number may be given to another process.
+    pub fn note_reaped(&mut self) {
+        self.is_reaped = true;
     }
 
     /// How many requests it has in hand, and how many it has finished.

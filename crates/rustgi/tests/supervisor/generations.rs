@@ -3,7 +3,7 @@
 use crate::harness::{READY, Supervised, group, lives, until};
 use link::State;
 use std::fs;
-use std::process::Command;
+use std::path::Path;
 use wire::control::Group;
 
 #[test]
@@ -32,7 +32,7 @@ fn new_workers_load_what_the_old_ones_had_loaded_and_a_script_that_fails_keeps_t
     let script = script.to_str().unwrap();
     supervised.order(old, &format!("loaded {script}"));
     supervised.order(old, &format!("loaded {gone}"));
-    supervised.behave(&format!("touch begun\nready {script}"));
+    supervised.behave(&format!("touch begun\nready {script} -{gone}"));
     supervised.order(old, &format!("changed {script}"));
     until("a failure", || (supervised.group().failures() == 1).then_some(()));
     supervised.await_log("WSGI1016: process group 'g': generation 2 was given up");
@@ -86,15 +86,7 @@ fn groups_come_and_go_and_keep_their_places() {
 
 fn ctl(supervised: &Supervised, words: &[&str]) -> String {
     let socket = supervised.sockets().join("rustgi.control");
-    let output = Command::new(env!("CARGO_BIN_EXE_rustgi"))
-        .arg("ctl")
-        .arg("--socket")
-        .arg(socket)
-        .args(words)
-        .output()
-        .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    String::from_utf8(text).unwrap()
+    crate::operators::ctl(&[Path::new("--socket"), &socket], words).0
 }
 
 #[test]

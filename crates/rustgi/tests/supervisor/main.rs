@@ -3,5 +3,7 @@
 
 mod endings;
 mod generations;
+mod hanging;
 mod harness;
+mod operators;
 mod surroundings;

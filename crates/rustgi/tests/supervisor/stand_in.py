@@ -28,6 +28,19 @@ def text(value):
     return number(len(value)) + value
 
 
+def version(path):
+    # A script, and when it was last modified, if it is there.
+    try:
+        modified = os.stat(path).st_mtime_ns // 1000
+    except OSError:
+        return text(path) + b'\0'
+    return text(path) + b'\1' + number(2 * modified)
+
+
+def several(encode, values):
+    return number(len(values)) + b''.join(map(encode, values))
+
+
 def say(message):
     message += signature
     channel.sendall(struct.pack('<II', len(message), 0) + message)
@@ -58,11 +71,15 @@ def hear():
 def order(words):
     verb, *rest = words
     if verb == 'ready':
-        say(b'\0' + number(len(rest)) + b''.join(text(path) + text('SyntaxError') for path in rest))
+        # Scripts that it could not load, and with a minus those that are not there.
+        failed = [path for path in rest if path[0] != '-']
+        tried = [path.lstrip('-') for path in rest]
+        failures = several(lambda path: text(path) + text('SyntaxError'), failed)
+        say(b'\0' + failures + several(version, tried))
     elif verb == 'loaded':
         say(b'\1' + text(rest[0]) + text('') + b'\1' + number(0))
     elif verb == 'changed':
-        say(b'\2' + text(rest[0]))
+        say(b'\2' + version(rest[0]))
     elif verb == 'replace':
         say(b'\3' + text(rest[0]))
     elif verb == 'leaving':

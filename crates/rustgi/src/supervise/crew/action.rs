@@ -2,13 +2,10 @@
 
 use std::rc::Rc;
 use std::time::Duration;
-use wire::control::{Group, Script};
+use wire::control::{Group, Script, Version};
 
 /// A time: how long after the supervisor began.
 pub type Time = Duration;
-
-/// Tells two states of a file from each other.
-pub type Stamp = (i64, i64, u64, u64);
 
 /// `shutdown_reason` of the event, as far as the supervisor gives it.
 pub mod reason {
@@ -33,8 +30,8 @@ pub mod reason {
 pub struct Wish {
     /// What it is started with, if that is not what the serving one was started with.
     pub group: Option<Rc<Group>>,
-    /// The scripts that have changed.
-    pub changed: Vec<Vec<u8>>,
+    /// The scripts that have changed, each as it was when that was noticed last.
+    pub changed: Vec<Version>,
     /// Why.
     pub reason: String,
 }
@@ -43,15 +40,23 @@ impl Wish {
     /// Both of them at once.
     pub fn merge(&mut self, other: Wish) {
         self.group = other.group.or(self.group.take());
-        other.changed.into_iter().for_each(|path| self.add_changed(path));
+        other.changed.into_iter().for_each(|version| self.add_changed(version));
         self.reason = other.reason;
     }
 
     /// This script has changed as well.
-    pub fn add_changed(&mut self, path: Vec<u8>) {
-        if self.changed.len() < super::CHANGES && !self.changed.contains(&path) {
-            self.changed.push(path);
+    pub fn add_changed(&mut self, version: Version) {
+        let known = self.changed.iter().position(|known| known.path == version.path);
+        match known {
+            Some(known) => self.changed[known] = version,
+            None if self.changed.len() < super::CHANGES => self.changed.push(version),
+            None => {}
         }
+    }
+
+    /// Whether nothing but changed scripts is the reason.
+    pub fn is_for_scripts(&self) -> bool {
+        self.group.is_none() && self.reason == reason::SCRIPT
     }
 }
 
@@ -112,6 +117,13 @@ pub enum Action {
     Leaving {
         /// Its number.
         number: u32,
+    },
+    /// Tell a worker that another one has found this change.
+    Expect {
+        /// Its number.
+        number: u32,
+        /// The script as it is.
+        version: Version,
     },
     /// Tell a worker to serve a script as it has loaded it.
     Keep {

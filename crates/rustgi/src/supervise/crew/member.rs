@@ -46,6 +46,4 @@ impl Member {
 pub struct Death {
     /// By itself and without a failure.
     pub is_well: bool,
-    /// After it had answered a request: the application works.
-    pub has_served: bool,
 }

@@ -4,7 +4,6 @@ mod generations;
 mod places;
 
 use super::*;
-use std::cell::RefCell;
 use std::collections::HashMap;
 use wire::control::Worker;
 
@@ -12,7 +11,8 @@ use wire::control::Worker;
 struct Stage {
     crew: Crew,
     now: Time,
-    files: Rc<RefCell<HashMap<Vec<u8>, i64>>>,
+    /// When each script was last modified; those that are not there are left out.
+    files: HashMap<Vec<u8>, i64>,
     done: Vec<Action>,
 }
 
@@ -40,12 +40,9 @@ fn failed(path: &str) -> Vec<(Vec<u8>, String)> {
 
 impl Stage {
     fn new(group: Group) -> Stage {
-        let files: Rc<RefCell<HashMap<Vec<u8>, i64>>> = Rc::default();
-        let looked = Rc::clone(&files);
-        let look = move |path: &[u8]| looked.borrow().get(path).map(|time| (*time, 0, 0, 0));
         let now = seconds(100.0);
-        let crew = Crew::new(now, Rc::new(group), 0, Rc::new(Cell::new(1)), look);
-        let mut stage = Stage { crew, now, files, done: Vec::new() };
+        let crew = Crew::new(now, Rc::new(group), 0, Rc::new(Cell::new(1)));
+        let mut stage = Stage { crew, now, files: HashMap::new(), done: Vec::new() };
         stage.pull();
         stage
     }
@@ -82,7 +79,22 @@ impl Stage {
     }
 
     fn is_ready(&mut self, number: u32) {
-        self.act(|crew, now| crew.ready(now, number, Vec::new()));
+        let tried = self.tried();
+        self.act(|crew, now| crew.ready(now, number, Vec::new(), tried));
+    }
+
+    /// A worker is ready that could not load this script.
+    fn fails(&mut self, number: u32, path: &str) {
+        let tried = self.tried();
+        self.act(|crew, now| crew.ready(now, number, failed(path), tried));
+    }
+
+    /// All scripts that are known, as a worker finds them.
+    fn tried(&self) -> Vec<Version> {
+        let known = self.crew.scripts.iter().map(|script| script.path.clone());
+        let all: std::collections::BTreeSet<_> = known.chain(self.files.keys().cloned()).collect();
+        let version = |path: Vec<u8>| Version { modified: self.files.get(&path).copied(), path };
+        all.into_iter().map(version).collect()
     }
 
     fn all_ready(&mut self) {
@@ -96,8 +108,9 @@ impl Stage {
     }
 
     fn changed(&mut self, number: u32, path: &str, time: i64) {
-        self.files.borrow_mut().insert(path.into(), time);
-        self.act(|crew, now| crew.changed(now, number, path.into()));
+        self.files.insert(path.into(), time);
+        let version = Version { path: path.into(), modified: Some(time) };
+        self.act(|crew, now| crew.changed(now, number, version));
     }
 
     fn in_phase(&self, which: impl Fn(Phase) -> bool) -> Vec<u32> {
@@ -123,6 +136,9 @@ fn short(action: &Action) -> String {
             format!("dismiss {number} {reason} {}", patience.as_secs())
         }
         Action::Leaving { number } => format!("leaving {number}"),
+        Action::Expect { number, version } => {
+            format!("expect {number} {}", String::from_utf8_lossy(&version.path))
+        }
         Action::Keep { number, path } => format!("keep {number} {}", String::from_utf8_lossy(path)),
         Action::Kill { number, timer } => {
             format!("kill {number} {}", link::Cause::TIMERS[*timer as usize])

@@ -37,7 +37,9 @@ impl Crew {
             wish = wanted;
         }
         if let Some(upcoming) = self.upcoming.take() {
-            upcoming.wish.changed.into_iter().for_each(|path| wish.add_changed(path));
+            // What has been noticed since is newer.
+            let newer = std::mem::replace(&mut wish.changed, upcoming.wish.changed);
+            newer.into_iter().for_each(|version| wish.add_changed(version));
             self.dismiss_all(now, upcoming.generation, &wish.reason);
         }
         self.begin(now, wish);
@@ -45,8 +47,6 @@ impl Crew {
 
     /// Begins a new generation.
     fn begin(&mut self, now: Time, wish: Wish) {
-        let look = &self.look;
-        self.scripts.retain(|script| look(&script.path).is_some());
         let group = Rc::clone(&self.configured);
         if !self.serves() || group.worker.threads == 0 {
             self.dismiss_all(now, self.generation, &wish.reason);
@@ -55,16 +55,12 @@ impl Crew {
             return;
         }
         self.last += 1;
-        let mut stamps: Vec<_> = self.scripts.iter().map(|script| script.path.clone()).collect();
-        stamps.extend(wish.changed.iter().cloned());
-        let stamps = stamps.into_iter().map(|path| ((self.look)(&path), path));
-        let stamps = stamps.map(|(stamp, path)| (path, stamp)).collect();
         let unusable = group.unusable.clone();
-        let (generation, failed) = (self.last, HashSet::new());
+        let (generation, failed, tried) = (self.last, HashSet::new(), HashSet::new());
         let processes = group.processes;
         let begun = now;
         let upcoming =
-            Upcoming { generation, begun, wish, group: Rc::clone(&group), stamps, failed };
+            Upcoming { generation, begun, wish, group: Rc::clone(&group), tried, failed };
         self.upcoming = Some(upcoming);
         if let Some((code, text)) = unusable {
             self.give_up(now, Refusal::Unusable(code, text));
@@ -108,12 +104,26 @@ impl Crew {
     /// The generation under way takes over.
     fn switch(&mut self, now: Time) {
         let Some(upcoming) = self.upcoming.take() else { return };
+        self.forget_changes(&upcoming.tried);
         self.adopt(&upcoming);
         for number in self.numbers_of(|member| {
             member.generation != upcoming.generation && member.phase != Phase::Leaving
         }) {
             self.dismiss(now, number, &upcoming.wish.reason);
         }
+    }
+
+    /// These have been tried: no other generation is wanted because of them. Comes back with those of them that one was
+    /// wanted for.
+    pub(super) fn forget_changes(&mut self, tried: &HashSet<Version>) -> Vec<Version> {
+        let Some(wanted) = &mut self.wanted else { return Vec::new() };
+        let all = std::mem::take(&mut wanted.changed);
+        let (forgotten, left) = all.into_iter().partition(|version| tried.contains(version));
+        wanted.changed = left;
+        if wanted.is_for_scripts() && wanted.changed.is_empty() {
+            self.wanted = None;
+        }
+        forgotten
     }
 
     fn adopt(&mut self, upcoming: &Upcoming) {
@@ -130,9 +140,10 @@ impl Crew {
     /// The generation under way does not take over.
     pub(super) fn give_up(&mut self, now: Time, refusal: Refusal) {
         let Some(upcoming) = self.upcoming.take() else { return };
-        for path in &upcoming.wish.changed {
+        let noticed_since = self.forget_changes(&upcoming.tried);
+        for version in upcoming.wish.changed.iter().chain(&noticed_since) {
             for number in self.numbers_of(|m| m.generation == self.generation && m.is_ready()) {
-                self.actions.push(Action::Keep { number, path: path.clone() });
+                self.actions.push(Action::Keep { number, path: version.path.clone() });
             }
         }
         let generation = upcoming.generation;
@@ -184,10 +195,8 @@ impl Crew {
             return;
         }
         match member.phase {
-            Phase::Ready(_) if death.has_served || member.retiring.is_some() => {
-                (self.failures, self.retry) = (0, None);
-            }
-            Phase::Ready(since) if now >= since + SETTLED => {
+            // That it has served requests says nothing: an application can die of each first one.
+            Phase::Ready(since) if now >= since + SETTLED || member.retiring.is_some() => {
                 (self.failures, self.retry) = (0, None);
             }
             Phase::Leaving => {}

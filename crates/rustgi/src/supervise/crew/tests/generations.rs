@@ -6,9 +6,9 @@ use super::*;
 fn the_first_workers_serve_one_by_one_even_with_scripts_that_fail() {
     let mut stage = Stage::new(group(2));
     assert_eq!(stage.done(), ["switch to 1", "start 1 of 1", "start 2 of 1"]);
-    stage.act(|crew, now| crew.ready(now, 2, failed("a")));
+    stage.fails(2, "a");
     assert_eq!(stage.done(), ["serve 2"]);
-    stage.act(|crew, now| crew.ready(now, 1, failed("a")));
+    stage.fails(1, "a");
     assert_eq!(stage.done(), ["serve 1"]);
 }
 
@@ -37,9 +37,14 @@ fn a_generation_loads_what_was_loaded_and_is_still_there() {
     }
     for many in 0..100 {
         stage.act(|crew, _| crew.loaded(script(&format!("s{many}"))));
-        stage.files.borrow_mut().insert(format!("s{many}").into(), 1);
+        stage.files.insert(format!("s{many}").into(), 1);
     }
-    stage.files.borrow_mut().extend([(b"a".to_vec(), 1), (b"b".to_vec(), 1)]);
+    stage.files.extend([(b"a".to_vec(), 1), (b"b".to_vec(), 1)]);
+    stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
+    let Some(Action::Start { scripts, .. }) = stage.done.last() else { panic!("none started") };
+    assert!(scripts.contains(&script("gone")));
+    // The supervisor does not look at files; the worker that was to load it has found that it is not there.
+    stage.is_ready(2);
     stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
     let Some(Action::Start { scripts, .. }) = stage.done.last() else { panic!("none started") };
     assert_eq!(scripts[..3], [script("a"), script("b"), script("s0")]);
@@ -50,15 +55,16 @@ fn a_generation_loads_what_was_loaded_and_is_still_there() {
 fn a_changed_script_that_fails_keeps_the_old_ones_and_is_tried_when_it_changes_again() {
     let mut stage = Stage::ready(group(2));
     stage.changed(1, "a", 1);
-    assert_eq!(stage.done(), ["start 3 of 2", "start 4 of 2"]);
+    assert_eq!(stage.done(), ["expect 2 a", "start 3 of 2", "start 4 of 2"]);
     // The other old worker has found the same change.
     stage.changed(2, "a", 1);
-    stage.act(|crew, now| crew.ready(now, 3, failed("a")));
+    assert_eq!(stage.done(), ["expect 1 a"]);
+    stage.fails(3, "a");
     let keep = ["keep 1 a", "keep 2 a", "refuse 2"];
     let gone = ["dismiss 3 script_reload 15", "dismiss 4 script_reload 0"];
     assert_eq!(stage.done(), [&keep[..], &gone].concat());
     stage.changed(1, "a", 2);
-    assert_eq!(stage.done(), ["start 5 of 3", "start 6 of 3"]);
+    assert_eq!(stage.done(), ["expect 2 a", "start 5 of 3", "start 6 of 3"]);
     stage.all_ready();
     assert_eq!(stage.living(), [5, 6]);
 }
@@ -69,6 +75,8 @@ fn a_script_that_changes_again_meanwhile_makes_another_generation() {
     stage.changed(1, "a", 1);
     stage.changed(1, "a", 2);
     stage.done();
+    // It had been loaded before it changed again.
+    stage.files.insert(b"a".to_vec(), 1);
     stage.is_ready(2);
     let expected = ["serve 2", "switch to 2", "dismiss 1 script_reload 15", "start 3 of 3"];
     assert_eq!(stage.done(), expected);
@@ -80,12 +88,12 @@ fn a_script_that_changes_again_meanwhile_makes_another_generation() {
 #[test]
 fn what_failed_before_is_no_reason_to_keep_the_old_ones() {
     let mut stage = Stage::new(group(1));
-    stage.act(|crew, now| crew.ready(now, 1, failed("a")));
+    stage.fails(1, "a");
     stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
-    stage.act(|crew, now| crew.ready(now, 2, failed("a")));
+    stage.fails(2, "a");
     assert_eq!(stage.crew.generation(), 2);
     stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
-    stage.act(|crew, now| crew.ready(now, 3, failed("b")));
+    stage.fails(3, "b");
     assert_eq!(stage.crew.generation(), 2);
 }
 
@@ -143,7 +151,7 @@ fn another_configuration_overrides_the_generation_under_way() {
     stage.act(|crew, now| crew.configure(now, Rc::new(group(2))));
     let expected = ["dismiss 2 graceful_signal 0", "start 3 of 3", "start 4 of 3"];
     assert_eq!(stage.done(), expected);
-    stage.act(|crew, now| crew.ready(now, 3, failed("a")));
+    stage.fails(3, "a");
     assert!(stage.done().contains(&"keep 1 a".to_owned()));
 }
 
@@ -240,7 +248,7 @@ fn a_generation_that_is_given_up_names_the_script_that_it_was_loading_and_the_ti
 fn a_configuration_that_could_not_take_over_is_that_of_the_next_generation() {
     let mut stage = Stage::ready(group(1));
     stage.act(|crew, now| crew.configure(now, Rc::new(group(3))));
-    stage.act(|crew, now| crew.ready(now, 2, failed("a")));
+    stage.fails(2, "a");
     assert_eq!(stage.living(), [1]);
     stage.done();
     stage.changed(1, "a", 2);
@@ -267,7 +275,7 @@ fn the_callables_of_a_script_are_remembered_together() {
         callables: callables.iter().map(|name| name.as_bytes().to_vec()).collect(),
         ..script("a")
     };
-    stage.files.borrow_mut().insert(b"a".to_vec(), 1);
+    stage.files.insert(b"a".to_vec(), 1);
     for callables in [&[][..], &["one"], &["two"], &["one"], &[]] {
         stage.act(|crew, _| crew.loaded(of(callables)));
     }
@@ -294,4 +302,69 @@ fn a_worker_that_tells_of_changes_without_end_is_not_remembered_without_end() {
     }
     let wanted = stage.crew.wanted.as_ref().map(|wish| wish.changed.len());
     assert_eq!(wanted, Some(CHANGES));
+}
+
+#[test]
+fn a_change_that_the_new_generation_has_loaded_asks_for_no_other() {
+    let mut stage = Stage::ready(group(1));
+    stage.files.insert(b"a".to_vec(), 1);
+    stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
+    // Noticed while new workers are loading it.
+    stage.changed(1, "a", 2);
+    assert_eq!(stage.done(), ["start 2 of 2"]);
+    stage.is_ready(2);
+    assert_eq!(stage.done(), ["serve 2", "switch to 2", "dismiss 1 graceful_signal 15"]);
+    assert!(stage.crew.wanted.is_none());
+}
+
+#[test]
+fn a_change_after_the_new_generation_has_loaded_the_script_asks_for_another() {
+    let mut stage = Stage::ready(group(2));
+    stage.changed(1, "a", 1);
+    stage.is_ready(3);
+    stage.changed(2, "a", 1);
+    stage.changed(2, "a", 2);
+    stage.files.insert(b"a".to_vec(), 1);
+    stage.done();
+    stage.is_ready(4);
+    assert!(stage.done().contains(&"switch to 2".to_owned()));
+    stage.pass(0.1);
+    assert_eq!(stage.living(), [3, 4, 5, 6]);
+}
+
+#[test]
+fn a_change_that_the_new_generation_could_not_load_is_kept_from_being_tried_again() {
+    let mut stage = Stage::ready(group(1));
+    stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
+    stage.changed(1, "a", 2);
+    stage.done();
+    stage.fails(2, "a");
+    assert_eq!(stage.done(), ["keep 1 a", "refuse 2", "dismiss 2 graceful_signal 15"]);
+    stage.pass(10.0);
+    assert!(stage.done().is_empty());
+}
+
+#[test]
+fn one_worker_has_a_request_wait_for_a_change_and_the_others_are_told() {
+    let mut stage = Stage::ready(group(3));
+    stage.changed(2, "a", 1);
+    assert_eq!(stage.done()[..2], ["expect 1 a", "expect 3 a"]);
+}
+
+#[test]
+fn changes_that_a_slow_generation_is_loading_already_are_no_reason_for_another_one() {
+    let mut stage = Stage::ready(group(1));
+    stage.files.insert(b"b".to_vec(), 1);
+    stage.act(|crew, _| crew.loaded(script("b")));
+    stage.changed(1, "a", 1);
+    stage.done();
+    // Noticed before and after the new worker has said what it loads.
+    stage.changed(1, "b", 1);
+    let tried = stage.tried();
+    stage.act(|crew, _| crew.trying(2, tried));
+    stage.changed(1, "b", 1);
+    stage.pass(20.0);
+    assert!(stage.done().is_empty());
+    stage.changed(1, "b", 2);
+    assert!(stage.done().contains(&"refuse 2".to_owned()));
 }

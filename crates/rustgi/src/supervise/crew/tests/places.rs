@@ -73,14 +73,25 @@ fn those_that_die_together_have_failed_once() {
 }
 
 #[test]
-fn a_worker_that_has_served_and_dies_is_no_sign_of_trouble() {
+fn workers_that_die_soon_after_they_were_ready_are_started_ever_more_seldom() {
     let mut stage = Stage::new(group(1));
-    for number in 1..20 {
+    let mut delays = Vec::new();
+    for number in 1..7 {
         stage.is_ready(number);
+        // Long enough for the one request that each of them dies of.
         stage.pass(0.1);
+        stage.dies(number);
+        let next = stage.crew.next().map_or(stage.now, |next| next.max(stage.now));
+        delays.push((next - stage.now).as_millis());
+        stage.pass((next - stage.now).as_secs_f64());
+    }
+    assert_eq!(delays, [0, 100, 200, 400, 800, 1600]);
+    // Those that stay up for a while are replaced at once.
+    for number in 7..12 {
+        stage.is_ready(number);
+        stage.pass(1.0);
         stage.done();
-        let death = Death { has_served: true, ..Death::default() };
-        stage.act(|crew, now| crew.died(now, number, death));
+        stage.dies(number);
         assert_eq!(stage.done(), [format!("start {} of 1", number + 1)]);
     }
 }
@@ -124,11 +135,11 @@ fn a_replacement_that_cannot_load_what_others_have_loaded_does_not_serve() {
     let mut stage = Stage::ready(group(1));
     stage.act(|crew, now| crew.replace(now, 1, "maximum_requests".to_owned()));
     stage.done();
-    stage.act(|crew, now| crew.ready(now, 2, failed("a")));
+    stage.fails(2, "a");
     assert_eq!(stage.done(), ["refuse 1", "dismiss 2 script_reload 15", "start 3 of 1"]);
     // Nobody else is there: better with errors than not at all.
     stage.dies(1);
-    stage.act(|crew, now| crew.ready(now, 3, failed("a")));
+    stage.fails(3, "a");
     assert_eq!(stage.done(), ["serve 3"]);
 }
 
@@ -240,7 +251,7 @@ fn a_service_script_runs_once_at_a_time_and_begins_at_most_once_a_second() {
     assert_eq!(stage.done(), ["switch to 1", "start 1 of 1", "trouble 1021"]);
     stage.is_ready(1);
     stage.pass(0.3);
-    stage.act(|crew, now| crew.died(now, 1, Death { is_well: true, ..Death::default() }));
+    stage.act(|crew, now| crew.died(now, 1, Death { is_well: true }));
     assert!(stage.done().is_empty());
     stage.pass(0.6);
     assert!(stage.done().is_empty());
@@ -249,7 +260,7 @@ fn a_service_script_runs_once_at_a_time_and_begins_at_most_once_a_second() {
     stage.pass(10.0);
     stage.act(|crew, now| crew.configure(now, Rc::new(service)));
     assert_eq!(stage.done(), ["dismiss 2 graceful_signal 0", "switch to 2"]);
-    stage.act(|crew, now| crew.died(now, 2, Death { is_well: true, ..Death::default() }));
+    stage.act(|crew, now| crew.died(now, 2, Death { is_well: true }));
     assert_eq!(stage.done(), ["start 3 of 2"]);
     // One that fails at once waits longer each time.
     let mut delays = Vec::new();

@@ -1,0 +1,144 @@
+//! File systems and processes that hang: nothing but the group they belong to waits for them.
+
+use crate::harness::{READY, Supervised, group, lives, until};
+use crate::operators::ctl;
+use link::State;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+use wire::control::Group;
+
+/// A program that cannot be executed as long as another process holds a lease on its file, which lasts for up to
+/// `/proc/sys/fs/lease-break-time` (45 s).
+struct Leased {
+    program: PathBuf,
+    holder: Child,
+}
+
+impl Leased {
+    /// `None` where there are no leases.
+    fn in_directory(directory: &Path) -> Option<Leased> {
+        let program = directory.join("python3");
+        std::fs::write(&program, "#!/bin/sh\nexec /usr/bin/python3 \"$@\"\n").unwrap();
+        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        let hold = "
+import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+file = os.open(sys.argv[1], os.O_RDWR)
+try:
+    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    print('held', flush=True)
+except OSError as error:
+    print(error, flush=True)
+sys.stdin.read()
+";
+        let mut python = Command::new("/usr/bin/python3");
+        let python = python.args(["-c", hold]).arg(&program);
+        let mut holder = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(holder.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let leased = Leased { program, holder };
+        if line != "held\n" {
+            eprintln!("skipped: there are no leases here: {line}");
+            return None;
+        }
+        Some(leased)
+    }
+
+    fn group(&self, name: &str) -> Group {
+        Group { program: self.program.to_str().unwrap().into(), ..group(name, 1) }
+    }
+}
+
+impl Drop for Leased {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+fn workers_of(supervised: &Supervised, place: u32, state: State) -> Vec<u32> {
+    let group = supervised.board.group(place).unwrap();
+    let workers = supervised.board.workers(group);
+    workers.filter(|(_, it)| it.state() == state).map(|(_, it)| it.pid()).collect()
+}
+
+#[test]
+fn a_program_that_hangs_holds_up_no_other_group_and_no_operator() {
+    let mut supervised = Supervised::new(READY);
+    let Some(leased) = Leased::in_directory(supervised.directory.path()) else { return };
+    let begun = Instant::now();
+    assert_eq!(supervised.run(vec![leased.group("slow"), group("quick", 1)]), [0, 1]);
+    let ready = || workers_of(&supervised, 1, State::Ready).pop();
+    let first = until("a worker of the other group", ready);
+    let hanging = until("one that hangs", || workers_of(&supervised, 0, State::Starting).pop());
+    kill(Pid::from_raw(first as i32), Signal::SIGKILL).unwrap();
+    until("another worker", || ready().filter(|pid| *pid != first));
+    let socket = supervised.sockets().join("rustgi.control");
+    let (text, done) = ctl(&[Path::new("--socket"), &socket], &["status"]);
+    assert!(done && text.contains("quick") && text.contains("slow"), "{text}");
+    // The hanging one is still at it: nobody has waited for it. It holds nothing of the supervisor's meanwhile.
+    assert_eq!(workers_of(&supervised, 0, State::Starting), [hanging], "{:?}", begun.elapsed());
+    let open = std::fs::read_dir(format!("/proc/{hanging}/fd")).unwrap().flatten();
+    let mut open: Vec<String> =
+        open.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    open.sort();
+    assert_eq!(open, ["0", "1", "2", "3"]);
+    // When it can go on it becomes a worker as any other.
+    drop(leased);
+    until("the slow one is ready", || workers_of(&supervised, 0, State::Ready).pop());
+}
+
+#[test]
+fn a_start_that_hangs_too_long_is_given_up_and_the_log_says_in_what() {
+    let mut supervised = Supervised::new(READY);
+    let Some(leased) = Leased::in_directory(supervised.directory.path()) else { return };
+    supervised.run(vec![Group { startup_timeout: 1, ..leased.group("slow") }]);
+    let hanging = until("one that hangs", || workers_of(&supervised, 0, State::Starting).pop());
+    supervised.await_log(&format!(
+        "WSGI1019: process group 'slow': no worker could be started: process {hanging} was killed because it hung for 1 s \
+         while starting the program ({})",
+        leased.program.display()
+    ));
+    until("it ends", || (!lives(hanging)).then_some(()));
+    drop(leased);
+    until("the next is ready", || workers_of(&supervised, 0, State::Ready).pop());
+}
+
+#[test]
+fn a_start_that_hangs_ends_with_its_supervisor() {
+    let mut supervised = Supervised::new(READY);
+    let Some(leased) = Leased::in_directory(supervised.directory.path()) else { return };
+    supervised.run(vec![leased.group("slow")]);
+    let hanging = until("one that hangs", || workers_of(&supervised, 0, State::Starting).pop());
+    supervised.process.kill().unwrap();
+    supervised.process.wait().unwrap();
+    until("it ends", || (!lives(hanging)).then_some(()));
+}
+
+#[test]
+fn a_worker_that_reads_nothing_of_a_long_first_message_holds_up_no_other() {
+    // So much to load that it does not go into a socket at once.
+    let mut supervised = Supervised::of(group("deaf", 1), READY);
+    let first = supervised.ready(1)[0];
+    let long = "x".repeat(3000);
+    for number in 0..64 {
+        supervised.order(first, &format!("loaded /{number}/{long}"));
+    }
+    let program = supervised.directory.path().join("deaf");
+    std::fs::write(&program, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    until("all are heard of", || {
+        supervised.run_again();
+        let newest = supervised.workers(State::Ready).pop().map(|(_, _, pid)| pid)?;
+        supervised.heard(newest).contains("/63/").then_some(())
+    });
+    let program: Vec<u8> = program.to_str().unwrap().into();
+    // Each of them would be waited for two seconds.
+    supervised.run(vec![Group { program, ..group("deaf", 10) }, group("quick", 1)]);
+    until("a worker of the other group", || workers_of(&supervised, 1, State::Ready).pop());
+}
