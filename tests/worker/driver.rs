@@ -208,7 +208,11 @@ impl Worker {
 
     fn hear(&mut self) {
         while let Ok(Some((message, _))) = self.channel.try_receive() {
-            self.heard.push(control::decode(&message).unwrap());
+            let message = control::decode(&message).unwrap();
+            // `Ready` says the same again.
+            if !matches!(message, FromWorker::Trying(_)) {
+                self.heard.push(message);
+            }
         }
     }
 

@@ -205,7 +205,9 @@ fn load(post: &Post, host: &'static Host, scripts: &[control::Script]) -> Loaded
         callables: script.callables,
     });
     let all: Vec<Loading> = all.collect();
-    post.say(&FromWorker::Trying(tried.clone()));
+    if !tried.is_empty() {
+        post.say(&FromWorker::Trying(tried.clone()));
+    }
     let failed = preload::each(host, &all, Purpose::Preload, || !post.course.has_ended());
     (failed, tried)
 }
