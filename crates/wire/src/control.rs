@@ -231,6 +231,7 @@ pub struct Version {
 }
 
 /// From the supervisor to a worker.
+#[expect(clippy::large_enum_variant, reason = "the large one is the first message of a worker")]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ToWorker {
     /// The first message. Descriptors: the socket to accept requests on (not with `threads` 0), the worker's page.

@@ -160,11 +160,6 @@ impl Crew {
         self.member(number).map(|member| (member.phase, member.retiring.as_deref()))
     }
 
-    /// The script that a worker which is not ready is still loading, if that takes long.
-    pub fn script_being_loaded(&self, number: u32) -> Option<&[u8]> {
-        self.member(number)?.loading.as_deref()
-    }
-
     /// This group is wanted from now on.
     pub fn configure(&mut self, now: Time, group: Rc<Group>) {
         if !self.is_final {

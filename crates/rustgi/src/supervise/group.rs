@@ -360,7 +360,6 @@ impl Group {
             Some((phase, reason)) => (phase, reason.map(str::to_owned)),
             None => (Phase::Leaving, None),
         };
-        let loading = self.crew.script_being_loaded(number).map(<[u8]>::to_vec);
         let Some(worker) = self.workers.remove(&number) else { return };
         let memory = || worker.ran_out_of_memory();
         let is_leaving = phase == Phase::Leaving;
@@ -382,8 +381,7 @@ impl Group {
         self.gone = Some((number, worker.pid()));
         // Why it did not begin is in the log already.
         if !worker.has_failed {
-            let (reason, loading) = (reason.as_deref(), loading.as_deref());
-            self.report(&worker, cause, phase, reason, loading, is_well, now);
+            self.report(&worker, cause, phase, reason.as_deref(), is_well, now);
         }
         self.crew.died(now, number, Death { is_well });
         self.act(around);
@@ -395,7 +393,6 @@ impl Group {
         cause: Cause,
         phase: Phase,
         reason: Option<&str>,
-        loading: Option<&[u8]>,
         is_well: bool,
         now: Time,
     ) {
@@ -412,7 +409,7 @@ impl Group {
         } else if phase == Phase::Starting && !is_service {
             text += "; it was not yet ready";
         }
-        if let Some(script) = loading {
+        if let Some(script) = &worker.loading {
             text += &format!("; it was still loading '{}'", show(script));
         }
         if cause != Cause::Exit(0) && !worker.has_been_ready {

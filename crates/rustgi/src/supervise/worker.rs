@@ -44,6 +44,8 @@ pub struct Worker {
     pub has_more: bool,
     /// It has said that it is ready.
     pub has_been_ready: bool,
+    /// The script that it has been loading for long.
+    pub loading: Option<Vec<u8>>,
     /// It could not become the program of a worker; that is in the log.
     pub has_failed: bool,
     /// When it must have become that; nothing once it has.
@@ -140,6 +142,7 @@ impl Worker {
             is_confused: false,
             has_more: false,
             has_been_ready: false,
+            loading: None,
             has_failed: false,
             launched_by: Some(now + launch),
             reports: Some(reports),
@@ -227,7 +230,13 @@ impl Worker {
             match message {
                 Ok(message) => {
                     self.has_spoken = true;
-                    self.has_been_ready |= matches!(message, FromWorker::Ready { .. });
+                    match &message {
+                        FromWorker::Loading(script) => self.loading = Some(script.clone()),
+                        FromWorker::Ready { .. } => {
+                            (self.has_been_ready, self.loading) = (true, None);
+                        }
+                        _ => {}
+                    }
                     heard.push(message);
                 }
                 Err(error) => {
