@@ -73,9 +73,13 @@ impl Kept {
     /// # Errors
     /// There are no more descriptors.
     pub fn board_to_read(self) -> std::io::Result<OwnedFd> {
-        // Where there is no /proc, as it is.
         let path = format!("/proc/self/fd/{}", self.board);
-        std::fs::File::open(path).map_or_else(|_| self.board_file(), |file| Ok(file.into()))
+        match std::fs::File::open(path) {
+            Ok(file) => Ok(file.into()),
+            // There is no /proc: as it is.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => self.board_file(),
+            Err(error) => Err(error),
+        }
     }
 
     /// Closes the channel and the memory of the board.

@@ -202,6 +202,64 @@ fn a_worker_does_not_outlive_its_supervisor() {
 }
 
 #[test]
+fn a_worker_finishes_what_it_has_when_its_supervisor_has_died() {
+    let plan = || Plan::threads(2).with(|options| options.graceful_timeout = 60);
+    each(plan, |worker| {
+        let mut client = busy(worker, "/sleep/3");
+        worker.orphan();
+        worker.logs("WSGI1029: The supervisor has gone");
+        // There may be no other for a while.
+        assert_eq!(worker.get("/").text(), "done");
+        assert_eq!(client.answer(&mut |_| None).text(), "done");
+        worker.ends_with(0);
+    });
+}
+
+#[test]
+fn a_worker_whose_supervisor_has_died_ends_in_time_whatever_it_does() {
+    let plan = || {
+        Plan::threads(1).with(|options| {
+            options.graceful_timeout = 1;
+            options.shutdown_timeout = 1;
+        })
+    };
+    each(plan, |worker| {
+        let _busy = busy(worker, "/stubborn/1000");
+        worker.orphan();
+        worker.ends_with(255);
+        worker.logs("WSGI1008");
+    });
+}
+
+#[test]
+fn a_worker_that_loads_ends_at_once_when_its_supervisor_dies() {
+    for python in Python::all() {
+        let script = |name: &str| Script { path: name.into(), main: true, ..Script::default() };
+        let plan = Plan { scripts: vec![script("app.wsgi")], ..Plan::threads(1) };
+        let endless = "import time\nprint('loads', flush=True)\ntime.sleep(1000)\n";
+        let mut worker = plan.start(&python, &[("app.wsgi", endless)]);
+        worker.logs("loads");
+        worker.orphan();
+        worker.ends_with(255);
+    }
+}
+
+#[test]
+fn a_worker_accepts_on_the_socket_that_it_is_given_instead_of_one_that_was_removed() {
+    each(
+        || Plan::threads(1),
+        |worker| {
+            assert_eq!(worker.get("/").text(), "done");
+            let path = worker.directory().join("socket");
+            std::fs::remove_file(&path).unwrap();
+            let socket = File::from(link::listen(&path, 100).unwrap());
+            worker.tell(&ToWorker::Listen, Some(&socket));
+            assert_eq!(worker.get("/").text(), "done");
+        },
+    );
+}
+
+#[test]
 fn a_worker_asks_for_a_replacement_after_its_number_of_requests() {
     let plan = || Plan::threads(2).with(|options| options.maximum_requests = 3);
     each(plan, |worker| {

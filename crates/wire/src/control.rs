@@ -259,9 +259,6 @@ pub enum ToWorker {
     },
     /// The group could not be started with the script as it is: serve what has been loaded until it changes again.
     Keep(Vec<u8>),
-    /// Another worker has found this version of a script, and new workers are being started because of it: no other request
-    /// shall wait for them.
-    Expect(Version),
     /// The log has been opened anew; its descriptor comes along and takes the place of standard error and output.
     Log {
         /// Records of this level and below are written from now on.
@@ -270,6 +267,9 @@ pub enum ToWorker {
     /// The path of its socket had been removed, and another socket has been made there: accept requests on that one. It
     /// comes along.
     Listen,
+    /// Another worker has found this version of a script, and new workers are being started because of it: no other request
+    /// shall wait for them.
+    Expect(Version),
 }
 
 /// From a worker to the supervisor.

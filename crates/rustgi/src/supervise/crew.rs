@@ -25,6 +25,9 @@ use wire::control::{Group, Script, Version};
 
 /// The delay after the second death in a row that tells of trouble; it doubles with each. After the first there is none.
 const FIRST_DELAY: Time = Duration::from_millis(100);
+/// After so many deaths in a row the delay is 0.8 s, and requests are told that there is no worker; before, they wait for the
+/// next one.
+const TROUBLED: u32 = 5;
 /// The longest delay.
 const LONGEST_DELAY: Time = Duration::from_secs(20);
 /// A worker that was ready for so long has started well. Service scripts begin no more often.

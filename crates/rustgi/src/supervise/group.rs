@@ -337,6 +337,17 @@ impl Group {
         }
     }
 
+    /// A worker that was reaped is none of the group's any more, even if an internal error has happened meanwhile.
+    pub fn forget(&mut self, number: u32, around: &mut Surroundings) {
+        self.workers.remove(&number);
+        if self.crew.look_up(number).is_some() {
+            self.guarded(around, |group, around| {
+                group.crew.died(around.now(), number, Death::default());
+                group.act(around);
+            });
+        }
+    }
+
     /// Makes the sockets of workers again that have been removed.
     pub fn mend_sockets(&mut self, around: &mut Surroundings) {
         let Some(sockets) = &around.sockets else { return };
@@ -513,4 +524,52 @@ fn limits(group: &control::Group) -> String {
     let set = limits.iter().filter(|(_, limit)| *limit > 0);
     let set: Vec<String> = set.map(|(name, limit)| format!("{name}={limit}")).collect();
     if set.is_empty() { String::new() } else { format!("; it ran with {}", set.join(" and ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use link::Shared;
+    use std::fs::File;
+    use std::io::{Read, Seek};
+    use std::os::fd::OwnedFd;
+
+    fn surroundings() -> Surroundings {
+        let board = Shared::<Board>::create("board").unwrap().write().unwrap();
+        board.begin(std::process::id());
+        Surroundings {
+            board,
+            sockets: None,
+            client_user: 33,
+            mask: Mode::empty(),
+            files: 1024,
+            began: Instant::now(),
+            numbers: Rc::new(Cell::new(1)),
+            ended: Vec::new(),
+            sockets_due: None,
+        }
+    }
+
+    #[test]
+    fn an_internal_error_in_one_group_is_logged_and_the_group_goes_on_after_a_rest() {
+        let mut around = surroundings();
+        let mut file = tempfile::tempfile().unwrap();
+        let log = |file: &File| Log::new(OwnedFd::from(file.try_clone().unwrap()), 7);
+        let wanted = control::Group { name: b"site".to_vec(), ..control::Group::default() };
+        let mut group = Group::start(wanted, 0, log(&file), &mut around);
+        let now = around.now();
+        assert!(!group.rests(now));
+        group.guarded(&mut around, |_, _| panic!("on purpose"));
+        let now = around.now();
+        assert!(group.rests(now) && group.descriptors(now).next().is_none());
+        let next = group.next(now).unwrap();
+        assert!(next > now && !group.rests(next));
+        let mut is_called = false;
+        group.guarded(&mut around, |_, _| is_called = true);
+        assert!(is_called);
+        let mut text = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut text).unwrap();
+        assert!(text.contains("WSGI1010: process group 'site': an internal error"), "{text}");
+    }
 }

@@ -44,13 +44,15 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use wire::control::{Ask, Desired, FromSupervisor, ToSupervisor, Told, decode, encode};
 
 /// How long the supervisor pauses after an error of its own, so that one that lasts does not keep the machine busy.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How often such errors are logged.
+const COMPLAINTS: Duration = Duration::from_secs(60);
 /// So long after something of the directory of sockets was removed the supervisor looks at it: more may be removed.
 const REMOVAL: Duration = Duration::from_millis(100);
 /// How often it looks where the kernel does not tell of removals, or where the directory cannot be made.
@@ -67,6 +69,8 @@ struct Supervisor {
     around: Surroundings,
     operators: Option<Operators>,
     stopping: bool,
+    /// When an error of its own was logged last.
+    complained: Option<Duration>,
 }
 
 /// Runs until the server ends.
@@ -126,7 +130,19 @@ impl Supervisor {
         let log = Log::new(spawn::standard(2)?, Level::Warning as u8);
         let (groups, operators) = (Vec::new(), None);
         let (control, stopping) = (Some(control), false);
-        Ok(Supervisor { control, signals, server, log, groups, around, operators, stopping })
+        let complained = None;
+        let supervisor = Supervisor {
+            control,
+            signals,
+            server,
+            log,
+            groups,
+            around,
+            operators,
+            stopping,
+            complained,
+        };
+        Ok(supervisor)
     }
 
     fn is_done(&self) -> bool {
@@ -146,7 +162,11 @@ impl Supervisor {
             failed = Some("an internal error".to_owned());
         }
         if let Some(failed) = failed {
-            self.log.fail(Level::Critical, Code::Panic, format_args!("{failed}; it goes on"));
+            let now = self.around.now();
+            if self.complained.is_none_or(|at| now >= at + COMPLAINTS) {
+                self.complained = Some(now);
+                self.log.fail(Level::Critical, Code::Panic, format_args!("{failed}; it goes on"));
+            }
             std::thread::sleep(PAUSE);
         }
     }
@@ -437,6 +457,7 @@ impl Supervisor {
                     group.guarded(&mut self.around, |group, around| {
                         group.reaped(number, status, around);
                     });
+                    group.forget(number, &mut self.around);
                     break;
                 }
             }
@@ -445,7 +466,7 @@ impl Supervisor {
 
     fn hear_operators(&mut self) {
         let Some(mut operators) = self.operators.take() else { return };
-        operators.attend(|ask| match ask {
+        let answer = |ask| match ask {
             Ask::Status => {
                 let status = |group: &Group| group.status(&self.around);
                 Told::Status(self.groups.iter().map(status).collect())
@@ -453,7 +474,10 @@ impl Supervisor {
             Ask::Reload(name) => {
                 Told::Reloading(self.reload(name.as_deref(), crew::reason::GRACEFUL))
             }
-        });
+        };
+        let attended = catch_unwind(AssertUnwindSafe(|| operators.attend(answer)));
+        // Put back even after an internal error: others may ask again.
         self.operators = Some(operators);
+        attended.unwrap_or_else(|panic| resume_unwind(panic));
     }
 }

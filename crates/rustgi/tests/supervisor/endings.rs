@@ -122,6 +122,25 @@ fn who_does_not_end_in_time_is_killed_and_the_log_names_the_timer() {
 }
 
 #[test]
+fn a_supervisor_that_cannot_watch_its_workers_goes_on_and_looks_after_them() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let supervised = Supervised::of(group("g", 2), READY);
+    let first = supervised.ready(2)[0];
+    let supervisor = Pid::from_raw(supervised.process.id() as i32);
+    // poll fails when there is more to watch than files may be open.
+    let few = Rlimit { current: Some(2), maximum: Some(4096) };
+    let before = prlimit(supervisor, Resource::Nofile, few).unwrap();
+    // Something to wake up for, which it does not care about.
+    signal(supervised.process.id(), Signal::SIGHUP);
+    supervised.await_log("WSGI1010: what is to be watched cannot be");
+    let many = Rlimit { current: before.maximum.map(|most| most.min(4096)), maximum: Some(4096) };
+    prlimit(supervisor, Resource::Nofile, many).unwrap();
+    signal(first, Signal::SIGKILL);
+    supervised.cause(first);
+    assert!(!supervised.ready(2).contains(&first));
+}
+
+#[test]
 fn a_worker_that_takes_too_long_to_get_ready_is_cut_off_and_replaced() {
     let slow = Group { startup_timeout: 1, ..group("g", 1) };
     let supervised = Supervised::of(slow, "deaf");

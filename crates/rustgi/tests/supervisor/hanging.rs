@@ -125,17 +125,14 @@ fn a_worker_that_reads_nothing_of_a_long_first_message_holds_up_no_other() {
     // So much to load that it does not go into a socket at once.
     let mut supervised = Supervised::of(group("deaf", 1), READY);
     let first = supervised.ready(1)[0];
-    let long = "x".repeat(3000);
-    for number in 0..64 {
-        supervised.order(first, &format!("loaded /{number}/{long}"));
-    }
+    supervised.order(first, "flood 64 12000");
     let program = supervised.directory.path().join("deaf");
     std::fs::write(&program, "#!/bin/sh\nexec sleep 1000\n").unwrap();
     std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
     until("all are heard of", || {
         supervised.run_again();
         let newest = supervised.workers(State::Ready).pop().map(|(_, _, pid)| pid)?;
-        supervised.heard(newest).contains("/63/").then_some(())
+        supervised.heard(newest).contains("/nowhere/63/").then_some(())
     });
     let program: Vec<u8> = program.to_str().unwrap().into();
     // Each of them would be waited for two seconds.

@@ -94,7 +94,8 @@ def order(words):
         channel.sendall(b'\xff' * 100)
     elif verb == 'flood':
         for _ in range(int(rest[0])):
-            say(b'\1' + text(f'/nowhere/{_}') + text('') + b'\1' + number(0))
+            path = f'/nowhere/{_}/'.ljust(int(rest[1]) if rest[1:] else 0, 'x')
+            say(b'\1' + text(path) + text('') + b'\1' + number(0))
     elif verb == 'deaf':
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         while True:

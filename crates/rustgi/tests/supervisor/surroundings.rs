@@ -131,6 +131,35 @@ fn sockets_belong_to_whom_they_are_for_and_nobody_else_gets_through() {
 }
 
 #[test]
+fn sockets_that_are_removed_are_made_again_and_their_workers_are_told() {
+    let supervised = Supervised::of(group("g", 2), READY);
+    let ready = supervised.ready(2);
+    let sockets = supervised.sockets();
+    let names = || {
+        let entries = fs::read_dir(&sockets).into_iter().flatten().flatten();
+        let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    assert_eq!(before.len(), 4, "{before:?}");
+    fs::remove_dir_all(&sockets).unwrap();
+    until("all are there again", || (names() == before).then_some(()));
+    for pid in &ready {
+        until("it is told", || supervised.heard(*pid).contains("(4, 1,").then_some(()));
+    }
+    supervised.await_log("WSGI1060");
+    let mode = fs::metadata(&sockets).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode, if nix::unistd::geteuid().is_root() { 0o711 } else { 0o700 });
+    // One alone, and the lock.
+    for name in [&before[0], &before[2]] {
+        fs::remove_file(sockets.join(name)).unwrap();
+        until("it is there again", || (names() == before).then_some(()));
+    }
+    assert_eq!(supervised.ready(2), ready);
+}
+
+#[test]
 fn a_group_with_a_log_of_its_own_writes_there_and_follows_it_when_it_is_opened_anew() {
     let mut supervised = Supervised::of(Group { has_log: true, ..group("own", 1) }, READY);
     let pid = supervised.ready(1)[0];

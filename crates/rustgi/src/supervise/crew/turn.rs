@@ -312,7 +312,10 @@ impl Crew {
             Some((code, None))
         } else if self.is_service() {
             Some((Code::ServesNoRequests as u16, None))
-        } else if self.retry.is_some() && !self.members.iter().any(is_there) {
+        } else if self.retry.is_some()
+            && self.failures >= TROUBLED
+            && !self.members.iter().any(is_there)
+        {
             Some((Code::WorkersFailing as u16, self.retry))
         } else {
             None
