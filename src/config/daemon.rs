@@ -196,7 +196,7 @@ pub const OPTIONS: &[(&str, Takes, &str)] = &[
     ("deadlock-timeout", COUNT, "300"),
     ("request-timeout", COUNT, "0: off"),
     ("interrupt-timeout", COUNT, "0: off"),
-    ("startup-timeout", COUNT, "0: off"),
+    ("startup-timeout", COUNT, "60 before a process is ready; off for its first request"),
     ("graceful-timeout", COUNT, "15"),
     ("eviction-timeout", COUNT, "0: graceful-timeout"),
     ("shutdown-timeout", COUNT, "5"),

@@ -12,8 +12,12 @@ use exchange::{Preload, Settings};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use wire::control::{Desired, Group, Worker};
+use wire::control::{Desired, Group, ScriptOwner, Worker};
 use wire::{Master, Secret};
+
+/// `startup-timeout` of what is loaded before a worker is ready, in seconds, if the option is not given. For the first
+/// request there is no limit then.
+const LOADING: u32 = 60;
 
 /// What the whole configuration wants to run.
 pub fn all(main: ServerRec<'_>, plan: &Plan<'_>, master: &Master) -> Desired {
@@ -67,7 +71,7 @@ fn group(
         graceful_timeout: options.number_or("graceful-timeout", 15),
         eviction_timeout: options.number_or("eviction-timeout", 0),
         shutdown_timeout: options.number_or("shutdown-timeout", 5),
-        startup_timeout: options.number_or("startup-timeout", 0),
+        startup_timeout: options.number_or("startup-timeout", LOADING),
         worker: worker(main, options),
         ..Group::default()
     };
@@ -161,8 +165,16 @@ fn worker(main: ServerRec<'_>, options: &Options<'_>) -> Worker {
         request_timeout: options.number_or("request-timeout", 0),
         interrupt_timeout: options.number_or("interrupt-timeout", 0),
         startup_timeout: options.number_or("startup-timeout", 0),
+        load_timeout: options.number_or("startup-timeout", LOADING),
         shutdown_timeout: options.number_or("shutdown-timeout", 5),
         graceful_timeout: options.number_or("graceful-timeout", 15),
+        cpu_time_limit: options.number_or("cpu-time-limit", 0),
+        memory_limit: options.number_or("memory-limit", 0),
+        virtual_memory_limit: options.number_or("virtual-memory-limit", 0),
+        script_owner: ScriptOwner {
+            user: options.identity("script-user"),
+            group: options.identity("script-group"),
+        },
         settings: Vec::new(),
     }
 }

@@ -162,6 +162,133 @@ fn code_that_breaks_does_not_replace_code_that_works() {
     wait_for("the mended code", mended);
 }
 
+/// Writes a script that is no version of the application.
+fn write(server: &Server, source: &str) {
+    fs::write(server.root().join("apps/app.wsgi"), source).unwrap();
+}
+
+#[test]
+fn code_without_a_callable_does_not_replace_code_that_works() {
+    let server = builder("threads=4").start();
+    assert!(server.get("/").text().contains("version one"));
+    let tally = Load::of(&server).expect("version one").while_doing(|progress| {
+        write(&server, "VERSION = 'none'\n");
+        let missing = "does not contain WSGI application 'application'";
+        let line = server.await_log("generation 2 was given up");
+        assert!(line.contains(missing), "{line}");
+        progress.more(50);
+        write(&server, "application = 'it is text'\n");
+        let line = server.await_log("generation 3 was given up");
+        assert!(line.contains("cannot be called: it is of type str"), "{line}");
+        progress.more(50);
+        server.graceful();
+        let line = server.await_log("generation 4 was given up");
+        assert!(line.contains("WSGI0089"), "{line}");
+        progress.more(50);
+    });
+    lost_nothing(&tally, LENIENT);
+    deploy(&server, "mended");
+    let mended = || server.get("/").text().contains("version mended").then_some(());
+    wait_for("the mended code", mended);
+}
+
+#[test]
+fn a_callable_that_is_renamed_in_script_and_configuration_is_found() {
+    for reloading in ["On", "Off"] {
+        let server = builder("threads=4")
+            .config(&format!("WSGIScriptReloading {reloading}\nWSGICallableObject application"))
+            .start();
+        assert!(server.get("/").text().contains("version one"));
+        let source = APPLICATION.replace("'one'", "'two'").replace("def application", "def other");
+        write(&server, &source);
+        let file = server.root().join("httpd.conf");
+        let before = fs::read_to_string(&file).unwrap();
+        let after = before.replace("WSGICallableObject application", "WSGICallableObject other");
+        fs::write(&file, after).unwrap();
+        server.graceful();
+        // The old callable is missing, and that requests want another one is not known yet.
+        server.await_log("does not contain WSGI application 'application'");
+        wait_for("the other callable", || {
+            let answer = server.get("/");
+            if reloading == "Off" && answer.status == 500 {
+                server.graceful();
+            }
+            answer.text().contains("version two").then_some(())
+        });
+    }
+}
+
+/// An import that does not end until the test says so.
+const STUCK: &str = "
+import os, time
+def wait_for_the_test():
+    while not os.path.exists('@root@/run/enough'):
+        time.sleep(0.01)
+wait_for_the_test()
+";
+
+fn stuck(server: &Server) -> String {
+    STUCK.replace("@root@", server.root().to_str().unwrap())
+}
+
+#[test]
+fn an_import_that_never_ends_is_in_the_log_with_its_stack_and_gives_way_to_newer_code() {
+    let server = builder("processes=2 threads=4").start();
+    let mut both = std::collections::BTreeSet::new();
+    wait_for("both workers", || {
+        both.insert(server.get("/").text().to_owned());
+        (both.len() == 2).then_some(())
+    });
+    std::thread::scope(|scope| {
+        write(&server, &stuck(&server));
+        let waiting = scope.spawn(|| server.get("/").text().to_owned());
+        let line = server.await_log("WSGI1071");
+        assert!(line.contains("/apps/app.wsgi' has been loading for"), "{line}");
+        assert!(line.contains("startup-timeout is 60"), "{line}");
+        server.await_log("in wait_for_the_test");
+        // One request alone waits, whichever worker it went to.
+        for _ in 0..20 {
+            assert!(server.get("/").text().contains("version one"));
+        }
+        assert!(!waiting.is_finished());
+        let begun = Instant::now();
+        deploy(&server, "two");
+        let there = || server.get("/").text().contains("version two").then_some(());
+        wait_for("the newer code", there);
+        println!("the newer code after {:?}", begun.elapsed());
+        assert!(waiting.join().unwrap().contains("version one"));
+    });
+    let line = server.await_log("generation 2 was given up for a newer one");
+    assert!(line.contains("it was still loading '") && line.contains("/apps/app.wsgi'"), "{line}");
+}
+
+#[test]
+fn graceful_replaces_a_generation_whose_import_never_ends() {
+    let server = builder("threads=4").start();
+    assert!(server.get("/").text().contains("version one"));
+    write(&server, &stuck(&server));
+    server.graceful();
+    server.await_log("WSGI1071");
+    deploy(&server, "two");
+    server.graceful();
+    server.await_log("generation 2 was given up for a newer one");
+    let there = || server.get("/").text().contains("version two").then_some(());
+    wait_for("the newer code", there);
+}
+
+#[test]
+fn startup_timeout_gives_a_generation_up_and_the_request_that_waits_gets_the_old_code() {
+    let server = builder("threads=4 startup-timeout=7").start();
+    assert!(server.get("/").text().contains("version one"));
+    write(&server, &stuck(&server));
+    assert!(server.get("/").text().contains("version one"));
+    let line = server.await_log("generation 2 was given up");
+    assert!(line.contains("it was still loading '") && line.contains("/apps/app.wsgi'"), "{line}");
+    assert!(line.contains("startup-timeout=7 is over"), "{line}");
+    let line = server.await_log("WSGI1072");
+    assert!(line.contains("startup-timeout=7: '"), "{line}");
+}
+
 #[test]
 fn requests_that_take_seconds_outlive_a_touch_and_a_graceful_restart() {
     let server = builder("threads=4").start();

@@ -255,3 +255,92 @@ except SystemExit:
         }
     }
 }
+
+/// Keeps a megabyte of each request, and says what has become of it in one of three ways.
+const GREEDY: &str = "
+KEPT = []
+
+def application(environ, start_response):
+    what = environ['PATH_INFO'][1:]
+    try:
+        if what == 'raise':
+            raise MemoryError
+        if what:
+            KEPT.append(bytearray(10 << 20))
+    except MemoryError:
+        if what != 'caught':
+            raise
+        start_response('500 Internal Server Error', [])
+        return [b'caught']
+    start_response('200 OK', [])
+    return [b'done']
+";
+
+#[test]
+fn a_worker_that_has_reached_its_limit_of_memory_is_replaced_and_the_log_names_the_option() {
+    for (option, way) in [
+        ("memory-limit", "/uncaught"),
+        ("memory-limit", "/caught"),
+        ("virtual-memory-limit", "/uncaught"),
+    ] {
+        let server = Server::builder_of(GREEDY)
+            .daemon(&format!("site threads=2 {option}=400000000"))
+            .start();
+        let worker = server.worker();
+        assert_eq!(server.get("/").status, 200);
+        // Far away from the limit it says nothing.
+        assert_eq!(server.get("/raise").status, 500);
+        let failed = (0..100).any(|_| server.get(way).status == 500);
+        assert!(failed, "{}", server.error_log());
+        let line = server.await_log("WSGI1070");
+        assert!(line.contains(&format!("{option} is 400000000")), "{line}");
+        wait_for("another worker", || (!server.workers().contains(&worker)).then_some(()));
+        server.await_log("memory_limit");
+        assert_eq!(server.get(way).status, 200);
+        assert_eq!(server.error_log().matches("WSGI1070").count(), 1);
+    }
+}
+
+#[test]
+fn memory_error_far_away_from_the_limit_is_no_reason_to_replace_a_worker() {
+    let server =
+        Server::builder_of(GREEDY).daemon("site threads=2 memory-limit=4000000000").start();
+    let worker = server.worker();
+    for _ in 0..3 {
+        assert_eq!(server.get("/raise").status, 500);
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(server.worker(), worker);
+    assert!(!server.error_log().contains("WSGI1070"));
+}
+
+#[test]
+fn a_worker_that_cannot_start_under_its_limit_of_memory_says_under_which() {
+    let server = Server::builder_of(GREEDY)
+        .daemon("site threads=2 memory-limit=3000000 connect-timeout=1")
+        .expect_in_log("")
+        .start();
+    let line = server.await_log("it ran with memory-limit=3000000");
+    assert!(line.contains("process group 'site'"), "{line}");
+    assert_eq!(server.get("/").status, 503);
+}
+
+#[test]
+fn a_script_of_another_owner_is_not_loaded_even_if_no_request_asks_for_it() {
+    if !is_root() {
+        return;
+    }
+    let import = "WSGIImportScript @apps@/app.wsgi process-group=site application-group=%{GLOBAL}";
+    let source = format!("print('it runs')\n{PLAIN}");
+    let start = |option: &str| {
+        Server::builder_of(&source).daemon(&format!("site {option}")).config(import).start()
+    };
+    let server = start("script-user=root");
+    assert_eq!(server.get("/").status, 200);
+    server.await_log("it runs");
+    let server = start("script-user=daemon");
+    let line = server.await_log("WSGI1038");
+    assert!(line.contains("the directory is of user 0"), "{line}");
+    assert_eq!(server.get("/").status, 403);
+    assert!(!server.error_log().contains("it runs"));
+}

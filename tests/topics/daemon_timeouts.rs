@@ -195,6 +195,55 @@ fn request_timeout_has_a_worker_replaced_and_the_request_may_end() {
     other_worker(&server, worker);
 }
 
+/// A request that took longer than `request-timeout` is lost with its worker: the log says why, once with its stack.
+fn overdue(options: &str, target: &str, then: impl FnOnce(&Server)) {
+    let server = builder(options).start();
+    let worker = server.worker();
+    let mut slow = begin(&server, target);
+    let line = server.await_log("its worker is replaced");
+    assert!(line.contains("request-timeout=1 with "), "{line}");
+    assert!(line.contains("WSGI1072") && line.contains(target), "{line}");
+    then(&server);
+    let answer = slow.receive();
+    assert!([502, 504].contains(&answer.status), "{answer:?}");
+    let line = server.await_log(&format!("worker {worker} was ended"));
+    assert!(line.contains("because its request-timeout was over"), "{line}");
+    assert_eq!(
+        server.error_log().matches("WSGI1072").count(),
+        1 + usize::from(options.contains("interrupt"))
+    );
+    server.await_log("in application");
+}
+
+#[test]
+fn request_timeout_is_why_a_request_is_lost_whatever_its_worker_was_to_end_for() {
+    let ends = "request-timeout=1 graceful-timeout=1 shutdown-timeout=1";
+    overdue(&format!("threads=1 {ends}"), "/sleep?30", |_| {});
+    overdue(&format!("threads=2 {ends}"), "/sleep?30", Server::graceful);
+    // It cannot even end itself.
+    overdue(&format!("threads=1 {ends}"), "/hold?30", |_| {});
+    // RequestTimeout does not come through to it.
+    overdue(&format!("threads=1 interrupt-timeout=1 {ends}"), "/sleep?30", |_| {});
+    // It was to be replaced already.
+    let long = "threads=1 request-timeout=1 graceful-timeout=30 shutdown-timeout=1";
+    let server = builder(long).start();
+    let worker = server.worker();
+    let mut slow = begin(&server, "/sleep?30");
+    server.graceful();
+    slow.receive();
+    let line = server.await_log(&format!("worker {worker} was ended"));
+    assert!(line.contains("because its request-timeout was over"), "{line}");
+}
+
+#[test]
+fn interrupt_timeout_a_request_whose_script_is_being_loaded_is_a_504_as_well() {
+    let server = Server::builder_of("import time\nwhile True: time.sleep(0.01)")
+        .daemon("site threads=1 request-timeout=1 interrupt-timeout=20")
+        .start();
+    assert_eq!(server.get("/").status, 504);
+    server.await_log("RequestTimeout is raised in it");
+}
+
 #[test]
 fn interrupt_timeout_a_request_that_takes_too_long_is_a_504_and_its_worker_goes_on() {
     let server = builder("threads=1 request-timeout=1 interrupt-timeout=5").start();
@@ -217,6 +266,10 @@ fn deadlock_timeout_a_worker_that_is_stuck_is_replaced() {
     assert_eq!(server.get("/").status, 200);
     let line = server.await_log(&format!("worker {worker} was ended"));
     assert!(line.contains("deadlock-timeout"), "{line}");
+    server.await_log("Threads of the main interpreter:");
+    server.await_log("app.wsgi\", line ");
+    let line = server.await_log("WSGI1072");
+    assert!(line.contains("deadlock-timeout=1: request") && line.contains("/hold?30"), "{line}");
 }
 
 #[test]
@@ -300,6 +353,9 @@ fn lasts(options: &str, what: impl FnOnce(&Server, Pid)) -> Duration {
     what(&server, worker);
     let answer = slow.receive();
     assert_eq!(answer.status, 502, "{answer:?}");
+    let line = server.await_log("WSGI1072");
+    assert!(line.contains("/sleep?30 has taken"), "{line}");
+    server.await_log("time.sleep(seconds)");
     other_worker(&server, worker.as_raw());
     begun.elapsed()
 }
@@ -350,6 +406,8 @@ fn cpu_time_limit_replaces_a_worker_that_has_used_it_up() {
     enough(&server);
     assert_eq!(busy.receive().status, 200);
     server.await_log("cpu_time_limit");
+    let line = server.await_log("cpu-time-limit=1");
+    assert!(line.contains("/spin?1000 has taken"), "{line}");
     other_worker(&server, worker);
     assert_eq!(server.get("/").status, 200);
 }

@@ -214,7 +214,11 @@ impl Worker {
 
     fn hear(&mut self) {
         while let Ok(Some((message, _))) = self.channel.try_receive() {
-            self.heard.push(control::decode(&message).unwrap());
+            let message = control::decode(&message).unwrap();
+            // `Ready` says the same again.
+            if !matches!(message, FromWorker::Trying(_)) {
+                self.heard.push(message);
+            }
         }
     }
 
@@ -522,6 +526,7 @@ impl Client {
         let begun = ask.begun.duration_since(UNIX_EPOCH).unwrap().as_micros() as i64;
         let mut variables = Variables::default();
         variables.put(Known::RequestMethod, ask.method.as_bytes());
+        variables.put(Known::RequestUri, ask.path.as_bytes());
         variables.put(Known::PathInfo, ask.path.as_bytes());
         variables.put_other(b"mod_wsgi.process_group", b"group");
         let variables = variables.settle();

@@ -316,16 +316,24 @@ fn a_request_that_takes_too_long_has_the_worker_replaced() {
         worker.ends_with(0);
         let log = worker.log();
         assert!(log.contains("event process_stopping request_timeout"), "{log}");
-        assert!(log.contains("Threads of the main interpreter:"), "{log}");
+        let line =
+            log.lines().find(|line| line.contains("WSGI1072")).expect("a line of the timeout");
+        assert!(line.contains("request-timeout=1 with 1 threads"), "{line}");
+        assert!(line.contains("request the-id /sleep/2 has taken"), "{line}");
         assert!(log.contains("in application"), "{log}");
+        assert_eq!(log.matches("WSGI1072").count(), 1, "{log}");
     });
 }
 
 #[test]
 fn a_request_that_takes_too_long_is_interrupted() {
     // Loaded before, which can take longer than the requests may.
-    let script =
-        |group: &[u8], main| Script { path: b"app.wsgi".into(), group: group.into(), main };
+    let script = |group: &[u8], main| Script {
+        path: b"app.wsgi".into(),
+        group: group.into(),
+        main,
+        callables: Vec::new(),
+    };
     let plan = || {
         let plan = Plan::threads(1).with(|options| {
             options.request_timeout = 1;
@@ -340,6 +348,7 @@ fn a_request_that_takes_too_long_is_interrupted() {
         let expected = exchange::Outcome::Unanswered(code.into());
         assert_eq!(answer.end, Some(End::Served(expected)), "{answer:?}");
         assert!(answer.log().contains("interrupted"), "{}", answer.log());
+        worker.logs("request the-id /spin/10 has taken more than 1.0 s");
         worker.logs("RequestTimeout is raised in it (main interpreter). It is at:");
         let cut = client.get("/late/10");
         assert_eq!(cut.text(), "some");
@@ -398,4 +407,101 @@ fn the_log_goes_where_the_supervisor_says() {
             assert!(!worker.log().contains("event"), "{}", worker.log());
         },
     );
+}
+
+#[test]
+fn a_worker_whose_end_takes_too_long_says_what_it_was_at() {
+    let plan = || Plan::threads(2).with(|options| options.shutdown_timeout = 1);
+    each(plan, |worker| {
+        // Loaded before, so that the request is where it is expected.
+        assert_eq!(worker.get("/").text(), "done");
+        let _busy = busy(worker, "/sleep/20");
+        worker.leave(Some(0));
+        worker.ends_with(255);
+        let log = worker.log();
+        let line =
+            log.lines().find(|line| line.contains("WSGI1072")).expect("a line of the timeout");
+        assert!(line.contains("shutdown-timeout=1: request the-id /sleep/20 has taken"), "{line}");
+        assert!(log.contains("time.sleep(seconds)"), "{log}");
+    });
+}
+
+#[test]
+fn a_request_that_is_not_finished_when_its_worker_must_end_is_named_with_its_stack() {
+    let plan = || Plan::threads(2).with(|options| options.shutdown_timeout = 1);
+    each(plan, |worker| {
+        assert_eq!(worker.get("/").text(), "done");
+        let _busy = busy(worker, "/sleep/20");
+        worker.leave(Some(2000));
+        worker.logs("graceful-timeout: request the-id /sleep/20 has taken");
+        worker.ends_with(255);
+        assert_eq!(worker.log().matches("time.sleep(seconds)").count(), 1, "{}", worker.log());
+    });
+}
+
+#[test]
+fn a_worker_whose_lock_is_held_says_so_and_where_its_threads_are() {
+    for python in Python::all().iter().filter(|python| python.has_lock()) {
+        let plan = Plan::threads(2).with(|options| {
+            options.request_timeout = 1;
+            options.shutdown_timeout = 1;
+        });
+        let worker = Worker::serving(python, plan, APP);
+        let _busy = busy(&worker, "/hold/20");
+        worker.logs("request the-id /hold/20 has taken");
+        worker.logs(
+            "The lock of the interpreter could not be taken. Threads of the main interpreter:",
+        );
+        worker.logs("in application");
+    }
+}
+
+const STUCK: &str = "import time\nprint('begun')\ntime.sleep(100)\n";
+const HELD: &str = "import ctypes\nprint('begun')\nctypes.PyDLL(None).usleep(100_000_000)\n";
+
+#[test]
+fn a_worker_that_cannot_load_its_script_in_time_says_where_that_is_and_ends() {
+    for python in Python::all() {
+        for (source, line) in
+            [(STUCK, "time.sleep(100)"), (HELD, "app.wsgi\\\", line 3 in <module>")]
+        {
+            if source == HELD && !python.has_lock() {
+                continue;
+            }
+            let script = Script { path: b"app.wsgi".into(), main: true, ..Script::default() };
+            let plan = Plan::threads(1).with(|options| options.load_timeout = 7);
+            let plan = Plan { scripts: vec![script], ..plan };
+            let mut worker = plan.start(&python, &[("app.wsgi", source)]);
+            let slow = worker.hear_until(|message| match message {
+                FromWorker::Loading(script) => Some(script.clone()),
+                _ => None,
+            });
+            assert!(slow.ends_with(b"/app.wsgi"));
+            worker.logs("WSGI1071");
+            assert_eq!(leaving(&mut worker), "startup_timeout");
+            worker.ends_with(255);
+            let log = worker.log();
+            assert!(
+                log.contains("app.wsgi' has been loading for 5 s; startup-timeout is 7"),
+                "{log}"
+            );
+            assert!(log.contains("startup-timeout=7: '"), "{log}");
+            let line = line.replace("\\\"", "\"");
+            assert_eq!(log.matches(&line).count(), 2, "{log}");
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_is_told_to_leave_while_it_loads_ends_soon() {
+    for python in Python::all() {
+        let script = Script { path: b"app.wsgi".into(), main: true, ..Script::default() };
+        let plan = Plan { scripts: vec![script], ..Plan::threads(1) };
+        let plan = plan.with(|options| options.shutdown_timeout = 100);
+        let mut worker = plan.start(&python, &[("app.wsgi", STUCK)]);
+        worker.logs("begun");
+        worker.leave(Some(0));
+        worker.ends_with(0);
+        assert!(!worker.log().contains("WSGI1"), "{}", worker.log());
+    }
 }

@@ -5,7 +5,7 @@ use exchange::Preload;
 use std::fs;
 use std::time::{Duration, SystemTime};
 use wire::End;
-use wire::control::{FromWorker, Script, ToWorker};
+use wire::control::{self, FromWorker, Script, ToWorker};
 
 fn text(answer: &str) -> String {
     format!(
@@ -88,6 +88,7 @@ fn a_worker_says_what_it_has_loaded_unless_it_was_told_to() {
             path: name.into(),
             group: group.into(),
             main: group.is_empty(),
+            callables: Vec::new(),
         };
         plan.settings.preload =
             vec![Preload { path: b"one.wsgi".to_vec(), main: true, ..Preload::default() }];
@@ -129,14 +130,96 @@ fn a_worker_says_what_it_has_loaded_unless_it_was_told_to() {
             .heard()
             .into_iter()
             .map(|message| match message {
-                FromWorker::Loaded(script) => (name(&script.path), script.group, script.main),
+                FromWorker::Loaded(script) => {
+                    assert_eq!(script.callables, [b"application"]);
+                    (name(&script.path), script.group, script.main)
+                }
                 other => panic!("{other:?}"),
             })
             .collect();
         let expected = [
+            ("one.wsgi".to_owned(), Vec::new(), true),
+            ("two.wsgi".to_owned(), b"group".to_vec(), false),
             ("app.wsgi".to_owned(), Vec::new(), true),
             ("app.wsgi".to_owned(), b"other".to_vec(), false),
         ];
         assert_eq!(loaded, expected);
+    }
+}
+
+#[test]
+fn a_script_that_requests_use_must_have_one_of_the_callables_that_they_used() {
+    let sources = [
+        (text("there"), None),
+        (text("there").replace("application", "other"), None),
+        (text("there").replace("application", "third"), Some("'application'")),
+        ("application = 7\n".to_owned(), Some("of type int")),
+    ];
+    for python in Python::all() {
+        for (source, missing) in &sources {
+            let callables = vec![b"other".to_vec(), b"application".to_vec()];
+            let script =
+                Script { path: b"app.wsgi".into(), main: true, callables, ..Script::default() };
+            let plan = Plan { scripts: vec![script], ..Plan::threads(1) };
+            let mut worker = plan.start(&python, &[("app.wsgi", source)]);
+            let failed = worker.ready();
+            match missing {
+                None => assert_eq!(failed, []),
+                Some(text) => {
+                    assert!(failed[0].1.starts_with("WSGI0089: "), "{failed:?}");
+                    assert!(failed[0].1.contains(text), "{failed:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_callable_that_was_never_there_is_not_told() {
+    for python in Python::all() {
+        let source = "no_application = 1\n";
+        let mut worker = Worker::serving(&python, Plan::threads(1), source);
+        let answer = worker.get("/");
+        assert!(answer.log().contains("WSGI0089"), "{}", answer.log());
+        assert_eq!(worker.heard(), []);
+    }
+}
+
+#[test]
+fn a_script_of_another_owner_is_not_loaded() {
+    let own = nix::unistd::geteuid().as_raw();
+    let owner = |user| control::ScriptOwner { user: Some(user), group: None };
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    for python in Python::all() {
+        let plan = |user| Plan::threads(1).with(|options| options.script_owner = owner(user));
+        let worker = Worker::serving(&python, plan(own), &text("mine"));
+        assert_eq!(worker.get("/").text(), "mine");
+        let refused = |worker: &Worker| {
+            let answer = worker.get("/");
+            let code = exchange::Code::ScriptOfOthers;
+            let expected = exchange::Outcome::Unanswered(code.into());
+            assert_eq!(answer.end, Some(End::Served(expected)), "{answer:?}");
+            assert!(answer.log().contains("WSGI1038"), "{}", answer.log());
+            answer.log()
+        };
+        let worker = Worker::serving(&python, plan(own + 1), "print('it runs')");
+        let log = refused(&worker);
+        assert!(log.contains(&format!("the directory is of user {own}")), "{log}");
+        assert!(!worker.log().contains("it runs"), "{}", worker.log());
+        let worker = Worker::serving(&python, plan(own), "print('it runs')");
+        fs::set_permissions(
+            worker.directory().join("app.wsgi"),
+            fs::Permissions::clone(&everybody),
+        )
+        .unwrap();
+        let log = refused(&worker);
+        assert!(log.contains("the file is of user") && log.contains("mode 666"), "{log}");
+        // What is loaded before there is a request as well.
+        let script = Script { path: b"app.wsgi".into(), main: true, ..Script::default() };
+        let plan = Plan { scripts: vec![script], ..plan(own + 1) };
+        let mut worker = plan.start(&python, &[("app.wsgi", "print('it runs')")]);
+        let failed = worker.ready();
+        assert!(failed[0].1.starts_with("WSGI1038: the directory is of user"), "{failed:?}");
+        assert!(!worker.log().contains("it runs"), "{}", worker.log());
     }
 }

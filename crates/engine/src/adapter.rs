@@ -5,8 +5,8 @@ use crate::answering::{AnswerHead, Refusal};
 use crate::py::class::{bound, count_arguments, method};
 use crate::py::{Attached, Class, Kind, Object, Py, Raised, This, raise, raise_exc_info};
 use crate::request::Request;
-use crate::{events, startup};
-use exchange::{Found, LookUp, Push, WriteError};
+use crate::{events, startup, worker};
+use exchange::{Found, Level, LookUp, Push, WriteError};
 use pyo3_ffi as ffi;
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -60,8 +60,15 @@ fn start_response<'a>(
     let (committed, mut offered) = offer(attached, request);
     check_exc_info(attached, arguments.get(2), committed)?;
     fill(attached, &mut offered, status, headers)?;
+    let is_failure = offered.is_failure();
     if !accept(attached, request, offered) {
         return Err(begun(attached));
+    }
+    if is_failure {
+        // Frameworks answer MemoryError by themselves.
+        if let Some(line) = worker::server_error() {
+            request.note_line(attached, Level::Error, &line);
+        }
     }
     events::response_started(attached, request, status, headers, arguments.get(2));
     match &*request.write.take(attached) {

@@ -38,6 +38,11 @@ impl AnswerHead {
         self.text.clear();
     }
 
+    /// Whether the status tells of a failure of the application.
+    pub fn is_failure(&self) -> bool {
+        self.status >= 500
+    }
+
     /// Takes the status line of PEP 3333: three digits, and a space and a reason phrase if there is more.
     pub fn set_status(&mut self, line: &[u8]) -> Result<(), Refusal> {
         let (Some(digits), rest) = (line.get(..3), line.get(3..).unwrap_or_default()) else {

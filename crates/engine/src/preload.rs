@@ -8,47 +8,69 @@ use crate::report;
 use crate::request::Request;
 use crate::script::Purpose;
 use crate::seat::Seat;
-use crate::settings;
+use crate::{settings, worker};
 use exchange::{Bytes, Code, Preload, Script as Wanted};
+
+/// A script that is to be loaded, and the names of the callables of which it must have one; none if it need not have any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loading {
+    /// The script.
+    pub script: Preload,
+    /// The callables that requests have used.
+    pub callables: Vec<Vec<u8>>,
+}
+
+impl From<&Preload> for Loading {
+    fn from(script: &Preload) -> Self {
+        Loading { script: script.clone(), callables: Vec::new() }
+    }
+}
 
 /// Loads what the settings say, in their order, on the calling thread.
 pub fn all(host: &Host) {
-    each(host, &settings().preload, Purpose::Preload, || true);
+    let all: Vec<Loading> = settings().preload.iter().map(Loading::from).collect();
+    each(host, &all, Purpose::Preload, || true);
 }
 
 /// Loads these scripts, in their order, on the calling thread, as long as it shall go on. Comes back with those that could
 /// not be, and why in one line.
 pub fn each(
     host: &Host,
-    wanted: &[Preload],
+    wanted: &[Loading],
     purpose: Purpose,
     goes_on: impl Fn() -> bool,
 ) -> Vec<(Vec<u8>, String)> {
-    let mut done: Vec<&Preload> = Vec::new();
+    let mut done: Vec<&Loading> = Vec::new();
     let mut failed = Vec::new();
-    for preload in wanted {
+    for loading in wanted {
         if !goes_on() {
             break;
         }
         // Named twice for one interpreter, it is loaded once.
-        if done.contains(&preload) {
+        if done.contains(&loading) {
             continue;
         }
-        done.push(preload);
+        done.push(loading);
+        let preload = &loading.script;
+        let mark = worker::loading(&preload.path);
         let interpreter = if preload.main {
             Ok(host.main())
         } else {
             host.interpreter_named(&preload.application_group)
         };
         let loaded = interpreter.and_then(|interpreter| {
-            attach::enter(interpreter, |attached, seat| load(attached, seat, preload, purpose))
+            attach::enter(interpreter, |attached, seat| {
+                mark.iter().for_each(|mark| mark.enter(interpreter));
+                load(attached, seat, loading, purpose)
+            })
         });
+        drop(mark);
         crate::startup::leave_if_forked();
         if let Err(code) = loaded {
             let reason = report::take_last().unwrap_or_else(|| code.text().into());
+            let reason = format!("{code}: {reason}");
             // In one line of the supervisor's, which is no place for more.
-            let reason: String = reason.chars().take(1000).collect();
-            failed.push((preload.path.clone(), format!("{code}: {reason}")));
+            failed.push((preload.path.clone(), reason.chars().take(1000).collect()));
         }
     }
     failed
@@ -57,9 +79,10 @@ pub fn each(
 fn load(
     attached: &Attached,
     seat: &mut Seat,
-    preload: &Preload,
+    loading: &Loading,
     purpose: Purpose,
 ) -> Result<(), Code> {
+    let preload = &loading.script;
     let wanted = Wanted {
         path: Bytes::new(&preload.path),
         resource: Bytes::new(&preload.path),
@@ -70,7 +93,10 @@ fn load(
     // A request that never begins: what is said on its behalf goes to the log of the process.
     let request = Request::new(seat.interpreter);
     match seat.interpreter.scripts.find(attached, &wanted, None) {
-        Ok(script) => script.names(attached, &request, &wanted, purpose).map(drop),
+        Ok(script) => {
+            let names = script.names(attached, &request, &wanted, purpose)?;
+            script.check_callables(attached, &request, &names, &loading.callables)
+        }
         Err(raised) => {
             raised.forget();
             Err(Code::PreloadException)

@@ -4,8 +4,8 @@
 use crate::interpreter::Interpreter;
 use crate::py::{Attached, Exception, Kind, Raised, take_exception};
 use crate::request::Request;
-use crate::settings;
 use crate::state::Setup;
+use crate::{settings, worker};
 use exchange::{Code, Level, Record};
 use std::cell::Cell;
 
@@ -17,6 +17,11 @@ thread_local! {
 /// What the exception that this thread has reported last was, in one line.
 pub fn take_last() -> Option<String> {
     LAST.take()
+}
+
+/// Remembers a failure that is no exception as the last one of this thread.
+pub fn set_last(line: &str) {
+    LAST.set(Some(line.to_owned()));
 }
 
 /// Reports an exception of a request to the request's log. SystemExit is reported under `on_exit`: it ends the request,
@@ -37,6 +42,9 @@ pub fn request(
     LAST.set(lines.last().cloned());
     if let Some(hint) = hint(&exception, interpreter, &lines) {
         lines.push(hint);
+    }
+    if exception.is(Kind::Memory) {
+        lines.extend(worker::memory_error());
     }
     write(lines, |records| request.note(attached, records.iter().copied()));
     code

@@ -10,24 +10,29 @@ use crate::worker::{self, Verdict};
 use crate::{report, settings};
 use exchange::{Code, Level, Script as Wanted};
 use md5::{Digest, Md5};
+use rustix::fs::{Mode, OFlags};
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
+use wire::control::ScriptOwner;
 
 /// A script in one interpreter and a callable of it. Leaked: there are as many as were served.
 pub struct Script {
-    file: &'static File,
+    file: &'static ScriptFile,
     callable_name: Vec<u8>,
     callable: Kept,
+    /// The supervisor has been told that requests use this callable.
+    is_known: AtomicBool,
 }
 
 /// The file of a script in one interpreter.
-struct File {
+struct ScriptFile {
     path: Vec<u8>,
     module: Kept,
     loading: Turn<()>,
@@ -35,13 +40,15 @@ struct File {
     loads: AtomicU64,
     /// It was loaded before there was a request for it, and there has been none since.
     is_unused: AtomicBool,
+    /// A callable that requests use was found in it once.
+    has_callable: AtomicBool,
 }
 
 /// The scripts of one interpreter.
 #[derive(Default)]
 pub struct Scripts {
     by_target: RwLock<HashMap<Target, &'static Script>>,
-    files: RwLock<HashMap<Vec<u8>, &'static File>>,
+    files: RwLock<HashMap<Vec<u8>, &'static ScriptFile>>,
 }
 
 /// Path and name of the callable.
@@ -68,21 +75,23 @@ impl Scripts {
             file: self.file(attached, path)?,
             callable_name: callable.to_vec(),
             callable: Kept::new(attached.interned_latin1(callable)?),
+            is_known: AtomicBool::new(false),
         };
         let mut scripts = self.by_target.write().unwrap_or_else(PoisonError::into_inner);
         Ok(scripts.entry(key).or_insert_with(|| Box::leak(Box::new(made))))
     }
 
-    fn file(&self, attached: &Attached, path: &[u8]) -> Py<&'static File> {
+    fn file(&self, attached: &Attached, path: &[u8]) -> Py<&'static ScriptFile> {
         if let Some(found) = self.files.read().unwrap_or_else(PoisonError::into_inner).get(path) {
             return Ok(found);
         }
-        let made = File {
+        let made = ScriptFile {
             path: path.to_vec(),
             module: Kept::new(attached.interned(&module_name(path))?),
             loading: Turn::default(),
             loads: AtomicU64::new(0),
             is_unused: AtomicBool::new(false),
+            has_callable: AtomicBool::new(false),
         };
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
         Ok(files.entry(path.to_vec()).or_insert_with(|| Box::leak(Box::new(made))))
@@ -135,16 +144,72 @@ impl Script {
             raised.forget();
             None
         });
+        if !self.is_known.load(Ordering::Relaxed) {
+            self.tell_callable(request, found.as_ref());
+        }
         found.ok_or_else(|| {
-            let line = format!(
-                "{}: Target WSGI script '{}' does not contain WSGI application '{}'.",
-                Code::CallableMissing,
-                String::from_utf8_lossy(&self.file.path),
-                String::from_utf8_lossy(&self.callable_name),
-            );
+            let line = self.missing_callable(&self.callable_name);
+            let line = format!("{}: {line}", Code::CallableMissing);
             request.note_line(attached, Level::Error, &line);
             Code::CallableMissing
         })
+    }
+
+    /// Tells the supervisor that requests use this callable, so that new workers are ready only if it is there. One that
+    /// was never there is no reason to refuse new workers; one that is missing since the configuration or the script was
+    /// changed is added to those that are, or no later version of the script could ever take over.
+    #[cold]
+    fn tell_callable(&self, request: &Request, found: Option<&Object<'_>>) {
+        let is_there = found.is_some_and(Object::is_callable);
+        if is_there {
+            self.file.has_callable.store(true, Ordering::Relaxed);
+        }
+        if self.file.has_callable.load(Ordering::Relaxed) {
+            self.is_known.store(true, Ordering::Relaxed);
+            worker::used(&self.file.path, request.interpreter, &self.callable_name);
+        }
+    }
+
+    fn missing_callable(&self, name: &[u8]) -> String {
+        format!(
+            "Target WSGI script '{}' does not contain WSGI application '{}'.",
+            String::from_utf8_lossy(&self.file.path),
+            String::from_utf8_lossy(name),
+        )
+    }
+
+    /// Whether the loaded script has one of these callables, if there are any. If it has none, the log says so.
+    pub fn check_callables(
+        &self,
+        attached: &Attached,
+        request: &Request,
+        names: &Object<'_>,
+        callables: &[Vec<u8>],
+    ) -> Result<(), Code> {
+        let find = |name: &Vec<u8>| names.dict_get(&attached.interned_latin1(name)?);
+        for name in callables {
+            let line = match find(name) {
+                Ok(Some(found)) if found.is_callable() => {
+                    self.file.has_callable.store(true, Ordering::Relaxed);
+                    return Ok(());
+                }
+                Ok(Some(found)) => format!(
+                    "WSGI application '{}' of WSGI script '{}' cannot be called: it is of type {}.",
+                    String::from_utf8_lossy(name),
+                    String::from_utf8_lossy(&self.file.path),
+                    found.type_name(),
+                ),
+                Ok(None) => self.missing_callable(name),
+                Err(raised) => {
+                    raised.forget();
+                    self.missing_callable(name)
+                }
+            };
+            report::set_last(&line);
+            let line = format!("{}: {line}", Code::CallableMissing);
+            request.note_line(attached, Level::Error, &line);
+        }
+        if callables.is_empty() { Ok(()) } else { Err(Code::CallableMissing) }
     }
 
     /// The name space of the script, loaded or loaded again if need be. On failure everything worth knowing is in the log.
@@ -171,6 +236,10 @@ impl Script {
             }
         };
         let modified = || attached.detach(|| modification_time(&self.file.path));
+        if purpose == Purpose::Request && !self.is_known.load(Ordering::Relaxed) {
+            // Before the supervisor starts workers for the change: the script may have another callable from now on.
+            self.tell_callable(request, None);
+        }
         match worker::verdict(&self.file.path, asked, modified) {
             Verdict::Load => self.load(attached, state, request, loads, wanted, purpose),
             Verdict::AsLoaded => Ok(names),
@@ -276,45 +345,65 @@ impl Script {
             }
         };
         forget();
-        let loaded = self.execute(attached, state, modules, purpose).map_err(|(raised, codes)| {
-            if purpose == Purpose::Service && raised.is(Kind::SystemExit) {
-                raised.forget();
-                return Code::PreloadSystemExit;
-            }
-            self.report(attached, request, raised, codes)
-        });
+        let loaded =
+            self.execute(attached, state, modules, purpose).map_err(|failed| match failed {
+                Failed::Refused(why) => {
+                    let path = String::from_utf8_lossy(&self.file.path);
+                    let code = Code::ScriptOfOthers;
+                    let line = format!("{code}: {}: '{path}': {why}.", code.text());
+                    request.note_line(attached, Level::Error, &line);
+                    report::set_last(&why);
+                    code
+                }
+                Failed::Raised(raised, _)
+                    if purpose == Purpose::Service && raised.is(Kind::SystemExit) =>
+                {
+                    raised.forget();
+                    Code::PreloadSystemExit
+                }
+                // `interrupt-timeout`
+                Failed::Raised(raised, _)
+                    if purpose == Purpose::Request
+                        && raised.is_a(state.request_timeout.get(attached)) =>
+                {
+                    raised.forget();
+                    note_request_timeout(attached, request)
+                }
+                Failed::Raised(raised, codes) => self.report(attached, request, raised, codes),
+            });
         match &loaded {
             Ok(_) => {
                 self.file.loads.fetch_add(1, Ordering::Release);
                 self.file.is_unused.store(purpose == Purpose::Preload, Ordering::Relaxed);
-                let interpreter = request.interpreter;
-                worker::loaded(&self.file.path, &interpreter.name, interpreter.is_main());
+                worker::loaded(&self.file.path, request.interpreter, purpose != Purpose::Request);
             }
             Err(_) => forget(),
         }
         loaded
     }
 
-    /// Reads, compiles and runs the script. Says under which codes an exception is to be reported.
+    /// Reads, compiles and runs the script.
     fn execute<'a>(
         &self,
         attached: &'a Attached,
         state: &'static State,
         modules: &Object<'_>,
         purpose: Purpose,
-    ) -> Result<Object<'a>, (Raised, (Code, Code))> {
+    ) -> Result<Object<'a>, Failed> {
         let (broken, exception, exit) = match purpose {
             Purpose::Preload | Purpose::Service => {
                 (Code::PreloadUnreadable, Code::PreloadException, Code::PreloadSystemExit)
             }
             _ => (Code::ScriptUnreadable, Code::ScriptException, Code::ScriptSystemExit),
         };
-        let unreadable = |raised| (raised, (broken, broken));
-        let running = |raised| (raised, (exception, exit));
+        let unreadable = |raised| Failed::Raised(raised, (broken, broken));
+        let running = |raised| Failed::Raised(raised, (exception, exit));
         let path = attached.path(&self.file.path).map_err(unreadable)?;
-        let (source, modified) = attached
-            .detach(|| read(&self.file.path))
-            .map_err(|error| unreadable(raise_os_error(attached, &error, &path)))?;
+        let (source, modified) =
+            attached.detach(|| read(&self.file.path)).map_err(|error| match error {
+                Unread::Refused(why) => Failed::Refused(why),
+                Unread::Error(error) => unreadable(raise_os_error(attached, &error, &path)),
+            })?;
         let source = attached.bytes(&source).map_err(unreadable)?;
         let compile = state.setup.compile_script.get(attached);
         let code = compile.call([&source, &path]).map_err(unreadable)?;
@@ -346,6 +435,33 @@ impl Script {
     }
 }
 
+/// Says that a request has been interrupted.
+pub fn note_request_timeout(attached: &Attached, request: &Request) -> Code {
+    let line = format!("{}: {}.", Code::RequestTimeout, Code::RequestTimeout.text());
+    request.note_line(attached, Level::Info, &line);
+    Code::RequestTimeout
+}
+
+/// Why a script could not be loaded.
+enum Failed {
+    /// An exception, and the codes under which it is reported: in general, and for SystemExit.
+    Raised(Raised, (Code, Code)),
+    /// The file or its directory is of another owner than the group of workers admits.
+    Refused(String),
+}
+
+/// Why the file of a script could not be read.
+enum Unread {
+    Error(std::io::Error),
+    Refused(String),
+}
+
+impl From<std::io::Error> for Unread {
+    fn from(error: std::io::Error) -> Self {
+        Unread::Error(error)
+    }
+}
+
 /// The codes of an exception that happens while a script that has been loaded is running.
 pub const SCRIPT_RUNNING: (Code, Code) = (Code::ApplicationException, Code::ApplicationSystemExit);
 
@@ -367,12 +483,51 @@ fn path(bytes: &[u8]) -> &Path {
 }
 
 /// The bytes of a file and the time of its last change before they were read.
-fn read(bytes: &[u8]) -> std::io::Result<(Vec<u8>, i64)> {
-    let mut file = std::fs::File::open(path(bytes))?;
+fn read(bytes: &[u8]) -> Result<(Vec<u8>, i64), Unread> {
+    let mut file = open(path(bytes))?;
     let modified = microseconds(&file.metadata()?);
     let mut source = Vec::new();
     file.read_to_end(&mut source)?;
     Ok((source, modified))
+}
+
+/// Opens a script, if its owner and that of its directory are those that the group of workers admits. The file that is
+/// looked at is the one that is read, and it is opened in the directory that was looked at: neither can be exchanged between
+/// the check and the use.
+fn open(path: &Path) -> Result<File, Unread> {
+    let owner = worker::post().map(|post| post.options.script_owner).unwrap_or_default();
+    if owner.is_any() {
+        return Ok(File::open(path)?);
+    }
+    let check = |opened: &File, what: &str| {
+        let found = opened.metadata()?;
+        let (user, group, mode) = (found.uid(), found.gid(), found.mode());
+        if owner.admits(user, group, mode) {
+            return Ok(());
+        }
+        let mode = mode & 0o7777;
+        let is = format!("the {what} is of user {user}, group {group} and mode {mode:o}");
+        let wanted = match owner {
+            ScriptOwner { user: Some(user), .. } => format!("script-user is {user}"),
+            ScriptOwner { group, .. } => format!("script-group is {}", group.unwrap_or_default()),
+        };
+        Err(Unread::Refused(format!("{is}; {wanted}, and no other may have write access")))
+    };
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput).into());
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = File::from(rustix::fs::open(directory, flags, Mode::empty()).map_err(unread)?);
+    check(&directory, "directory")?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&directory, name, flags, Mode::empty()).map_err(unread)?;
+    let file = File::from(file);
+    check(&file, "file")?;
+    Ok(file)
+}
+
+fn unread(error: rustix::io::Errno) -> Unread {
+    Unread::Error(error.into())
 }
 
 /// When a file was last modified, in microseconds since the epoch, if it is there.

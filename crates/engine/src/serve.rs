@@ -8,7 +8,7 @@ use crate::file_wrapper::{File, FileWrapper};
 use crate::host::Host;
 use crate::py::{Attached, Kind, Object, Py, Raised, raise, take_exception};
 use crate::request::Request;
-use crate::script::{SCRIPT_RUNNING, Script};
+use crate::script::{SCRIPT_RUNNING, Script, note_request_timeout};
 use crate::seat::Seat;
 use crate::state::State;
 use crate::watch::Watch;
@@ -293,9 +293,7 @@ impl<'a> Call<'a> {
         let attached = self.attached;
         let exception = take_exception(attached, raised);
         let code = if exception.is_a(self.state.request_timeout.get(attached)) {
-            let line = format!("{}: {}.", Code::RequestTimeout, Code::RequestTimeout.text());
-            self.request.note_line(attached, Level::Info, &line);
-            Code::RequestTimeout
+            note_request_timeout(attached, self.request)
         } else {
             events::request_exception(attached, self.request, &exception.value);
             let raised = exception.restore();

@@ -162,6 +162,16 @@ def use_locale(name):
     return True
 
 
+def write_stacks_on(number, file):
+    """Has a signal write where all threads are, without waiting for the lock of the interpreter."""
+    try:
+        import faulthandler
+
+        faulthandler.register(number, file=file, all_threads=True, chain=False)
+    except Exception:
+        pass
+
+
 def exit_on_sigterm():
     """SIGTERM ends the script that is running, unless it has its own way."""
     import signal

@@ -47,18 +47,23 @@ pub fn run(main: &'static Interpreter, subs: &[&'static Interpreter]) {
 }
 
 fn destroy(main: &'static Interpreter, subs: &[&'static Interpreter]) {
+    finish_all(main, subs);
     if clear(main, subs) {
         // SAFETY: attached to the main interpreter, on the thread that started Python.
         unsafe { ffi::Py_FinalizeEx() };
     }
 }
 
-/// Brings the applications to an end and ends the sub-interpreters. Afterwards this thread is attached to the main one for
-/// good, and Python can be finalised unless this says no.
-pub fn clear(main: &'static Interpreter, subs: &[&'static Interpreter]) -> bool {
+/// Joins the threads of the applications and runs their atexit functions, in all interpreters.
+pub fn finish_all(main: &'static Interpreter, subs: &[&'static Interpreter]) {
     for interpreter in subs.iter().chain([&main]) {
         attach::enter(interpreter, |attached, _| finish(attached, interpreter));
     }
+}
+
+/// Ends the sub-interpreters once [`finish_all`] has come back. Afterwards this thread is attached to the main one for good,
+/// and Python can be finalised unless this says no.
+pub fn clear(main: &'static Interpreter, subs: &[&'static Interpreter]) -> bool {
     attach::last(main, |attached| {
         attach::close(attached);
         let ended = subs.iter().filter(|sub| end(attached, sub)).count();

@@ -87,6 +87,7 @@ pub struct Setup {
     pub settle_in: Kept,
     pub use_locale: Kept,
     pub exit_on_sigterm: Kept,
+    pub write_stacks_on: Kept,
 }
 
 impl State {
@@ -126,8 +127,13 @@ impl State {
             SignalIntercept::install(attached, wsgi, &state.setup, interpreter)?;
         }
         state.adjust_python(attached)?;
-        if worker::post().is_some() {
+        if let Some(post) = worker::post() {
             state.settle_in(attached)?;
+            if interpreter.is_main() && post.options.threads > 0 {
+                let (number, file) = post.stack_signal();
+                let (number, file) = (attached.int(number)?, attached.int(file)?);
+                state.setup.write_stacks_on.get(attached).call([&number, &file])?;
+            }
         }
         state.extend_path(attached)?;
         if let Some(home) = worker::post().and_then(|post| post.options.home.as_ref()) {
@@ -274,6 +280,7 @@ impl Setup {
             settle_in: function("settle_in")?,
             use_locale: function("use_locale")?,
             exit_on_sigterm: function("exit_on_sigterm")?,
+            write_stacks_on: function("write_stacks_on")?,
         })
     }
 }

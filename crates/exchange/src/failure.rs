@@ -163,6 +163,9 @@ codes! {
     1050 SpoolFull                Configuration 507 "No room to spool within spool-limit";
     1051 RequestTimedOut          Application   504 "A request took longer than request-timeout, and its process was replaced";
     1060 SocketsRemoved           Carrier       0   "The directory of sockets had been removed";
+    1070 MemoryLimitReached       Application   0   "A worker has reached its limit of memory";
+    1071 ScriptSlow               Application   0   "A script takes long to load";
+    1072 TimeoutExpired           Application   0   "A timeout is over";
 }
 
 impl fmt::Display for Code {

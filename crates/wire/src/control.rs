@@ -146,12 +146,47 @@ pub struct Worker {
     pub request_timeout: u32,
     /// `interrupt-timeout`
     pub interrupt_timeout: u32,
-    /// `startup-timeout`
+    /// `startup-timeout`: how long the first script may take to load once there has been a request.
     pub startup_timeout: u32,
+    /// How long the scripts that are loaded before the worker is ready may take.
+    pub load_timeout: u32,
     /// `shutdown-timeout`
     pub shutdown_timeout: u32,
     /// `graceful-timeout`: how long it may go on with what it has when its supervisor has died.
     pub graceful_timeout: u32,
+    /// `cpu-time-limit`
+    pub cpu_time_limit: u64,
+    /// `memory-limit` in bytes.
+    pub memory_limit: u64,
+    /// `virtual-memory-limit` in bytes.
+    pub virtual_memory_limit: u64,
+    /// `script-user` and `script-group`: the owner that every script must have.
+    pub script_owner: ScriptOwner,
+}
+
+/// `script-user` and `script-group`: a group of workers runs only files of this owner that no other user can have written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScriptOwner {
+    /// `script-user`: the user that owns a script and its directory.
+    pub user: Option<u32>,
+    /// `script-group`: the group that owns a script and its directory.
+    pub group: Option<u32>,
+}
+
+impl ScriptOwner {
+    /// Whether any owner will do.
+    pub fn is_any(self) -> bool {
+        self.user.is_none() && self.group.is_none()
+    }
+
+    /// Whether a file with this owner, group and mode is admitted.
+    pub fn admits(self, user: u32, group: u32, mode: u32) -> bool {
+        const GROUP_WRITES: u32 = 0o020;
+        const OTHERS_WRITE: u32 = 0o002;
+        let by_user = |wanted| user == wanted && mode & (GROUP_WRITES | OTHERS_WRITE) == 0;
+        let by_group = |wanted| group == wanted && mode & OTHERS_WRITE == 0;
+        self.user.is_none_or(by_user) && self.group.is_none_or(by_group)
+    }
 }
 
 /// A script that a worker has loaded, or is to load.
@@ -163,6 +198,29 @@ pub struct Script {
     pub group: Vec<u8>,
     /// That is the main interpreter.
     pub main: bool,
+    /// Names of the callables that requests have used: a worker that is to load it is ready only if one of them is there.
+    pub callables: Vec<Vec<u8>>,
+}
+
+impl Script {
+    /// Callables of one script that are remembered; the ones used last.
+    pub const CALLABLES: usize = 8;
+
+    /// Whether both are the same file in the same interpreter.
+    pub fn is_same(&self, other: &Script) -> bool {
+        let same_place = self.main == other.main && (self.main || self.group == other.group);
+        same_place && self.path == other.path
+    }
+
+    /// Adds callables of the same script.
+    pub fn add_callables(&mut self, names: &[Vec<u8>]) {
+        for name in names {
+            self.callables.retain(|known| known != name);
+            self.callables.push(name.clone());
+        }
+        let surplus = self.callables.len().saturating_sub(Self::CALLABLES);
+        self.callables.drain(..surplus);
+    }
 }
 
 /// The state of a script's file, as a worker has seen it. The supervisor, which must not wait for a file system that a
@@ -176,6 +234,7 @@ pub struct Version {
 }
 
 /// From the supervisor to a worker.
+#[expect(clippy::large_enum_variant, reason = "the large one is the first message of a worker")]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ToWorker {
     /// The first message. Descriptors: the socket to accept requests on (not with `threads` 0), the worker's page.
@@ -213,6 +272,9 @@ pub enum ToWorker {
     /// The path of its socket had been removed, and another socket has been made there: accept requests on that one. It
     /// comes along.
     Listen,
+    /// Another worker has found this version of a script, and new workers are being started because of it: no other request
+    /// shall wait for them.
+    Expect(Version),
 }
 
 /// From a worker to the supervisor.
@@ -239,6 +301,10 @@ pub enum FromWorker {
         /// Why.
         reason: String,
     },
+    /// It is not ready yet because it is still loading this script, which takes long.
+    Loading(Vec<u8>),
+    /// It begins to load these scripts, as they are.
+    Trying(Vec<Version>),
     /// A thread has finished a request that its child had given up, and is free.
     ThreadFree,
 }
@@ -253,9 +319,16 @@ impl FromWorker {
                 failed.iter().all(|(path, why)| is_short(path) && is_short(why.as_bytes()))
                     && tried.iter().all(|version| is_short(&version.path))
             }
-            FromWorker::Loaded(script) => is_short(&script.path) && is_short(&script.group),
             FromWorker::ThreadFree => true,
+            FromWorker::Loaded(script) => {
+                let is_short_list = script.callables.len() <= Script::CALLABLES;
+                let mut callables = script.callables.iter();
+                let names = is_short(&script.path) && is_short(&script.group);
+                names && is_short_list && callables.all(|name| is_short(name))
+            }
             FromWorker::Changed(version) => is_short(&version.path),
+            FromWorker::Loading(path) => is_short(path),
+            FromWorker::Trying(tried) => tried.iter().all(|version| is_short(&version.path)),
             FromWorker::Replace { reason } | FromWorker::Leaving { reason } => {
                 is_short(reason.as_bytes())
             }
@@ -360,6 +433,10 @@ mod tests {
         let version = |length| Version { path: vec![b'/'; length], modified: None };
         let changed = |length| FromWorker::Changed(version(length));
         assert!(changed(16_384).is_sensible() && !changed(16_385).is_sensible());
+        let loaded = |callables| FromWorker::Loaded(Script { callables, ..Script::default() });
+        assert!(loaded(vec![vec![b'a'; 16_384]; 8]).is_sensible());
+        assert!(!loaded(vec![vec![b'a'; 16_385]]).is_sensible());
+        assert!(!loaded(vec![Vec::new(); 9]).is_sensible());
         let tried = |length| FromWorker::Ready { failed: vec![], tried: vec![version(length)] };
         assert!(tried(16_384).is_sensible() && !tried(16_385).is_sensible());
         let ready = |why: &str| {
@@ -367,6 +444,32 @@ mod tests {
             FromWorker::Ready { failed, tried: vec![] }
         };
         assert!(ready("it is broken").is_sensible() && !ready(&"x".repeat(20_000)).is_sensible());
+    }
+
+    #[test]
+    fn files_that_other_users_may_write_are_not_admitted() {
+        let user = |user| ScriptOwner { user: Some(user), group: None };
+        let group = |group| ScriptOwner { user: None, group: Some(group) };
+        let admits = |owner: ScriptOwner, mode| owner.admits(7, 8, mode);
+        assert!(admits(user(7), 0o100_644));
+        assert!(!admits(user(8), 0o100_644));
+        assert!(!admits(user(7), 0o100_664));
+        assert!(!admits(user(7), 0o100_646));
+        assert!(admits(group(8), 0o100_664));
+        assert!(!admits(group(7), 0o100_664));
+        assert!(!admits(group(8), 0o100_662));
+        assert!(ScriptOwner::default().is_any() && admits(ScriptOwner::default(), 0o100_666));
+    }
+
+    #[test]
+    fn the_callables_that_were_used_last_are_remembered() {
+        let name = |number: usize| format!("callable{number}").into_bytes();
+        let mut script = Script::default();
+        (0..20).for_each(|number| script.add_callables(&[name(number)]));
+        script.add_callables(&[name(15)]);
+        assert_eq!(script.callables.len(), Script::CALLABLES);
+        assert_eq!(script.callables.last(), Some(&name(15)));
+        assert_eq!(script.callables[0], name(12));
     }
 
     #[test]

@@ -72,6 +72,12 @@ impl Raised {
         unsafe { ffi::PyErr_ExceptionMatches(kind.class()) != 0 }
     }
 
+    /// Whether the exception is an instance of this class.
+    pub fn is_a(&self, class: &Object<'_>) -> bool {
+        // SAFETY: the indicator is set, so the thread is attached; the class is alive.
+        unsafe { ffi::PyErr_ExceptionMatches(class.as_ptr()) != 0 }
+    }
+
     /// Clears the exception: it is of no consequence.
     pub fn forget(self) {
         // SAFETY: as above.

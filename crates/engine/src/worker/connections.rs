@@ -3,6 +3,7 @@
 
 use super::forks;
 use super::journal;
+use super::memory;
 use super::post::Post;
 use super::proof::Unproved;
 use exchange::{Code, Level};
@@ -210,6 +211,10 @@ impl Connections {
         if let Err(error) = self.welcome(post, slot, stream) {
             let code = Code::ConnectionNotMade;
             journal::note(Level::Error, &format!("{code}: {}: {error}.", code.text()));
+            if error.kind() == io::ErrorKind::OutOfMemory {
+                let reached = memory::memory_error();
+                reached.iter().for_each(|line| journal::note(Level::Error, line));
+            }
         }
     }
 

@@ -46,14 +46,9 @@ impl Course {
         self.reason.get().map_or("", String::as_str)
     }
 
-    /// A request has taken longer than it may.
-    pub fn note_overdue(&self) {
-        self.overdue.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether a request has taken longer than it may.
-    pub fn is_overdue(&self) -> bool {
-        self.overdue.load(Ordering::Relaxed)
+    /// A request has taken longer than it may. `true` for the first one.
+    pub fn note_overdue(&self) -> bool {
+        !self.overdue.swap(true, Ordering::Relaxed)
     }
 
     /// It ends now. `false` if that was so already.

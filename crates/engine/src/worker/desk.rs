@@ -4,6 +4,7 @@ use super::prober;
 use crate::account::clock;
 use crate::interpreter::Interpreter;
 use crate::py::Attached;
+use exchange::{Head, Known};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -22,8 +23,15 @@ pub struct Desk {
     interrupted: AtomicU64,
     /// Which of its requests it is.
     serial: AtomicU64,
+    /// The last of its requests that was written to the log because a timeout was over.
+    reported: AtomicU64,
+    /// The server's name for the request, and its URL.
+    request: Mutex<Vec<u8>>,
     inside: Mutex<Inside>,
 }
+
+/// As much of a URL as is kept for the log.
+const URL: usize = 1024;
 
 #[derive(Debug, Default)]
 struct Inside {
@@ -59,7 +67,14 @@ pub struct Sitting {
 
 impl Desk {
     /// A request begins.
-    pub fn begin(&self) {
+    pub fn begin(&self, head: &Head<'_>) {
+        let mut request = self.request.lock().unwrap_or_else(PoisonError::into_inner);
+        request.clear();
+        request.extend_from_slice(&head.id);
+        request.push(b' ');
+        let url = head.variables.get(Known::RequestUri).unwrap_or_default();
+        request.extend_from_slice(&url[..url.len().min(URL)]);
+        drop(request);
         self.interrupted.store(0, Ordering::Relaxed);
         self.serial.fetch_add(1, Ordering::Relaxed);
         self.since.store(now(), Ordering::Release);
@@ -77,6 +92,17 @@ impl Desk {
         let serial = self.serial.load(Ordering::Relaxed);
         let interrupted = (interrupted != 0).then_some(interrupted);
         (since != 0).then_some(Sitting { since, interrupted, serial })
+    }
+
+    /// The request that is or was there last, as it stands in the log: the server's name for it, and its URL.
+    pub fn describe(&self) -> String {
+        let request = self.request.lock().unwrap_or_else(PoisonError::into_inner);
+        format!("request {}", String::from_utf8_lossy(&request))
+    }
+
+    /// Whether a request has not been written to the log yet because a timeout was over. It has been afterwards.
+    pub fn report_once(&self, serial: u64) -> bool {
+        self.reported.swap(serial, Ordering::Relaxed) != serial
     }
 
     /// The request is being interrupted.

@@ -6,8 +6,9 @@ use super::post::{self, Post};
 use super::steering::Steering;
 use super::{forks, prober, service, signals, threads};
 use crate::host::Host;
+use crate::preload::{self, Loading};
 use crate::script::{Purpose, modification_time};
-use crate::{attach, events, preload, shutdown};
+use crate::{attach, events, shutdown};
 use exchange::{Code, InterpreterOptions, Level, Preload, Settings};
 use link::{Channel, Shared};
 use std::io;
@@ -185,22 +186,40 @@ fn load(post: &Post, host: &'static Host, scripts: &[control::Script]) -> Loaded
         // Where it may not be seen there may be one, and the attempt to load it says what is wrong.
         modified: modification_time(path).or_else(|| may_be_there(path).then_some(0)),
     };
-    let configured = &crate::settings().preload;
+    let configured = crate::settings().preload.iter().map(|script| control::Script {
+        path: script.path.clone(),
+        group: if script.main { Vec::new() } else { script.application_group.clone() },
+        main: script.main,
+        callables: Vec::new(),
+    });
+    let configured: Vec<control::Script> = configured.collect();
     // Looked at before they are loaded: a change in between is then taken for a new one, and not for one that is known.
     let mut tried: Vec<_> = configured.iter().map(|script| version(&script.path)).collect();
-    let known = scripts.iter().map(|script| (script, version(&script.path)));
-    let known: Vec<_> = known.collect();
-    let wanted = known.iter().filter(|(_, version)| version.modified.is_some());
-    let wanted = wanted.map(|(script, _)| Preload {
-        path: script.path.clone(),
-        application_group: script.group.clone(),
-        main: script.main,
+    let mut all: Vec<control::Script> = Vec::new();
+    for script in &configured {
+        post.expect_script(script);
+        all.push(script.clone());
+    }
+    for script in scripts {
+        let version = version(&script.path);
+        let is_there = version.modified.is_some();
+        tried.push(version);
+        if !is_there {
+            continue;
+        }
+        post.expect_script(script);
+        match all.iter_mut().find(|known| known.is_same(script)) {
+            Some(known) => known.add_callables(&script.callables),
+            None => all.push(script.clone()),
+        }
+    }
+    let all = all.into_iter().map(|script| Loading {
+        script: Preload { path: script.path, application_group: script.group, main: script.main },
+        callables: script.callables,
     });
-    let all: Vec<Preload> = configured.iter().cloned().chain(wanted).collect();
-    tried.extend(known.into_iter().map(|(_, version)| version));
-    for script in &all {
-        let group = if script.main { Vec::new() } else { script.application_group.clone() };
-        post.expect_script(control::Script { path: script.path.clone(), group, main: script.main });
+    let all: Vec<Loading> = all.collect();
+    if !tried.is_empty() {
+        post.say(&FromWorker::Trying(tried.clone()));
     }
     let failed = preload::each(host, &all, Purpose::Preload, || !post.course.has_ended());
     (failed, tried)
@@ -211,11 +230,6 @@ fn stopping(post: &Post, host: &'static Host) {
     let reason = post.course.reason();
     for interpreter in host.subs().into_iter().chain([host.main()]) {
         attach::enter(interpreter, |attached, _| {
-            if post.course.is_overdue() {
-                let mut lines = vec![format!("Threads of the {}:", interpreter.describe())];
-                lines.extend(prober::stack(attached, interpreter, None));
-                attached.detach(|| lines.iter().for_each(|line| journal::note(Level::Info, line)));
-            }
             events::process_stopping(attached, interpreter, reason);
         });
     }
@@ -230,6 +244,8 @@ fn end(post: &Post, host: &'static Host) -> i32 {
     if !crate::settings().destroy_interpreters {
         leave_at_once(0);
     }
+    shutdown::finish_all(host.main(), &host.subs());
+    prober::close();
     if !shutdown::clear(host.main(), &host.subs()) {
         leave_at_once(0);
     }

@@ -11,6 +11,7 @@
 //! | what needs an interpreter but must not make that thread wait for it | `prober.rs` `callbacks.rs` |
 //! | a process that serves no requests but runs its scripts | `service.rs` |
 //! | its log | `journal.rs` |
+//! | its limits of memory | `memory.rs` |
 //! | processes that an application forks from it | `forks.rs` |
 
 mod body;
@@ -22,6 +23,7 @@ mod desk;
 mod forks;
 mod journal;
 mod life;
+mod memory;
 mod module;
 mod pace;
 mod post;
@@ -34,5 +36,6 @@ mod steering;
 mod threads;
 mod timers;
 
-pub use post::{loaded, post};
+pub use memory::{memory_error, server_error};
+pub use post::{loaded, loading, post, used};
 pub use scripts::{Verdict, verdict};

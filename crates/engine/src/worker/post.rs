@@ -4,10 +4,15 @@
 use super::connections::Connections;
 use super::course::Course;
 use super::desk::Desk;
+use super::memory::Memory;
 use super::pace::Pace;
+use super::prober::{self, Place};
 use super::scripts::Changes;
+use super::signals;
+use crate::interpreter::Interpreter;
 use link::{Channel, Mapped, Page, Shared};
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::pipe::{PipeFlags, pipe_with};
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -48,7 +53,50 @@ pub struct Post {
     scripts: Mutex<HashSet<control::Script>>,
     has_loaded: AtomicBool,
     wants_out: AtomicBool,
+    /// Whether a limit of memory was reached.
+    pub memory: Memory,
+    loading: Mutex<Option<Loading>>,
+    /// A pipe: what faulthandler writes when [`signals::write_stacks`] asks for it.
+    stacks: (OwnedFd, OwnedFd),
     bell: OwnedFd,
+}
+
+/// A script that is being loaded before the worker is ready.
+#[derive(Clone)]
+pub struct Loading {
+    /// Its file.
+    pub script: Vec<u8>,
+    /// Since when.
+    pub since: u64,
+    /// The thread that loads it, once it is in its interpreter.
+    pub thread: Option<Place>,
+}
+
+/// Says what script is being loaded on this thread, for as long as this lives.
+pub struct LoadingMark(&'static Post);
+
+impl LoadingMark {
+    /// The thread is in an interpreter now, where it runs the script.
+    pub fn enter(&self, interpreter: &'static Interpreter) {
+        if let Some(loading) = &mut *self.0.lock_loading() {
+            loading.thread = Some(Place { interpreter, ident: Some(prober::ident()) });
+        }
+    }
+}
+
+impl Drop for LoadingMark {
+    fn drop(&mut self) {
+        *self.0.lock_loading() = None;
+    }
+}
+
+/// A script is about to be loaded on this thread because the process starts. Nothing in another process than a worker.
+pub fn loading(script: &[u8]) -> Option<LoadingMark> {
+    let post = post()?;
+    let loading = Loading { script: script.to_vec(), since: super::desk::now(), thread: None };
+    *post.lock_loading() = Some(loading);
+    post.ring();
+    Some(LoadingMark(post))
 }
 
 static POST: OnceLock<Post> = OnceLock::new();
@@ -63,14 +111,20 @@ pub fn take(post: Post) -> &'static Post {
     POST.get_or_init(|| post)
 }
 
-/// A worker has loaded a script; tells the supervisor unless it had asked for that. Nothing in another process.
-pub fn loaded(path: &[u8], group: &[u8], main: bool) {
+/// A worker has loaded a script. `tell`: the supervisor is told, unless it had asked for that. Nothing in another process.
+pub fn loaded(path: &[u8], interpreter: &Interpreter, tell: bool) {
     if let Some(post) = post() {
         post.has_loaded.store(true, Ordering::Relaxed);
-        let script = control::Script { path: path.to_vec(), group: group.to_vec(), main };
-        if post.lock_scripts().insert(script.clone()) {
-            post.say(&FromWorker::Loaded(script));
+        if tell {
+            post.tell_script(path, interpreter, Vec::new());
         }
+    }
+}
+
+/// A request has used a callable of a script; tells the supervisor once. Nothing in another process.
+pub fn used(path: &[u8], interpreter: &Interpreter, callable: &[u8]) {
+    if let Some(post) = post() {
+        post.tell_script(path, interpreter, vec![callable.to_vec()]);
     }
 }
 
@@ -101,6 +155,9 @@ impl Post {
             changes: Changes::default(),
             used: AtomicU64::new(0),
             maximum_requests: maximum(&options, number),
+            memory: Memory::new(&options),
+            loading: Mutex::default(),
+            stacks: pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?,
             options,
             reports: Mutex::new(reports),
             scripts: Mutex::default(),
@@ -136,12 +193,51 @@ impl Post {
     }
 
     /// The supervisor knows of this script.
-    pub fn expect_script(&self, script: control::Script) {
-        self.lock_scripts().insert(script);
+    pub fn expect_script(&self, script: &control::Script) {
+        let mut known = self.lock_scripts();
+        for callable in &script.callables {
+            known.insert(control::Script { callables: vec![callable.clone()], ..script.clone() });
+        }
+        known.insert(control::Script { callables: Vec::new(), ..script.clone() });
+    }
+
+    fn tell_script(&self, path: &[u8], interpreter: &Interpreter, callables: Vec<Vec<u8>>) {
+        let (path, group, main) = (path.to_vec(), interpreter.name.clone(), interpreter.is_main());
+        let script = control::Script { path, group, main, callables };
+        if self.lock_scripts().insert(script.clone()) {
+            self.say(&FromWorker::Loaded(script));
+        }
     }
 
     fn lock_scripts(&self) -> std::sync::MutexGuard<'_, HashSet<control::Script>> {
         self.scripts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_loading(&self) -> std::sync::MutexGuard<'_, Option<Loading>> {
+        self.loading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The script that is being loaded before the worker is ready.
+    pub fn being_loaded(&self) -> Option<Loading> {
+        self.lock_loading().clone()
+    }
+
+    /// The signal that has faulthandler write the stacks of all threads, and the descriptor that it writes to.
+    pub fn stack_signal(&self) -> (i64, i64) {
+        (signals::stack_signal().into(), self.stacks.1.as_raw_fd().into())
+    }
+
+    /// Where all threads of the main interpreter are, as lines, without waiting for its lock. Nothing if that cannot be told.
+    pub fn stacks_without_lock(&self) -> Vec<String> {
+        let mut text = Vec::new();
+        if signals::write_stacks() {
+            let mut piece = [0; 4096];
+            while let Ok(length @ 1..) = rustix::io::read(&self.stacks.0, &mut piece) {
+                text.extend_from_slice(&piece[..length]);
+            }
+        }
+        let text = String::from_utf8_lossy(&text).into_owned();
+        text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()
     }
 
     /// It wants another worker in its place; says so once.

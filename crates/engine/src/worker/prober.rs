@@ -1,5 +1,5 @@
 //! The prober: a thread that goes into interpreters, so that the one that steers need not wait for them. It tries whether
-//! the main interpreter can be had at all, and throws RequestTimeout into threads.
+//! the main interpreter can be had at all, throws RequestTimeout into threads, and writes where threads are.
 #![expect(unsafe_code, reason = "throws exceptions into threads through the C API")]
 
 use super::desk::{Desk, Thread, now};
@@ -15,13 +15,30 @@ use std::ffi::c_long;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// A request to be interrupted.
-struct Task {
-    desk: &'static Desk,
-    serial: u64,
-    seconds: u64,
+/// What the prober is to do.
+enum Task {
+    /// Interrupt a request, and write `line` and where it is.
+    Interrupt { desk: &'static Desk, serial: u64, line: String },
+    /// Write where this thread is, and say so when that is done.
+    Stack { place: Place, level: Level, done: Sender<()> },
+}
+
+/// Whose stack is wanted.
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// The interpreter.
+    pub interpreter: &'static Interpreter,
+    /// What Python calls the thread; `None` for all threads.
+    pub ident: Option<u64>,
+}
+
+impl From<Thread> for Place {
+    fn from(Thread { interpreter, ident }: Thread) -> Self {
+        Place { interpreter, ident: Some(ident) }
+    }
 }
 
 /// The prober, as the thread that steers knows it.
@@ -33,6 +50,18 @@ pub struct Prober {
 
 static WAITING: AtomicU64 = AtomicU64::new(0);
 
+/// Whether Python is being ended, so that no interpreter may be entered any more. Locked while the prober is inside one.
+static CLOSED: Mutex<bool> = Mutex::new(false);
+
+/// How long the thread that steers waits for stacks. It does nothing else meanwhile, and the supervisor kills a worker a second
+/// after its time was over.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Lets the prober into no interpreter any more, and waits until it has left the one that it is in. Called detached.
+pub fn close() {
+    *CLOSED.lock().unwrap_or_else(PoisonError::into_inner) = true;
+}
+
 impl Prober {
     /// Starts it.
     pub fn start(post: &'static Post, host: &'static Host) -> io::Result<Prober> {
@@ -43,11 +72,24 @@ impl Prober {
         Ok(Prober { tasks, waiting: &WAITING })
     }
 
-    /// Has a request interrupted that has taken so many seconds.
-    pub fn interrupt(&self, desk: &'static Desk, serial: u64, seconds: u64) {
+    /// Has a request interrupted, and writes `line` and where the request is.
+    pub fn interrupt(&self, desk: &'static Desk, serial: u64, line: String) {
         desk.note_interrupted();
         // It is gone only when the process is about to be.
-        let _gone = self.tasks.send(Task { desk, serial, seconds });
+        let _gone = self.tasks.send(Task::Interrupt { desk, serial, line });
+    }
+
+    /// Writes where a thread is. `false` if its interpreter could not be entered in time.
+    pub fn write_stack(&self, place: Place, level: Level) -> bool {
+        let (done, written) = channel();
+        let sent = self.tasks.send(Task::Stack { place, level, done });
+        sent.is_ok() && written.recv_timeout(PATIENCE).is_ok()
+    }
+
+    /// Whether it has been waiting for an interpreter for so long that there is no use in waiting for it.
+    pub fn is_late(&self) -> bool {
+        let patience = PATIENCE.as_millis() as u64;
+        self.waiting_since().is_some_and(|since| since + patience <= now())
     }
 
     /// Since when it has been waiting for an interpreter.
@@ -62,16 +104,19 @@ fn work(post: &Post, host: &Host, todo: &Receiver<Task>) {
     // Often enough that what is found is found in about the time that was asked for.
     let pause = Duration::from_millis((timeout * 100).clamp(200, 30_000));
     loop {
-        let task = if timeout > 0 {
+        let task = if timeout > 0 && post.course.is_serving() && !post.course.has_ended() {
             todo.recv_timeout(pause)
         } else {
             todo.recv().map_err(|_| RecvTimeoutError::Disconnected)
         };
-        if post.course.has_ended() {
-            return;
-        }
         match task {
-            Ok(task) => interrupt(&task),
+            Ok(Task::Interrupt { .. }) if post.course.has_ended() => {}
+            Ok(Task::Interrupt { desk, serial, line }) => interrupt(desk, serial, line),
+            Ok(Task::Stack { place, level, done }) => {
+                write_stack(place, level);
+                // The one who asked may have given up.
+                let _gone = done.send(());
+            }
             Err(RecvTimeoutError::Timeout) => go_into(host.main(), |_| {}),
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -79,6 +124,10 @@ fn work(post: &Post, host: &Host, todo: &Receiver<Task>) {
 }
 
 fn go_into(interpreter: &'static Interpreter, body: impl FnOnce(&Attached)) {
+    let closed = CLOSED.lock().unwrap_or_else(PoisonError::into_inner);
+    if *closed {
+        return;
+    }
     WAITING.store(now(), Ordering::Release);
     attach::enter(interpreter, |attached, _| {
         WAITING.store(0, Ordering::Release);
@@ -86,18 +135,25 @@ fn go_into(interpreter: &'static Interpreter, body: impl FnOnce(&Attached)) {
     });
 }
 
-fn interrupt(task: &Task) {
-    let Some(Thread { interpreter, ident }) = task.desk.thread() else { return };
+fn write_stack(Place { interpreter, ident }: Place, level: Level) {
     go_into(interpreter, |attached| {
-        let mut lines = vec![format!(
-            "A request has taken more than {} s; RequestTimeout is raised in it ({}). It is at:",
-            task.seconds,
+        let lines = stack(attached, interpreter, ident);
+        attached.detach(|| lines.iter().for_each(|line| journal::note(level, line)));
+    });
+}
+
+fn interrupt(desk: &'static Desk, serial: u64, line: String) {
+    let Some(Thread { interpreter, ident }) = desk.thread() else { return };
+    go_into(interpreter, |attached| {
+        let line = format!(
+            "{line}; RequestTimeout is raised in it ({}). It is at:",
             interpreter.describe(),
-        )];
+        );
+        let mut lines = vec![line];
         lines.extend(stack(attached, interpreter, Some(ident)));
-        attached.detach(|| lines.iter().for_each(|line| journal::note(Level::Info, line)));
+        attached.detach(|| lines.iter().for_each(|line| journal::note(Level::Warning, line)));
         let class = interpreter.state().request_timeout.get(attached).as_ptr();
-        task.desk.throw_into(task.serial, |thread| {
+        desk.throw_into(serial, |thread| {
             if std::ptr::eq(thread.interpreter, interpreter) {
                 // SAFETY: attached to the interpreter of that thread; a class of it, of which Python takes its own count.
                 unsafe { ffi::PyThreadState_SetAsyncExc(thread.ident as c_long as _, class) };
@@ -107,7 +163,7 @@ fn interrupt(task: &Task) {
 }
 
 /// Where a thread of an interpreter is, or all of them are, as lines.
-pub fn stack(
+fn stack(
     attached: &Attached,
     interpreter: &'static Interpreter,
     ident: Option<u64>,

@@ -5,6 +5,7 @@ use super::post;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use wire::control::Version;
 
 /// What to do with a request whose script has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,14 @@ impl Changes {
         new
     }
 
+    /// The supervisor knows of a change that this worker may not have discovered yet.
+    pub fn expect(&self, Version { path, modified }: Version) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.get(&path).is_none_or(|told| told.modified != modified) {
+            all.insert(path, Told { modified, again: None });
+        }
+    }
+
     /// Workers with the script as it is could not take over.
     pub fn keep(&self, path: &[u8]) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,5 +98,8 @@ mod tests {
         assert!(!changes.discover(b"/a", None, true));
         changes.keep(b"/a");
         assert!(!changes.discover(b"/a", None, true));
+        changes.expect(Version { path: b"/a".to_vec(), modified: Some(3) });
+        assert!(!changes.discover(b"/a", Some(3), true));
+        assert!(changes.discover(b"/a", Some(4), false));
     }
 }

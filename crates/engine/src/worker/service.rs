@@ -2,9 +2,10 @@
 
 use super::post::Post;
 use super::signals;
+use crate::attach;
 use crate::host::Host;
+use crate::preload::{self, Loading};
 use crate::script::Purpose;
-use crate::{attach, preload};
 use exchange::Code;
 
 /// Runs the scripts of the configuration.
@@ -17,7 +18,8 @@ pub fn run(post: &Post, host: &'static Host) {
         }
     });
     let goes_on = || !post.course.is_draining();
-    preload::each(host, &crate::settings().preload, Purpose::Service, goes_on);
+    let all: Vec<Loading> = crate::settings().preload.iter().map(Loading::from).collect();
+    preload::each(host, &all, Purpose::Service, goes_on);
     // It has been told to end. Otherwise it still may be, while it waits for threads of the scripts.
     if post.course.has_ended() {
         attach::enter(host.main(), |attached, _| signals::be_deaf_to_terminate(attached));

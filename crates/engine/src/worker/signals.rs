@@ -121,6 +121,28 @@ pub fn be_deaf_to_terminate(_: &Attached) {
     }
 }
 
+/// The signal that has faulthandler write the stacks of all threads. The last real-time signals are the least likely ones
+/// to be used by an application.
+pub fn stack_signal() -> libc::c_int {
+    libc::SIGRTMAX() - 1
+}
+
+/// Has faulthandler write the stacks of all threads of the main interpreter, and comes back when they are written. Whether
+/// it was there to do so.
+pub fn write_stacks() -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: the structure is large enough, and zeroes are values of it.
+    let action = unsafe {
+        libc::sigaction(stack_signal(), std::ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    };
+    if [libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction) {
+        return false;
+    }
+    // SAFETY: a signal with a handler, to this thread, which runs it before this comes back.
+    unsafe { libc::raise(stack_signal()) == 0 }
+}
+
 /// Sends SIGTERM to this process.
 pub fn terminate() {
     // SAFETY: a signal to oneself.

@@ -1,11 +1,12 @@
 //! The thread that steers a worker: it hears what the supervisor says and what signals come, lets children connect, and sees
-//! to what is due. It never waits for an interpreter, nor for anybody but the kernel.
+//! to what is due. It never waits for an interpreter, nor for anybody but the kernel; only while a stack is written to the log,
+//! because something takes too long, does it wait for the prober, for a second at most.
 
 use super::callbacks::Callbacks;
 use super::desk::{Sitting, now};
 use super::life::leave_at_once;
 use super::post::Post;
-use super::prober::Prober;
+use super::prober::{Place, Prober};
 use super::proof::Unproved;
 use super::signals::{self, Signal};
 use super::timers::{Due, State, Timers};
@@ -16,10 +17,13 @@ use link::Channel;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{Shutdown, shutdown};
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use wire::control::{self, FromWorker, ToWorker};
 
+/// How long the end of a worker may take that has not been ready, in milliseconds.
+const UNSERVED: u64 = 1000;
 /// How many milliseconds a worker whose supervisor has died must have had no request in hand to end: by then children of the
 /// server have found the workers of another supervisor, if there is one.
 const IDLE: u64 = 2000;
@@ -43,11 +47,25 @@ pub struct Steering {
     first: Option<u64>,
     /// Until when requests are waited for.
     patience: Option<u64>,
+    /// Requests were given time to go on.
+    has_waited: bool,
     /// Since when there has been no request in hand, in a worker whose supervisor has died.
     idle_since: Option<u64>,
     /// When the process is ended, whatever it does.
     deadline: Option<u64>,
+    /// When it began.
+    began: u64,
+    /// Since when it has served requests.
+    served_from: Option<u64>,
+    /// Since when the script has been loading that was written to the log last, and after how long that is done again.
+    slow: Option<(u64, u64)>,
 }
+
+/// A script that has been loading for so long is written to the log, and again after twice the time.
+const SLOW: u64 = 5000;
+/// A worker that reaches its limit of memory is replaced when it has served for so long: if the limit is too low for any
+/// request, processes shall not be started as fast as requests come.
+const WORTHWHILE: u64 = 2000;
 
 impl Steering {
     /// Starts it.
@@ -68,8 +86,12 @@ impl Steering {
             callbacks: Callbacks::default(),
             first: None,
             patience: None,
+            has_waited: false,
             idle_since: None,
             deadline: None,
+            began: now(),
+            served_from: None,
+            slow: None,
         };
         let thread = std::thread::Builder::new().name("wsgi-steering".into());
         thread.spawn(move || steering.steer()).map(drop)
@@ -136,7 +158,11 @@ impl Steering {
             _ if self.post.options.threads == 0 => self.post.course.drain(),
             Signal::Terminate | Signal::Interrupt => self.leave("shutdown_signal"),
             Signal::Evict => self.post.want_out("eviction_signal"),
-            Signal::CpuTime => self.post.want_out("cpu_time_limit"),
+            Signal::CpuTime => {
+                let limit = self.post.options.cpu_time_limit;
+                self.report_all(&format!("cpu-time-limit={limit}"), "the worker is replaced");
+                self.post.want_out("cpu_time_limit");
+            }
             Signal::Hangup | Signal::User2 => {
                 if !self.post.course.has_ended() {
                     self.callbacks.tell(self.host, signal);
@@ -165,9 +191,12 @@ impl Steering {
                 self.post.course.give_reason(&reason);
                 self.post.course.drain();
                 self.turn_away();
+                // The end of httpd lets no request go on; then `shutdown-timeout` is what ends it.
+                self.has_waited = patience != Some(0);
                 self.patience = Some(patience.map_or(u64::MAX, |time| now().saturating_add(time)));
             }
             ToWorker::Keep(path) => self.post.changes.keep(&path),
+            ToWorker::Expect(version) => self.post.changes.expect(version),
             ToWorker::Listen => self.listen_at(descriptors.into_iter().next()),
             ToWorker::Log { log_level } => {
                 journal::set_level(log_level);
@@ -253,6 +282,9 @@ impl Steering {
         self.deadline = timeout.map(|timeout| now() + timeout);
         if self.post.options.threads == 0 {
             service::end();
+        } else if self.is_loading() {
+            // The thread that loads cannot be told to end, and what it has loaded has served no request.
+            self.deadline = Some(now() + UNSERVED);
         }
     }
 
@@ -260,6 +292,8 @@ impl Steering {
     fn see_to_what_is_due(&mut self) -> Option<u64> {
         let now = now();
         let mut next = self.look_at_timers(now);
+        let others = [self.look_at_loading(now), self.look_at_memory(now)];
+        next = next.into_iter().chain(others.into_iter().flatten()).min();
         let mut look_at = |time: Option<u64>| {
             if let Some(time) = time.filter(|time| *time != u64::MAX) {
                 next = Some(next.map_or(time, |next| next.min(time)));
@@ -273,6 +307,13 @@ impl Steering {
                 false => self.is_idle(now),
             };
             if now >= until || is_done {
+                if now >= until && self.has_waited {
+                    let timer = match self.post.course.reason() {
+                        "eviction_signal" => "eviction-timeout or graceful-timeout",
+                        _ => "graceful-timeout",
+                    };
+                    self.report_all(timer, "its worker ends");
+                }
                 self.end("");
             } else {
                 look_at(Some(until));
@@ -282,10 +323,12 @@ impl Steering {
             }
         }
         match self.deadline {
+            Some(deadline) if now >= deadline && self.is_loading() => leave_at_once(0),
             Some(deadline) if now >= deadline => {
                 let code = Code::ShutdownTimedOut;
                 let line = format!("{code}: {} ({}).", code.text(), self.post.course.reason());
                 journal::note(Level::Error, &line);
+                self.report_end();
                 leave_at_once(255)
             }
             deadline => look_at(deadline),
@@ -298,7 +341,10 @@ impl Steering {
         if !post.course.is_serving() || post.course.has_ended() {
             return None;
         }
-        self.have_prober();
+        self.served_from = self.served_from.or(Some(now));
+        if self.timers.need_prober() {
+            self.have_prober();
+        }
         let desks: Vec<Option<Sitting>> = post.desks.iter().map(|desk| desk.sitting()).collect();
         let used = post.used.load(Ordering::Relaxed);
         let earliest = desks.iter().flatten().map(|sitting| sitting.since).min();
@@ -315,18 +361,52 @@ impl Steering {
                 Due::Interrupt(index) => {
                     if let (Some(prober), Some(sitting)) = (&self.prober, desks[index]) {
                         let seconds = self.timers.request_seconds();
-                        prober.interrupt(&post.desks[index], sitting.serial, seconds);
+                        let desk = &post.desks[index];
+                        let what = format!(
+                            "request-timeout={} with {} threads: {} has taken more than {seconds:.1} s",
+                            post.options.request_timeout,
+                            post.options.threads,
+                            desk.describe(),
+                        );
+                        prober.interrupt(desk, sitting.serial, expired(&what));
                     }
                 }
-                Due::Overdue => {
-                    post.course.note_overdue();
+                Due::Overdue(index) => {
+                    let options = &post.options;
+                    let mut timer = format!(
+                        "request-timeout={} with {} threads ({:.1} s)",
+                        options.request_timeout,
+                        options.threads,
+                        self.timers.request_seconds()
+                    );
+                    if options.interrupt_timeout > 0 {
+                        timer += &format!(" and interrupt-timeout={}", options.interrupt_timeout);
+                    }
+                    self.report_requests(index..index + 1, &timer, "its worker is replaced");
                     post.want_out("request_timeout");
+                    if post.course.note_overdue() {
+                        // Also if it was to be replaced already: this is why the request will be lost.
+                        let reason = "request_timeout".to_owned();
+                        post.say(&FromWorker::Replace { reason });
+                    }
                 }
                 Due::Inactive => post.want_out("inactivity_timeout"),
-                Due::Unstarted => self.leave("startup_timeout"),
+                Due::Unstarted => {
+                    let timeout = post.options.startup_timeout;
+                    let timer = format!("startup-timeout={timeout}: no script has been loaded");
+                    self.report_all(&timer, "the worker ends");
+                    self.leave("startup_timeout");
+                }
                 Due::Deadlock => {
-                    let code = Code::DeadlockDetected;
-                    journal::note(Level::Error, &format!("{code}: {}.", code.text()));
+                    let (code, timeout) = (Code::DeadlockDetected, post.options.deadlock_timeout);
+                    let line = format!("{code}: {} (deadlock-timeout={timeout}).", code.text());
+                    journal::note(Level::Error, &line);
+                    let timer = format!("deadlock-timeout={timeout}");
+                    if self.post.desks.iter().any(|desk| desk.sitting().is_some()) {
+                        self.report_all(&timer, "the worker ends");
+                    } else {
+                        self.write_stacks_without_lock(Level::Error);
+                    }
                     self.leave("deadlock_timeout");
                 }
             }
@@ -335,10 +415,136 @@ impl Steering {
     }
 
     fn have_prober(&mut self) {
-        let options = &self.post.options;
-        let interrupts = options.request_timeout > 0 && options.interrupt_timeout > 0;
-        if self.prober.is_none() && (options.deadlock_timeout > 0 || interrupts) {
+        if self.prober.is_none() {
             self.prober = Prober::start(self.post, self.host).ok();
         }
     }
+
+    fn is_loading(&self) -> bool {
+        self.post.options.threads > 0 && !self.post.course.is_serving()
+    }
+
+    /// A script that is loaded before the worker is ready: how long that takes.
+    fn look_at_loading(&mut self, now: u64) -> Option<u64> {
+        let post = self.post;
+        if !self.is_loading() || post.course.has_ended() {
+            return None;
+        }
+        // Ringing says when there is one.
+        let loading = post.being_loaded()?;
+        let timeout = post.options.load_timeout;
+        let end = (timeout > 0).then(|| self.began + u64::from(timeout) * 1000);
+        let script = String::from_utf8_lossy(&loading.script).into_owned();
+        let seconds = now.saturating_sub(loading.since) / 1000;
+        let place = loading.thread;
+        if end.is_some_and(|end| now >= end) {
+            let what = format!(
+                "startup-timeout={timeout}: '{script}' has not been loaded for {seconds} s; the worker ends"
+            );
+            self.report(&expired(&what), Level::Error, place);
+            post.say(&FromWorker::Loading(loading.script));
+            post.say(&FromWorker::Leaving { reason: "startup_timeout".to_owned() });
+            // What has been loaded has served nobody, and the thread that loads cannot be told to end.
+            leave_at_once(255);
+        }
+        let (since, next) = self.slow.unwrap_or_default();
+        let mut next = if since == loading.since { next } else { SLOW };
+        if now >= loading.since + next {
+            let bound = match timeout {
+                0 => "without an end, as startup-timeout is 0".to_owned(),
+                _ => format!("startup-timeout is {timeout}"),
+            };
+            let code = Code::ScriptSlow;
+            let group = String::from_utf8_lossy(&crate::settings().process_group);
+            let line = format!(
+                "{code}: {}: process group '{group}': '{script}' has been loading for {seconds} s; {bound}",
+                code.text(),
+            );
+            self.report(&line, Level::Warning, place);
+            post.say(&FromWorker::Loading(loading.script));
+            next *= 2;
+        }
+        self.slow = Some((loading.since, next));
+        let again = loading.since + next;
+        Some(end.map_or(again, |end| end.min(again)))
+    }
+
+    /// A limit of memory that was reached: asks for another worker, soon.
+    fn look_at_memory(&self, now: u64) -> Option<u64> {
+        let from = self.served_from.filter(|_| self.post.memory.is_reached())? + WORTHWHILE;
+        if now < from {
+            return Some(from);
+        }
+        self.post.want_out("memory_limit");
+        None
+    }
+
+    /// Writes that `timer` is over for these requests, by their desks, and where they are; once for each request.
+    fn report_requests(&mut self, desks: Range<usize>, timer: &str, what: &str) {
+        let mut unknown = false;
+        for desk in &self.post.desks[desks] {
+            let Some(sitting) = desk.sitting().filter(|it| desk.report_once(it.serial)) else {
+                continue;
+            };
+            let seconds = now().saturating_sub(sitting.since) as f64 / 1000.0;
+            let request = desk.describe();
+            let line = expired(&format!("{timer}: {request} has taken {seconds:.1} s; {what}"));
+            unknown |= !self.try_report(&line, Level::Error, desk.thread().map(Place::from));
+        }
+        if unknown {
+            self.write_stacks_without_lock(Level::Error);
+        }
+    }
+
+    /// The same for all requests that are being served.
+    fn report_all(&mut self, timer: &str, what: &str) {
+        self.report_requests(0..self.post.desks.len(), timer, what);
+    }
+
+    /// `shutdown-timeout` is over: writes which requests, or else what of the application, did not end.
+    fn report_end(&mut self) {
+        let timer = format!("shutdown-timeout={}", self.post.options.shutdown_timeout);
+        if self.post.desks.iter().any(|desk| desk.sitting().is_some()) {
+            self.report_all(&timer, "the worker is ended");
+        } else if self.post.course.is_serving() {
+            let line = expired(&format!("{timer}: the application has not ended"));
+            let all = Place { interpreter: self.host.main(), ident: None };
+            self.report(&line, Level::Error, Some(all));
+        }
+    }
+
+    /// Writes a line, and where a thread is.
+    fn report(&mut self, line: &str, level: Level, place: Option<Place>) {
+        if !self.try_report(line, level, place) {
+            self.write_stacks_without_lock(level);
+        }
+    }
+
+    /// Writes a line, and the stack of a thread under it. `false` if that could not be had.
+    fn try_report(&mut self, line: &str, level: Level, place: Option<Place>) -> bool {
+        journal::note(level, &format!("{line}. It is at:"));
+        self.have_prober();
+        let prober = self.prober.as_ref().filter(|prober| !prober.is_late());
+        let written = place.zip(prober).map(|(place, prober)| prober.write_stack(place, level));
+        written == Some(true)
+    }
+
+    /// Writes where the threads of the main interpreter are while one of them keeps its lock.
+    fn write_stacks_without_lock(&self, level: Level) {
+        let lines = self.post.stacks_without_lock();
+        let what = match lines.is_empty() {
+            true => "Where it is cannot be told: the lock of the interpreter could not be taken.",
+            false => {
+                "The lock of the interpreter could not be taken. Threads of the main interpreter:"
+            }
+        };
+        journal::note(level, what);
+        lines.iter().for_each(|line| journal::note(level, line));
+    }
+}
+
+/// The line of a timeout that is over.
+fn expired(what: &str) -> String {
+    let (code, group) = (Code::TimeoutExpired, &crate::settings().process_group);
+    format!("{code}: {}: process group '{}': {what}", code.text(), String::from_utf8_lossy(group))
 }

@@ -228,7 +228,7 @@ impl Case<'_> {
             return Ok(exchange.end(End::Leaving));
         }
         let in_hand = InHand::of(self.post);
-        self.desk.begin();
+        self.desk.begin(&request.head);
         if !request.ignored {
             self.post.touch();
         }

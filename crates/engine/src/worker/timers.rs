@@ -34,8 +34,8 @@ pub struct State<'a> {
 pub enum Due {
     /// The request of this desk is to be interrupted.
     Interrupt(usize),
-    /// A request has not ended in time.
-    Overdue,
+    /// The request of this desk has not ended in time.
+    Overdue(usize),
     /// The process has not been used for long.
     Inactive,
     /// The main interpreter cannot be had.
@@ -71,8 +71,13 @@ impl Timers {
     }
 
     /// After how many seconds a request is too slow.
-    pub fn request_seconds(&self) -> u64 {
-        self.request.unwrap_or_default() / 1000
+    pub fn request_seconds(&self) -> f64 {
+        self.request.unwrap_or_default() as f64 / 1000.0
+    }
+
+    /// Whether interpreters have to be entered for them.
+    pub fn need_prober(&self) -> bool {
+        self.deadlock.is_some() || (self.request.is_some() && self.interrupt.is_some())
     }
 
     /// Whether there is an age at which requests are not waited for any more.
@@ -114,9 +119,9 @@ impl Timers {
 
     fn look_at(&self, desk: usize, sitting: &Sitting, time: u64, now: u64, look: &mut Look) {
         match (sitting.interrupted, self.interrupt) {
-            (Some(since), Some(interrupt)) => look.when(since + interrupt, now, Due::Overdue),
+            (Some(since), Some(interrupt)) => look.when(since + interrupt, now, Due::Overdue(desk)),
             (None, Some(_)) => look.when(sitting.since + time, now, Due::Interrupt(desk)),
-            (_, None) => look.when(sitting.since + time, now, Due::Overdue),
+            (_, None) => look.when(sitting.since + time, now, Due::Overdue(desk)),
         }
     }
 }
@@ -165,19 +170,19 @@ mod tests {
         let options = control::Worker { request_timeout: 2, ..control::Worker::default() };
         let plain = timers(options.clone());
         assert_eq!(plain.look(&state(&[sitting(1000, None)], 0), 2999).next, Some(3000));
-        assert_eq!(plain.look(&state(&[sitting(1000, None)], 0), 3000).due, [Due::Overdue]);
+        assert_eq!(plain.look(&state(&[sitting(1000, None)], 0), 3000).due, [Due::Overdue(0)]);
         let timers = timers(control::Worker { interrupt_timeout: 1, ..options });
         let due = |interrupted, now| timers.look(&state(&[sitting(1, interrupted)], 0), now).due;
         assert_eq!(due(None, 3000), [Due::Interrupt(0)]);
         assert_eq!(due(Some(3000), 3999), []);
-        assert_eq!(due(Some(3000), 4000), [Due::Overdue]);
+        assert_eq!(due(Some(3000), 4000), [Due::Overdue(0)]);
     }
 
     #[test]
     fn more_threads_give_a_request_more_time() {
         let options =
             control::Worker { request_timeout: 10, threads: 15, ..control::Worker::default() };
-        assert_eq!(Timers::new(&options).request_seconds(), 37);
+        assert_eq!(Timers::new(&options).request_seconds(), 37.08);
     }
 
     #[test]

@@ -34,6 +34,8 @@ const LONGEST_DELAY: Time = Duration::from_secs(20);
 const SETTLED: Time = Duration::from_secs(1);
 /// A worker ends by itself when its time is over; it is killed so much later.
 const MARGIN: Time = Duration::from_secs(1);
+/// The same for `startup-timeout`, at the end of which a worker writes to the log where its import is.
+const STARTUP_MARGIN: Time = Duration::from_secs(3);
 /// The end of everything is bounded even if `shutdown-timeout` is not.
 const LONGEST_END: Time = Duration::from_secs(60);
 /// Children of the server that know a group which is no longer wanted have finished after this.
@@ -44,8 +46,10 @@ const SCRIPTS: usize = 64;
 /// A worker may tell of as many as it likes; of no more are remembered.
 const REMEMBERED: usize = 1024;
 
-/// A generation that has not become ready for so long gives way to another that is wanted: what it loads may never end.
-const STUCK: Time = Duration::from_secs(60);
+/// A generation that has not become ready for so long gives way at once to a newer one that is wanted: what it loads may
+/// never end. One that is younger is waited for, or requests for new generations that follow each other faster than an
+/// application can be imported would let none become ready.
+const SLOW: Time = Duration::from_secs(5);
 
 /// As many changed scripts are remembered while a generation is under way.
 const CHANGES: usize = 256;
@@ -67,11 +71,20 @@ struct Upcoming {
     failed: HashSet<Vec<u8>>,
 }
 
+impl Upcoming {
+    fn try_all(&mut self, tried: Vec<Version>) {
+        let room = REMEMBERED.saturating_sub(self.tried.len());
+        self.tried.extend(tried.into_iter().take(room));
+    }
+}
+
 /// The workers of one group.
 pub struct Crew {
     numbers: Rc<Cell<u32>>,
     /// What the serving generation was started with.
     group: Rc<Group>,
+    /// What the next generation is to be started with: the configuration that was read last.
+    configured: Rc<Group>,
     generation: u32,
     /// The last generation that was begun.
     last: u32,
@@ -102,6 +115,7 @@ impl Crew {
     pub fn new(now: Time, group: Rc<Group>, generation: u32, numbers: Rc<Cell<u32>>) -> Crew {
         let mut crew = Crew {
             numbers,
+            configured: Rc::clone(&group),
             group,
             generation,
             last: generation,
@@ -154,6 +168,7 @@ impl Crew {
         if !self.is_final {
             (self.farewell, self.stopping) = (None, false);
         }
+        self.configured = Rc::clone(&group);
         let reason = reason::GRACEFUL.to_owned();
         self.request(now, Wish { group: Some(group), changed: Vec::new(), reason });
         self.settle(now);
@@ -185,6 +200,10 @@ impl Crew {
         if !self.is_of(number, self.generation) {
             return;
         }
+        let others = |m: &Member| m.generation == self.generation && m.is_ready();
+        for other in self.numbers_of(|member| others(member) && member.number != number) {
+            self.actions.push(Action::Expect { number: other, version: version.clone() });
+        }
         if let Some(upcoming) = &mut self.upcoming {
             if upcoming.wish.changed.contains(&version) || upcoming.tried.contains(&version) {
                 upcoming.wish.add_changed(version);
@@ -198,7 +217,9 @@ impl Crew {
 
     /// A worker has loaded a script.
     pub fn loaded(&mut self, script: Script) {
-        if self.scripts.len() < REMEMBERED && !self.scripts.contains(&script) {
+        if let Some(known) = self.scripts.iter_mut().find(|known| known.is_same(&script)) {
+            known.add_callables(&script.callables);
+        } else if self.scripts.len() < REMEMBERED {
             self.scripts.push(script);
         }
     }
@@ -219,15 +240,14 @@ impl Crew {
             return;
         }
         member.phase = Phase::Ready(now);
-        member.deadline = None;
+        (member.deadline, member.loading) = (None, None);
         member.restart = turn::restart_time(now, member);
         let is_gone = |path: &[u8]| tried.iter().any(|it| it.path == path && it.modified.is_none());
         self.scripts.retain(|script| !is_gone(&script.path));
         if let Some(upcoming) =
             self.upcoming.as_mut().filter(|it| it.generation == member.generation)
         {
-            let room = REMEMBERED.saturating_sub(upcoming.tried.len());
-            upcoming.tried.extend(tried.into_iter().take(room));
+            upcoming.try_all(tried);
         }
         if Some(member.generation) == upcoming {
             self.one_of_upcoming_is_ready(now, failed);
@@ -237,11 +257,37 @@ impl Crew {
         self.settle(now);
     }
 
+    /// A worker begins to load these scripts. What has been noticed of them meanwhile and is no other version is no reason for
+    /// yet another generation.
+    pub fn trying(&mut self, number: u32, tried: Vec<Version>) {
+        let generation = self.member(number).map(|member| member.generation);
+        let Some(upcoming) = self.upcoming.as_mut().filter(|it| Some(it.generation) == generation)
+        else {
+            return;
+        };
+        upcoming.try_all(tried);
+        let tried = upcoming.tried.clone();
+        let noticed = self.forget_changes(&tried);
+        let wish = self.upcoming.as_mut().map(|upcoming| &mut upcoming.wish);
+        wish.into_iter()
+            .for_each(|wish| noticed.iter().for_each(|it| wish.add_changed(it.clone())));
+    }
+
+    /// A worker that is not ready is still loading this script.
+    pub fn loading(&mut self, number: u32, script: Vec<u8>) {
+        if let Some(member) = self.member_mut(number) {
+            member.loading = Some(script).filter(|_| member.phase == Phase::Starting);
+        }
+    }
+
     /// A worker wants to be replaced, and serves until then.
     pub fn replace(&mut self, now: Time, number: u32, reason: String) {
         if let Some(member) = self.member_mut(number) {
             if member.is_ready() {
                 member.retiring.get_or_insert(reason);
+            } else if member.phase == Phase::Leaving && reason == reason::REQUEST_TIMEOUT {
+                // What its end costs is then the fault of the request, whatever it was to leave for.
+                member.retiring = Some(reason);
             }
         }
         self.settle(now);
@@ -256,12 +302,15 @@ impl Crew {
         }
         let was_ready = member.is_ready();
         let started = member.started;
+        let (loading, startup_timeout) = (member.loading.clone(), member.group.startup_timeout);
         member.phase = Phase::Leaving;
         member.deadline = turn::end(now, Duration::ZERO, member.group.shutdown_timeout);
+        let is_late = reason == reason::STARTUP_TIMEOUT;
         member.retiring = Some(reason);
         self.actions.push(Action::Leaving { number });
         if is_upcoming {
-            self.give_up(now, Refusal::Gone(number));
+            let timeout = is_late.then_some(startup_timeout);
+            self.give_up(now, Refusal::Gone { number, loading, timeout });
         } else if !was_ready && self.is_of(number, self.generation) {
             // What it was to load has ended it, and will end the next one.
             self.back_off(now, started);
@@ -279,7 +328,9 @@ impl Crew {
             return;
         }
         if Some(member.generation) == self.upcoming.as_ref().map(|u| u.generation) {
-            self.give_up(now, Refusal::Gone(number));
+            let is_late = member.killed_by == Some(STARTUP);
+            let timeout = is_late.then_some(member.group.startup_timeout);
+            self.give_up(now, Refusal::Gone { number, loading: member.loading, timeout });
         } else if member.generation == self.generation {
             self.count_death(now, &member, death);
         }
@@ -291,6 +342,7 @@ impl Crew {
         for member in &mut self.members {
             if let Some((_, timer)) = member.deadline.filter(|(at, _)| *at <= now) {
                 member.deadline = None;
+                member.killed_by = Some(timer);
                 self.actions.push(Action::Kill { number: member.number, timer });
             }
             if member.restart.is_some_and(|at| at <= now) && member.is_ready() {
@@ -330,7 +382,7 @@ impl Crew {
                 members.find(|m| m.phase == Phase::Starting).map(|member| member.started)
             }
         };
-        begun.map(|begun| begun + STUCK)
+        begun.map(|begun| begun + SLOW)
     }
 
     fn is_stuck(&self, now: Time) -> bool {

@@ -29,10 +29,12 @@ pub fn cause(
     is_leaving: bool,
     memory_ran_out: impl Fn() -> bool,
 ) -> Cause {
-    if status_is_kill(status) && killed.is_some() {
-        return Cause::Timer(killed.unwrap_or_default());
-    }
     let announced = ANNOUNCED.iter().find(|(name, _)| Some(*name) == reason);
+    if let Some(killed) = killed.filter(|_| status_is_kill(status)) {
+        // One that was to end because a timer was over, and did not: that timer is why.
+        let first = announced.filter(|_| killed == SHUTDOWN);
+        return Cause::Timer(first.map_or(killed, |(_, timer)| *timer));
+    }
     match status {
         WaitStatus::Exited(_, 0) => Cause::Exit(0),
         WaitStatus::Signaled(_, Signal::SIGKILL, _) if memory_ran_out() => Cause::OutOfMemory,
@@ -121,6 +123,9 @@ mod tests {
         assert_eq!(of(signal(Signal::SIGXCPU), None, None), Cause::Timer(6));
         let late = Some("request_timeout");
         assert_eq!(of(WaitStatus::Exited(pid, 255), None, late), Cause::Timer(5));
+        assert_eq!(of(signal(Signal::SIGKILL), Some(3), late), Cause::Timer(5));
+        assert_eq!(of(signal(Signal::SIGKILL), Some(0), late), Cause::Timer(0));
+        assert_eq!(of(signal(Signal::SIGKILL), Some(3), Some("graceful_signal")), Cause::Timer(3));
         assert_eq!(of(WaitStatus::Exited(pid, 0), None, late), Cause::Exit(0));
         assert_eq!(of(WaitStatus::Exited(pid, 255), None, None), Cause::Exit(255));
         let leaving = cause(WaitStatus::Exited(pid, 255), None, None, true, || false);

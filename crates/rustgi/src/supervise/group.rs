@@ -91,6 +91,8 @@ pub struct Group {
     log: Log,
     /// When something went wrong the last time, and what.
     failure: Option<(u64, String)>,
+    /// The number and the process of the worker that was reaped last.
+    gone: Option<(u32, u32)>,
     /// Until when it is left alone.
     rests_until: Option<Time>,
 }
@@ -104,7 +106,8 @@ impl Group {
         let before = entry.map_or(0, link::Group::generation);
         let crew = Crew::new(around.now(), wanted, before, Rc::clone(&around.numbers));
         let (workers, failure, rests_until) = (BTreeMap::new(), None, None);
-        let mut group = Group { place, crew, workers, name, log, failure, rests_until };
+        let gone = None;
+        let mut group = Group { place, crew, workers, name, log, failure, gone, rests_until };
         group.guarded(around, Group::act);
         group
     }
@@ -191,6 +194,11 @@ impl Group {
                 worker.dismiss(reason, patience);
             }
             Action::Leaving { number } => self.set_state(number, State::Leaving, around),
+            Action::Expect { number, version } => {
+                if let Some(worker) = self.workers.get_mut(&number) {
+                    worker.tell(&ToWorker::Expect(version), &[]);
+                }
+            }
             Action::Keep { number, path } => {
                 if let Some(worker) = self.workers.get_mut(&number) {
                     worker.tell(&ToWorker::Keep(path), &[]);
@@ -313,6 +321,8 @@ impl Group {
                 FromWorker::Changed(version) => crew.changed(now, number, version),
                 FromWorker::Replace { reason } => crew.replace(now, number, reason),
                 FromWorker::Leaving { reason } => crew.leaving(now, number, reason),
+                FromWorker::Loading(path) => crew.loading(number, path),
+                FromWorker::Trying(tried) => crew.trying(number, tried),
             }
         }
         self.act(around);
@@ -404,6 +414,7 @@ impl Group {
         // One that was told to leave before it was ready, by a signal that it may not yet have handled.
         let told = phase == Phase::Leaving && cause == Cause::Signal(Signal::SIGTERM as u8);
         let is_well = cause == Cause::Exit(0) || told;
+        self.gone = Some((number, worker.pid()));
         // Why it did not begin is in the log already.
         if !worker.has_failed {
             self.report(&worker, cause, phase, reason.as_deref(), is_well, now);
@@ -434,6 +445,12 @@ impl Group {
         } else if phase == Phase::Starting && !is_service {
             text += "; it was not yet ready";
         }
+        if let Some(script) = &worker.loading {
+            text += &format!("; it was still loading '{}'", show(script));
+        }
+        if cause != Cause::Exit(0) && !worker.has_been_ready {
+            text += &limits(&worker.group);
+        }
         let expected = is_service || phase != Phase::Starting;
         if is_well && expected && (reason.is_some() || is_service) {
             self.note(text);
@@ -451,10 +468,24 @@ impl Group {
                 let known = Code::from_number(*code).unwrap_or(Code::WorkerNotStarted);
                 self.fail(level, known, text);
             }
-            Refusal::Gone(number) => {
-                let pid = self.workers.get(number).map(Worker::pid);
+            Refusal::Gone { number, loading, timeout } => {
+                let gone = self.gone.filter(|(gone, _)| gone == number).map(|(_, pid)| pid);
+                let pid = self.workers.get(number).map(Worker::pid).or(gone);
                 let who = pid.map_or("one of them".to_owned(), |pid| format!("worker {pid}"));
-                let text = format!("generation {generation} was given up: {who} was not ready");
+                let mut text = format!("generation {generation} was given up: {who} was not ready");
+                if let Some(script) = loading {
+                    text += &format!("; it was still loading '{}'", show(script));
+                }
+                if let Some(timeout) = timeout {
+                    text += &format!("; startup-timeout={timeout} is over");
+                }
+                self.fail(level, Code::GenerationRefused, text);
+            }
+            Refusal::Overtaken(loading) => {
+                let mut text = format!("generation {generation} was given up for a newer one");
+                if let Some(script) = loading {
+                    text += &format!("; it was still loading '{}'", show(script));
+                }
                 self.fail(level, Code::GenerationRefused, text);
             }
             Refusal::Scripts(failed) => {
@@ -507,6 +538,17 @@ impl Group {
             workers: self.workers.values().map(worker).collect(),
         }
     }
+}
+
+/// Limits of memory under which a worker of the group runs, as they stand in the log: they may be why it has ended.
+fn limits(group: &control::Group) -> String {
+    let limits = [
+        ("memory-limit", group.memory_limit),
+        ("virtual-memory-limit", group.virtual_memory_limit),
+    ];
+    let set = limits.iter().filter(|(_, limit)| *limit > 0);
+    let set: Vec<String> = set.map(|(name, limit)| format!("{name}={limit}")).collect();
+    if set.is_empty() { String::new() } else { format!("; it ran with {}", set.join(" and ")) }
 }
 
 #[cfg(test)]

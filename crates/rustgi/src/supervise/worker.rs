@@ -42,6 +42,10 @@ pub struct Worker {
     pub is_confused: bool,
     /// It may have said more than was heard.
     pub has_more: bool,
+    /// It has said that it is ready.
+    pub has_been_ready: bool,
+    /// The script that it has been loading for long.
+    pub loading: Option<Vec<u8>>,
     /// It could not become the program of a worker; that is in the log.
     pub has_failed: bool,
     /// When it must have become that; nothing once it has.
@@ -142,6 +146,8 @@ impl Worker {
             lost: None,
             is_confused: false,
             has_more: false,
+            has_been_ready: false,
+            loading: None,
             has_failed: false,
             launched_by: Some(now + launch),
             reports: Some(reports),
@@ -229,6 +235,13 @@ impl Worker {
             match message {
                 Ok(message) => {
                     self.has_spoken = true;
+                    match &message {
+                        FromWorker::Loading(script) => self.loading = Some(script.clone()),
+                        FromWorker::Ready { .. } => {
+                            (self.has_been_ready, self.loading) = (true, None);
+                        }
+                        _ => {}
+                    }
                     heard.push(message);
                 }
                 Err(error) => {

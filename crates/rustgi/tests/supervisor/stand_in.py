@@ -77,7 +77,7 @@ def order(words):
         failures = several(lambda path: text(path) + text('SyntaxError'), failed)
         say(b'\0' + failures + several(version, tried))
     elif verb == 'loaded':
-        say(b'\1' + text(rest[0]) + text('') + b'\1')
+        say(b'\1' + text(rest[0]) + text('') + b'\1' + number(0))
     elif verb == 'changed':
         say(b'\2' + version(rest[0]))
     elif verb == 'replace':
@@ -95,7 +95,7 @@ def order(words):
     elif verb == 'flood':
         for _ in range(int(rest[0])):
             path = f'/nowhere/{_}/'.ljust(int(rest[1]) if rest[1:] else 0, 'x')
-            say(b'\1' + text(path) + text('') + b'\1')
+            say(b'\1' + text(path) + text('') + b'\1' + number(0))
     elif verb == 'deaf':
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         while True:

@@ -19,6 +19,10 @@ pub mod reason {
     pub const SCRIPT: &str = "script_reload";
     /// It is old enough.
     pub const INTERVAL: &str = "restart_interval";
+    /// Its scripts take longer to load than they may.
+    pub const STARTUP_TIMEOUT: &str = "startup_timeout";
+    /// A request takes longer than it may.
+    pub const REQUEST_TIMEOUT: &str = "request_timeout";
 }
 
 /// A new generation that somebody wants.
@@ -60,7 +64,16 @@ impl Wish {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// One of its workers has ended.
-    Gone(u32),
+    Gone {
+        /// Its number.
+        number: u32,
+        /// The script that it was still loading.
+        loading: Option<Vec<u8>>,
+        /// `startup-timeout`, if it has ended because that was over.
+        timeout: Option<u32>,
+    },
+    /// It was not ready for long, perhaps because it was still loading this script, and a newer generation is wanted.
+    Overtaken(Option<Vec<u8>>),
     /// Scripts cannot be loaded: their paths, and what went wrong.
     Scripts(Vec<(Vec<u8>, String)>),
     /// The group cannot run.
@@ -104,6 +117,13 @@ pub enum Action {
     Leaving {
         /// Its number.
         number: u32,
+    },
+    /// Tell a worker that another one has found this change.
+    Expect {
+        /// Its number.
+        number: u32,
+        /// The script as it is.
+        version: Version,
     },
     /// Tell a worker to serve a script as it has loaded it.
     Keep {

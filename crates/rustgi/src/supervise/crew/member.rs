@@ -29,6 +29,10 @@ pub struct Member {
     pub(super) restart: Option<Time>,
     /// Another one is to take its place, for this reason.
     pub(super) retiring: Option<String>,
+    /// The script that it has been loading for long while it is starting.
+    pub(super) loading: Option<Vec<u8>>,
+    /// The timer because of which it is killed.
+    pub(super) killed_by: Option<u8>,
 }
 
 impl Member {

@@ -136,6 +136,9 @@ fn short(action: &Action) -> String {
             format!("dismiss {number} {reason} {}", patience.as_secs())
         }
         Action::Leaving { number } => format!("leaving {number}"),
+        Action::Expect { number, version } => {
+            format!("expect {number} {}", String::from_utf8_lossy(&version.path))
+        }
         Action::Keep { number, path } => format!("keep {number} {}", String::from_utf8_lossy(path)),
         Action::Kill { number, timer } => {
             format!("kill {number} {}", link::Cause::TIMERS[*timer as usize])

@@ -27,8 +27,9 @@ impl Crew {
         if self.is_stuck(now) {
             let generation = self.upcoming.as_ref().map(|upcoming| upcoming.generation);
             let is_slow = |m: &Member| Some(m.generation) == generation && !m.is_ready();
-            let slow = self.numbers_of(is_slow).first().copied();
-            self.give_up(now, Refusal::Gone(slow.unwrap_or_default()));
+            let mut slow = self.members.iter().filter(|member| is_slow(member));
+            let loading = slow.find_map(|member| member.loading.clone());
+            self.give_up(now, Refusal::Overtaken(loading));
         }
         let mut wish = wish;
         if let Some(mut wanted) = self.wanted.take() {
@@ -46,7 +47,7 @@ impl Crew {
 
     /// Begins a new generation.
     fn begin(&mut self, now: Time, wish: Wish) {
-        let group = wish.group.clone().unwrap_or_else(|| Rc::clone(&self.group));
+        let group = Rc::clone(&self.configured);
         if !self.serves() || group.worker.threads == 0 {
             self.dismiss_all(now, self.generation, &wish.reason);
             self.group = group;
@@ -114,7 +115,7 @@ impl Crew {
 
     /// These have been tried: no other generation is wanted because of them. Comes back with those of them that one was
     /// wanted for.
-    fn forget_changes(&mut self, tried: &HashSet<Version>) -> Vec<Version> {
+    pub(super) fn forget_changes(&mut self, tried: &HashSet<Version>) -> Vec<Version> {
         let Some(wanted) = &mut self.wanted else { return Vec::new() };
         let all = std::mem::take(&mut wanted.changed);
         let (forgotten, left) = all.into_iter().partition(|version| tried.contains(version));
@@ -263,6 +264,7 @@ impl Crew {
         let number = self.numbers.get();
         self.numbers.set(number.wrapping_add(1));
         let timeout = Duration::from_secs(group.startup_timeout.into());
+        let timeout = timeout + STARTUP_MARGIN;
         let is_bounded = group.startup_timeout > 0 && group.worker.threads > 0;
         self.members.push(Member {
             number,
@@ -273,6 +275,8 @@ impl Crew {
             deadline: is_bounded.then_some((now + timeout, STARTUP)),
             restart: None,
             retiring: None,
+            loading: None,
+            killed_by: None,
         });
         let scripts = self.scripts.iter().take(SCRIPTS).cloned().collect();
         let group = Rc::clone(group);
@@ -301,7 +305,9 @@ impl Crew {
             member.deadline = Some((now + patience + LONGEST_END, SHUTDOWN));
         }
         member.phase = Phase::Leaving;
-        member.retiring = Some(reason.to_owned());
+        if member.retiring.as_deref() != Some(reason::REQUEST_TIMEOUT) {
+            member.retiring = Some(reason.to_owned());
+        }
         let reason = reason.to_owned();
         self.actions.push(Action::Dismiss { number, reason, patience });
     }

@@ -55,15 +55,16 @@ fn a_generation_loads_what_was_loaded_and_is_still_there() {
 fn a_changed_script_that_fails_keeps_the_old_ones_and_is_tried_when_it_changes_again() {
     let mut stage = Stage::ready(group(2));
     stage.changed(1, "a", 1);
-    assert_eq!(stage.done(), ["start 3 of 2", "start 4 of 2"]);
+    assert_eq!(stage.done(), ["expect 2 a", "start 3 of 2", "start 4 of 2"]);
     // The other old worker has found the same change.
     stage.changed(2, "a", 1);
+    assert_eq!(stage.done(), ["expect 1 a"]);
     stage.fails(3, "a");
     let keep = ["keep 1 a", "keep 2 a", "refuse 2"];
     let gone = ["dismiss 3 script_reload 15", "dismiss 4 script_reload 0"];
     assert_eq!(stage.done(), [&keep[..], &gone].concat());
     stage.changed(1, "a", 2);
-    assert_eq!(stage.done(), ["start 5 of 3", "start 6 of 3"]);
+    assert_eq!(stage.done(), ["expect 2 a", "start 5 of 3", "start 6 of 3"]);
     stage.all_ready();
     assert_eq!(stage.living(), [5, 6]);
 }
@@ -187,11 +188,11 @@ fn a_generation_that_never_gets_ready_gives_way_to_the_next() {
     let mut stage = Stage::ready(group(1));
     stage.changed(1, "a", 1);
     assert_eq!(stage.done(), ["start 2 of 2"]);
-    stage.pass(10.0);
+    stage.pass(3.0);
     // The mistake is mended; the worker with it might still get ready.
     stage.changed(1, "a", 2);
     assert!(stage.done().is_empty());
-    stage.pass(51.0);
+    stage.pass(2.0);
     let given_up = ["keep 1 a", "refuse 2", "dismiss 2 script_reload 0"];
     assert_eq!(stage.done(), [&given_up[..], &["start 3 of 3"]].concat());
     stage.is_ready(3);
@@ -199,11 +200,96 @@ fn a_generation_that_never_gets_ready_gives_way_to_the_next() {
 }
 
 #[test]
+fn a_generation_that_is_slow_gives_way_to_a_newer_request_at_once() {
+    let by_script: fn(&mut Stage) = |stage| stage.changed(1, "a", 2);
+    let by_operator: fn(&mut Stage) =
+        |stage| stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
+    let by_httpd: fn(&mut Stage) =
+        |stage| stage.act(|crew, now| crew.configure(now, Rc::new(group(1))));
+    for request in [by_script, by_operator, by_httpd] {
+        let mut stage = Stage::ready(group(1));
+        stage.changed(1, "a", 1);
+        stage.act(|crew, _| crew.loading(2, b"/a.wsgi".to_vec()));
+        stage.done();
+        stage.pass(6.0);
+        assert!(stage.done.is_empty());
+        request(&mut stage);
+        let refusal = Refusal::Overtaken(Some(b"/a.wsgi".to_vec()));
+        let overtaken = Action::Refuse { generation: 2, refusal };
+        assert!(stage.done.contains(&overtaken), "{:?}", stage.done);
+        let done = stage.done();
+        assert_eq!(done[0], "keep 1 a");
+        assert_eq!(done[done.len() - 1], "start 3 of 3");
+    }
+}
+
+#[test]
+fn a_generation_that_is_given_up_names_the_script_that_it_was_loading_and_the_timer() {
+    let slow = Group { startup_timeout: 30, ..group(1) };
+    for ends_itself in [true, false] {
+        let mut stage = Stage::ready(slow.clone());
+        stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
+        stage.act(|crew, _| crew.loading(2, b"/a.wsgi".to_vec()));
+        if ends_itself {
+            let reason = reason::STARTUP_TIMEOUT.to_owned();
+            stage.act(|crew, now| crew.leaving(now, 2, reason));
+        } else {
+            stage.pass(40.0);
+            stage.dies(2);
+        }
+        let loading = Some(b"/a.wsgi".to_vec());
+        let refusal = Refusal::Gone { number: 2, loading, timeout: Some(30) };
+        let refused = Action::Refuse { generation: 2, refusal };
+        assert!(stage.done.contains(&refused), "{:?}", stage.done);
+    }
+}
+
+#[test]
+fn a_configuration_that_could_not_take_over_is_that_of_the_next_generation() {
+    let mut stage = Stage::ready(group(1));
+    stage.act(|crew, now| crew.configure(now, Rc::new(group(3))));
+    stage.fails(2, "a");
+    assert_eq!(stage.living(), [1]);
+    stage.done();
+    stage.changed(1, "a", 2);
+    assert_eq!(stage.done(), ["start 5 of 3", "start 6 of 3", "start 7 of 3"]);
+}
+
+#[test]
+fn a_request_that_is_too_old_is_why_its_worker_is_cut_off_whatever_the_worker_was_to_leave_for() {
+    let mut stage = Stage::ready(group(1));
+    stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
+    stage.is_ready(2);
+    stage.act(|crew, now| crew.replace(now, 1, reason::REQUEST_TIMEOUT.to_owned()));
+    assert_eq!(stage.crew.look_up(1), Some((Phase::Leaving, Some("request_timeout"))));
+    stage.act(|crew, now| crew.replace(now, 2, reason::REQUEST_TIMEOUT.to_owned()));
+    stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
+    stage.all_ready();
+    assert_eq!(stage.crew.look_up(2), Some((Phase::Leaving, Some("request_timeout"))));
+}
+
+#[test]
+fn the_callables_of_a_script_are_remembered_together() {
+    let mut stage = Stage::ready(group(1));
+    let of = |callables: &[&str]| Script {
+        callables: callables.iter().map(|name| name.as_bytes().to_vec()).collect(),
+        ..script("a")
+    };
+    stage.files.insert(b"a".to_vec(), 1);
+    for callables in [&[][..], &["one"], &["two"], &["one"], &[]] {
+        stage.act(|crew, _| crew.loaded(of(callables)));
+    }
+    stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
+    let Some(Action::Start { scripts, .. }) = stage.done.last() else { panic!("none started") };
+    assert_eq!(*scripts, [of(&["two", "one"])]);
+}
+
+#[test]
 fn first_workers_that_never_get_ready_give_way_as_well() {
     let mut stage = Stage::new(group(1));
     stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
     stage.done();
-    stage.pass(61.0);
+    stage.pass(5.0);
     let expected = ["dismiss 1 graceful_signal 0", "switch to 2", "start 2 of 2"];
     assert_eq!(stage.done(), expected);
 }
@@ -256,4 +342,29 @@ fn a_change_that_the_new_generation_could_not_load_is_kept_from_being_tried_agai
     assert_eq!(stage.done(), ["keep 1 a", "refuse 2", "dismiss 2 graceful_signal 15"]);
     stage.pass(10.0);
     assert!(stage.done().is_empty());
+}
+
+#[test]
+fn one_worker_has_a_request_wait_for_a_change_and_the_others_are_told() {
+    let mut stage = Stage::ready(group(3));
+    stage.changed(2, "a", 1);
+    assert_eq!(stage.done()[..2], ["expect 1 a", "expect 3 a"]);
+}
+
+#[test]
+fn changes_that_a_slow_generation_is_loading_already_are_no_reason_for_another_one() {
+    let mut stage = Stage::ready(group(1));
+    stage.files.insert(b"b".to_vec(), 1);
+    stage.act(|crew, _| crew.loaded(script("b")));
+    stage.changed(1, "a", 1);
+    stage.done();
+    // Noticed before and after the new worker has said what it loads.
+    stage.changed(1, "b", 1);
+    let tried = stage.tried();
+    stage.act(|crew, _| crew.trying(2, tried));
+    stage.changed(1, "b", 1);
+    stage.pass(20.0);
+    assert!(stage.done().is_empty());
+    stage.changed(1, "b", 2);
+    assert!(stage.done().contains(&"refuse 2".to_owned()));
 }

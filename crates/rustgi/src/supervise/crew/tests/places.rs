@@ -188,7 +188,8 @@ fn eviction_has_a_patience_of_its_own() {
 fn who_is_not_ready_in_time_is_cut_off() {
     let mut stage = Stage::new(Group { startup_timeout: 30, ..group(1) });
     stage.done();
-    stage.pass(29.9);
+    // It ends itself after 30 s; what cannot is killed a little later.
+    stage.pass(32.9);
     assert!(stage.done().is_empty());
     stage.pass(0.2);
     assert_eq!(stage.done(), ["kill 1 startup-timeout"]);
