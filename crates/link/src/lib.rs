@@ -23,7 +23,7 @@ mod shared;
 mod stream;
 mod word;
 
-pub use board::{Board, Cause, Group, State, Worker};
+pub use board::{Board, Cause, Group, NameHash, State, Worker};
 pub use calls::Calls;
 pub use channel::Channel;
 pub use line::{Line, Side, Tray};
