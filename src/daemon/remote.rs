@@ -4,10 +4,10 @@
 use super::connection::{Connection, Knock};
 use crate::config::daemon::Daemon;
 use crate::httpd::ServerRec;
-use link::{Board, Mapped, Page, State, Worker as Posted};
+use link::{Board, Mapped, NameHash, Page, State, Worker as Posted};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -24,9 +24,49 @@ pub struct Group {
     pub name: Vec<u8>,
     /// What was agreed on with it.
     pub terms: Terms,
-    place: u32,
+    place: Place,
     workers: Mutex<Vec<Arc<Worker>>>,
     turn: AtomicUsize,
+}
+
+/// Where a group is on the board, as far as this child knows: it looks for the group by name when it needs it first, and
+/// again when the place does not fit any more. The parent does not wait for the supervisor, so it cannot tell.
+struct Place {
+    name: NameHash,
+    /// The last place found; `u32::MAX` before the first.
+    found: AtomicU32,
+    /// [`Board::renamed`], plus one, when the group was not on the board; 0 if it was.
+    missed: AtomicU64,
+}
+
+/// A group that is not on the board: the supervisor has not begun, or has no place for it. It has no workers yet.
+static NONE: link::Group = link::Group::NONE;
+
+impl Place {
+    fn new(name: &[u8]) -> Place {
+        let (name, found, missed) = (NameHash::of(name), u32::MAX.into(), 0.into());
+        Place { name, found, missed }
+    }
+
+    fn look_up(&self, board: &'static Board) -> &'static link::Group {
+        let known = board.group(self.found.load(Ordering::Relaxed));
+        known.filter(|group| group.has_name(self.name)).unwrap_or_else(|| self.search(board))
+    }
+
+    #[cold]
+    fn search(&self, board: &'static Board) -> &'static link::Group {
+        let renamed = u64::from(board.renamed()) + 1;
+        if self.missed.load(Ordering::Relaxed) == renamed {
+            return &NONE;
+        }
+        let Some(place) = board.find(self.name) else {
+            self.missed.store(renamed, Ordering::Relaxed);
+            return &NONE;
+        };
+        self.missed.store(0, Ordering::Relaxed);
+        self.found.store(place, Ordering::Relaxed);
+        board.group(place).unwrap_or(&NONE)
+    }
 }
 
 /// Options of a group that concern children.
@@ -106,8 +146,7 @@ impl Remote {
         let group = |daemon: &Daemon<'_>| Group {
             name: daemon.name.to_vec(),
             terms: Terms::of(daemon),
-            // A group that was given no place has none on the board.
-            place: daemon.place.get().copied().unwrap_or(u32::MAX),
+            place: Place::new(daemon.name),
             workers: Mutex::default(),
             turn: AtomicUsize::new(0),
         };
@@ -123,9 +162,9 @@ impl Remote {
         self.groups.iter().find(|group| group.name == name)
     }
 
-    /// The group as the supervisor has posted it.
+    /// The group as the supervisor has posted it; without workers as long as it has not.
     pub fn posted(&self, group: &Group) -> Option<&'static link::Group> {
-        self.board.group(group.place)
+        Some(group.place.look_up(self.board))
     }
 
     /// How a worker is doing, as long as its place has not been given to another.
@@ -276,4 +315,26 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// How long a request may wait for anything of a worker.
 pub fn socket_timeout(terms: &Terms, server: ServerRec<'_>) -> Duration {
     terms.socket_timeout.unwrap_or_else(|| server.timeout())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use link::Shared;
+
+    #[test]
+    fn a_group_is_found_by_its_name_and_again_when_it_has_another_place() {
+        let board = Shared::<Board>::create("board").unwrap().write().unwrap();
+        let place = Place::new(b"site");
+        let is_at = |at: u32| std::ptr::eq(place.look_up(board), board.group(at).unwrap());
+        assert!(std::ptr::eq(place.look_up(board), &NONE));
+        board.set_name(0, b"other");
+        assert!(std::ptr::eq(place.look_up(board), &NONE));
+        board.set_name(5, b"site");
+        assert!(is_at(5));
+        board.set_name(5, b"third");
+        assert!(std::ptr::eq(place.look_up(board), &NONE));
+        board.set_name(9, b"site");
+        assert!(is_at(9) && is_at(9));
+    }
 }

@@ -10,10 +10,20 @@ use crate::script::Purpose;
 use crate::seat::Seat;
 use crate::settings;
 use exchange::{Bytes, Code, Preload, Script as Wanted};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Loads what the settings say, in their order, on the calling thread.
 pub fn all(host: &Host) {
-    each(host, &settings().preload, Purpose::Preload, || true);
+    each(host, &configured(), Purpose::Preload, || true);
+}
+
+/// What the settings say, without directories: an alias may lead to a directory of scripts, of which none is loaded before a
+/// request names it. This process looks, because httpd's parent must not wait for a file system of the group's user.
+pub fn configured() -> Vec<Preload> {
+    let is_directory = |script: &&Preload| Path::new(OsStr::from_bytes(&script.path)).is_dir();
+    settings().preload.iter().filter(|script| !is_directory(script)).cloned().collect()
 }
 
 /// Loads these scripts, in their order, on the calling thread, as long as it shall go on. Comes back with those that could

@@ -160,6 +160,24 @@ codes! {
     1041 BodyNotGathered          Carrier       500 "The body of the request could not be kept";
     1042 AnswerNotKept            Carrier       500 "The answer could not be kept for a client that reads slowly";
     1043 ConnectionNotMade        Carrier       0   "A connection of the server could not be made";
+    1080 EnvironmentFileRefused   Configuration 0   "The environment-file of a process group cannot be used";
+    1081 InterpreterSilent        Configuration 503 "The Python of a process group has not answered yet";
+    1082 SupervisorSilent         Carrier       0   "The supervisor has not acknowledged the configuration";
+}
+
+impl Code {
+    /// Whether it says why a Python cannot be run. The process that examines a Python runs as the user of a group, and must
+    /// not be able to give any other code.
+    pub const fn is_of_examination(self) -> bool {
+        matches!(
+            self,
+            Code::EngineMissing
+                | Code::LibpythonMissing
+                | Code::InterpreterRefused
+                | Code::InterpreterSilent
+                | Code::EnvironmentFileRefused
+        )
+    }
 }
 
 impl fmt::Display for Code {

@@ -95,7 +95,8 @@ impl Channel {
         let count = u32::try_from(descriptors.len()).map_err(io::Error::other)?;
         if message.len() > INLINE {
             let memfd = memfd_of(message)?;
-            let all: Vec<_> = [memfd.as_fd()].into_iter().chain(descriptors.iter().copied()).collect();
+            let all: Vec<_> =
+                [memfd.as_fd()].into_iter().chain(descriptors.iter().copied()).collect();
             let head = [length, ((count + 1) | IN_MEMFD).to_le_bytes()].concat();
             self.write(&head, &[], flags)?;
             return all.chunks(AT_ONCE).try_for_each(|some| self.write(&[0], some, flags));

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | the words of the command line | `cli.rs` |
 //! | `rustgi supervise`: starts workers, replaces them, ends them | `supervise/` |
+//! | `rustgi examine`: finds out which Pythons can be run | `examine/` |
 //! | `rustgi ctl`: asks a supervisor | `ctl.rs` |
 
 mod cli;
 mod ctl;
+mod examine;
 mod supervise;
 
 use clap::Parser;

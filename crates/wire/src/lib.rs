@@ -7,6 +7,7 @@
 //! | a worker to a child: [`Hello`], [`Answer`], notes, pieces of a body, the end | `answer.rs` |
 //! | the server's parent, the supervisor and the workers among each other | `control.rs` |
 //! | numbers and bytes in a row | `fields.rs` |
+//! | variables of an environment as they are written | `variables.rs` |
 //!
 //! One request at a time is under way on a connection. Nobody trusts the other side: every length is checked against what
 //! is there and against a limit, and a decoder never panics. Both sides must be of the same [`VERSION`], which a worker says
@@ -17,6 +18,7 @@ pub mod control;
 mod fields;
 mod frame;
 mod request;
+pub mod variables;
 
 pub use answer::{
     Answer, End, File, Hello, Note, Ready, append_answer, append_end, append_note, append_want,
@@ -27,4 +29,4 @@ pub use frame::{Frame, HEADER, Kind, Tag, header};
 pub use request::{Carried, Request, read_error};
 
 /// The version of everything here. A child refuses a worker of another one.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;

@@ -161,7 +161,7 @@ fn load(post: &Post, host: &'static Host, scripts: &[control::Script]) -> Vec<(V
         application_group: script.group.clone(),
         main: script.main,
     });
-    let all: Vec<Preload> = crate::settings().preload.iter().cloned().chain(wanted).collect();
+    let all: Vec<Preload> = preload::configured().into_iter().chain(wanted).collect();
     for script in &all {
         let group = if script.main { Vec::new() } else { script.application_group.clone() };
         post.expect_script(control::Script { path: script.path.clone(), group, main: script.main });

@@ -17,7 +17,7 @@ pub fn run(post: &Post, host: &'static Host) {
         }
     });
     let goes_on = || !post.course.is_draining();
-    preload::each(host, &crate::settings().preload, Purpose::Service, goes_on);
+    preload::each(host, &preload::configured(), Purpose::Service, goes_on);
     // It has been told to end. Otherwise it still may be, while it waits for threads of the scripts.
     if post.course.has_ended() {
         attach::enter(host.main(), |attached, _| signals::be_deaf_to_terminate(attached));

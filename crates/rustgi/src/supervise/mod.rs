@@ -7,6 +7,7 @@
 //! | [`Group`] | a group that runs: does what its crew decides | `group.rs` |
 //! | [`Worker`](worker::Worker) | one process, its channel and its page | `worker.rs` |
 //! | the start of a process, and whom it runs as | | `spawn.rs` `identity.rs` `worker.py` |
+//! | [`Examinations`]: groups whose Python is not known yet | | `examine.rs` |
 //! | how a process ended | | `death.rs` |
 //! | [`Sockets`] | the directory in which workers are found | `sockets.rs` |
 //! | [`Operators`] | who asks with `rustgi ctl` | `operators.rs` |
@@ -16,8 +17,9 @@
 
 mod crew;
 mod death;
+mod examine;
 mod group;
-mod identity;
+pub mod identity;
 mod log;
 mod operators;
 mod sockets;
@@ -25,7 +27,9 @@ mod spawn;
 mod worker;
 
 pub use sockets::CONTROL;
+pub use spawn::close_inherited;
 
+use examine::{Examinations, Order};
 use exchange::{Code, Level};
 use group::{Group, Surroundings};
 use link::{Board, Channel, Shared};
@@ -42,7 +46,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wire::control::{Ask, Desired, FromSupervisor, ToSupervisor, Told, decode, encode};
 
 /// The supervisor.
@@ -54,6 +58,7 @@ struct Supervisor {
     log: Log,
     groups: Vec<Group>,
     around: Surroundings,
+    examinations: Examinations,
     operators: Option<Operators>,
     stopping: bool,
 }
@@ -113,9 +118,19 @@ impl Supervisor {
             ended: Vec::new(),
         };
         let log = Log::new(spawn::standard(2)?, Level::Warning as u8);
-        let (groups, operators) = (Vec::new(), None);
+        let (groups, examinations, operators) = (Vec::new(), Examinations::default(), None);
         let (control, stopping) = (Some(control), false);
-        Ok(Supervisor { control, signals, server, log, groups, around, operators, stopping })
+        Ok(Supervisor {
+            control,
+            signals,
+            server,
+            log,
+            groups,
+            around,
+            examinations,
+            operators,
+            stopping,
+        })
     }
 
     fn is_done(&self) -> bool {
@@ -127,13 +142,15 @@ impl Supervisor {
         let mut watched = vec![self.signals.as_fd()];
         watched.extend(self.control.iter().map(AsFd::as_fd));
         watched.extend(self.server.iter().map(AsFd::as_fd));
+        watched.extend(self.examinations.descriptors());
         watched.extend(self.operators.iter().flat_map(Operators::descriptors));
         let workers = self.groups.iter().flat_map(|group| group.workers.values());
         watched.extend(workers.filter_map(|worker| worker.channel()).map(AsFd::as_fd));
         let mut watched: Vec<_> =
             watched.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let ended = self.around.ended.iter().map(|(at, ..)| *at);
-        let next = self.groups.iter().filter_map(Group::next).chain(ended).min();
+        let next = self.groups.iter().filter_map(Group::next).chain(ended);
+        let next = next.chain(self.examinations.next()).min();
         let now = self.around.now();
         let timeout = next.map_or(PollTimeout::NONE, |next| {
             // Rounded up, or the last millisecond would be spent in turning round.
@@ -150,6 +167,7 @@ impl Supervisor {
     fn attend(&mut self) {
         self.hear_signals();
         self.hear_server();
+        self.hear_examinations();
         for group in &mut self.groups {
             let numbers: Vec<u32> = group.workers.keys().copied().collect();
             numbers.into_iter().for_each(|number| group.hear(number, &mut self.around));
@@ -196,10 +214,11 @@ impl Supervisor {
             self.server = None;
             self.stop();
         }
+        let mut newest = None;
         while let Some(control) = &mut self.control {
             let message = match control.try_receive() {
                 Ok(Some((message, descriptors))) => decode(&message).map(|it| (it, descriptors)),
-                Ok(None) => return,
+                Ok(None) => break,
                 Err(_) => {
                     self.control = None;
                     self.stop();
@@ -207,7 +226,10 @@ impl Supervisor {
                 }
             };
             match message {
-                Ok((ToSupervisor::Run(desired), descriptors)) => self.run(desired, descriptors),
+                // Of several states that came while this process could not run, only the last is wanted.
+                Ok((ToSupervisor::Run(desired), descriptors)) => {
+                    newest = Some((desired, descriptors))
+                }
                 Ok((ToSupervisor::Stop, _)) => self.stop(),
                 Err(error) => {
                     let text = format!("{error}; the workers are ended");
@@ -217,6 +239,9 @@ impl Supervisor {
                     self.stop();
                 }
             }
+        }
+        if let Some((desired, descriptors)) = newest {
+            self.run(desired, descriptors);
         }
     }
 
@@ -235,24 +260,39 @@ impl Supervisor {
         self.make_sockets(&desired.prefix);
         let names: Vec<_> = desired.groups.iter().map(|group| group.name.clone()).collect();
         let places = self.places(&names);
-        let taken = places.iter().map(|place| place.unwrap_or(Board::GROUPS)).collect();
         if let Some(control) = &self.control {
-            // If nobody is there, that is noticed when something is read.
-            let _ = control.send(&encode(&FromSupervisor::Taken(taken)), &[]);
+            // The server may not read for a while, and reads the newest one then. That it has gone is noticed elsewhere.
+            let _ = control.try_send(&encode(&FromSupervisor::Taken(desired.serial)), &[]);
         }
+        let now = self.around.now();
+        self.examinations.keep(&names);
         for (wanted, place) in desired.groups.into_iter().zip(places) {
             let own = if wanted.has_log { descriptors.next() } else { None };
             let file = own.map_or_else(|| self.log.as_fd().try_clone_to_owned(), Ok);
             let (Ok(file), Some(place)) = (file, place) else { continue };
             let log = Log::new(file, wanted.log_level);
-            match self.groups.iter_mut().find(|group| group.place == place) {
-                Some(group) => group.configure(wanted, log, &mut self.around),
-                None => self.groups.push(Group::start(wanted, place, log, &mut self.around)),
+            let known = self.groups.iter_mut().find(|group| group.place == place);
+            match (self.examinations.order(now, wanted), known) {
+                (Order::Configure(wanted), Some(group)) => {
+                    group.configure(wanted, log, &mut self.around);
+                }
+                (Order::Wait(wanted), Some(group)) => group.set_log(wanted.log_level, log),
+                (Order::Configure(wanted) | Order::Wait(wanted), None) => {
+                    self.groups.push(Group::start(wanted, place, log, &mut self.around));
+                }
             }
         }
-        let now = self.around.now();
         let gone = self.groups.iter_mut().filter(|group| !names.iter().any(|n| n == group.name()));
         gone.for_each(|group| group.crew.retire(now));
+    }
+
+    /// Configures groups whose Python has been examined.
+    fn hear_examinations(&mut self) {
+        for wanted in self.examinations.attend(self.around.now()) {
+            if let Some(group) = self.groups.iter_mut().find(|group| group.name() == wanted.name) {
+                group.reconfigure(wanted, &mut self.around);
+            }
+        }
     }
 
     fn make_sockets(&mut self, prefix: &[u8]) {
@@ -287,7 +327,7 @@ impl Supervisor {
             let place = place.or_else(|| find(&link::Group::is_new)).or_else(|| find(&|_| true));
             held.extend(place);
             match place.and_then(|place| board.group(place)) {
-                Some(group) => group.set_name(name),
+                Some(_) => board.set_name(place.unwrap_or_default(), name),
                 None => {
                     let text = format!("process group '{}' has no place", log::show(name));
                     self.log.fail(Level::Error, Code::BoardFull, text);
@@ -304,6 +344,7 @@ impl Supervisor {
             return;
         }
         self.stopping = true;
+        self.examinations.stop();
         let now = self.around.now();
         for group in &mut self.groups {
             group.crew.stop(now);
@@ -314,6 +355,7 @@ impl Supervisor {
     /// New workers for this group, or for all. How many groups that are.
     fn reload(&mut self, name: Option<&[u8]>, reason: &str) -> u32 {
         let now = self.around.now();
+        self.examinations.hurry(now, name);
         let mut count = 0;
         for group in &mut self.groups {
             if name.is_none_or(|name| name == group.name()) {
@@ -346,7 +388,15 @@ impl Supervisor {
         let Some(mut operators) = self.operators.take() else { return };
         operators.attend(|ask| match ask {
             Ask::Status => {
-                let status = |group: &Group| group.status(&self.around);
+                let now = self.around.now();
+                let status = |group: &Group| {
+                    let mut status = group.status(&self.around);
+                    if let Some(waits) = self.examinations.about(now, group.name()) {
+                        let date = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                        status.failure = Some((date.as_secs(), waits));
+                    }
+                    status
+                };
                 Told::Status(self.groups.iter().map(status).collect())
             }
             Ask::Reload(name) => {
