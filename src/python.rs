@@ -90,6 +90,24 @@ pub struct Examined {
     pub result: Option<Result<Interpreter, Unusable>>,
 }
 
+impl Examined {
+    /// Why the group cannot run yet, for the log.
+    pub fn unusable(&self) -> Option<Unusable> {
+        match &self.result {
+            Some(Ok(_)) => None,
+            Some(Err(unusable)) => Some(unusable.clone()),
+            None => {
+                let (name, seconds) = (name(&self.examination), BOUND.as_secs());
+                let text = format!(
+                    "{name} has not answered within {seconds} s. The supervisor goes on asking, and starts the processes \
+                     of the group when it has"
+                );
+                Some(Unusable { code: Code::InterpreterSilent, text })
+            }
+        }
+    }
+}
+
 /// The Python of a process group that is to be examined.
 pub fn of_group(choice: Choice<'_>, options: &crate::config::daemon::Options<'_>) -> Examination {
     Examination {
@@ -288,7 +306,7 @@ fn read(examination: &Examination, bytes: &[u8]) -> Result<Interpreter, Unusable
 }
 
 /// The Python of an examination, for a message.
-pub fn name(examination: &Examination) -> String {
+fn name(examination: &Examination) -> String {
     match &examination.python {
         Python::Program(program) => String::from_utf8_lossy(program).into_owned(),
         Python::Home(home, named_by) => {

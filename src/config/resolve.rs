@@ -7,7 +7,7 @@ use super::written::{Process, Resolved};
 use super::{Expression, Plan, store};
 use crate::httpd::{ServerRec, log, walk};
 use crate::python::{self, Choice, Examined};
-use exchange::{Code, Level};
+use exchange::Level;
 use std::sync::OnceLock;
 use wire::control::Examination;
 
@@ -24,7 +24,7 @@ pub fn all(main: ServerRec<'_>) -> Result<(), Refused> {
     let process = &store::of_server(main).process;
     let wants_python = process.wants_python(plan);
     // `httpd -k stop` reads the configuration too, and must stop the server whatever has become of Python.
-    let (python, examined) = if stops(main) {
+    let (python, examined) = if stops() {
         (None, Vec::new())
     } else {
         let all = plan.daemons.iter().map(|daemon| examination(daemon, process)).collect();
@@ -140,22 +140,10 @@ fn resolve_daemons<'p>(
         let _ = daemon.sole.set(sole);
     }
     for (daemon, examined) in plan.daemons.iter().zip(examined) {
-        let (code, text) = match &examined.result {
-            Some(Ok(_)) => (None, String::new()),
-            Some(Err(unusable)) => (Some(unusable.code), unusable.text.clone()),
-            None => {
-                let text = format!(
-                    "{} has not said within {} s where it lies; the supervisor goes on asking, and the group serves when it has",
-                    python::name(&examined.examination),
-                    python::BOUND.as_secs()
-                );
-                (Some(Code::InterpreterSilent), text)
-            }
-        };
-        if let Some(code) = code {
+        if let Some(unusable) = examined.unusable() {
             let name = String::from_utf8_lossy(daemon.name);
-            let text = format!("WSGIDaemonProcess {name}: {text}");
-            log::note_code(Level::Error, code, &text);
+            let text = format!("WSGIDaemonProcess {name}: {}", unusable.text);
+            log::note_code(Level::Error, unusable.code, &text);
         }
         let _ = daemon.python.set(examined);
     }
@@ -172,17 +160,16 @@ fn examination(daemon: &Daemon<'_>, process: &Process<'_>) -> Examination {
     python::of_group(choice, options)
 }
 
-/// `httpd -k stop` or `graceful-stop`
-fn stops(main: ServerRec<'_>) -> bool {
-    let arguments = main.arguments();
-    let mut words = arguments.iter();
+/// `httpd -k stop` or `graceful-stop`. The words as the process was started with them: the MPM takes `-k` out of httpd's own.
+fn stops() -> bool {
+    let mut words = std::env::args_os().map(std::ffi::OsString::into_encoded_bytes);
     let mut stops = false;
     while let Some(word) = words.next() {
-        let order = match *word {
-            b"-k" => words.next().copied(),
-            word => word.strip_prefix(b"-k"),
+        let order = match word.strip_prefix(b"-k") {
+            Some(b"") => words.next(),
+            order => order.map(<[u8]>::to_vec),
         };
-        stops |= order.is_some_and(|order| matches!(order, b"stop" | b"graceful-stop"));
+        stops |= order.is_some_and(|order| matches!(&*order, b"stop" | b"graceful-stop"));
     }
     stops
 }

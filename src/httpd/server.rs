@@ -65,16 +65,6 @@ impl<'p> ServerRec<'p> {
         unsafe { (*self.rec().process).pool }
     }
 
-    /// The words of the command line that httpd was started with.
-    pub fn arguments(self) -> Vec<&'p [u8]> {
-        // SAFETY: every server knows the process that it is part of.
-        let process = unsafe { &*self.rec().process };
-        let count = usize::try_from(process.argc).unwrap_or(0);
-        // SAFETY: as many strings of C, which live as long as the process.
-        let word = |at: usize| unsafe { CStr::from_ptr(*process.argv.add(at)) }.to_bytes();
-        (0..count).map(word).collect()
-    }
-
     /// For calls into httpd.
     pub fn raw(self) -> *mut ffi::server_rec {
         self.raw

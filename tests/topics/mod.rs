@@ -14,6 +14,7 @@ mod daemon_clients;
 mod daemon_config;
 mod daemon_deaths;
 mod daemon_generations;
+mod daemon_hangs;
 mod daemon_hostile;
 mod daemon_options;
 mod daemon_pythons;

@@ -203,6 +203,9 @@ pub struct Interpreter {
 /// The longest result of an examination in bytes.
 pub const LONGEST_EXAMINED: usize = 256 * 1024;
 
+/// The longest reason in bytes why a Python cannot be run.
+const LONGEST_REASON: usize = 64 * 1024;
+
 impl Examined {
     /// Reads a result, which must be complete, of this version and possible.
     ///
@@ -216,6 +219,9 @@ impl Examined {
         match &examined {
             Examined::Usable(found) if !found.is_possible(&examination.python) => {
                 Err(Malformed("an examination has found what cannot be"))
+            }
+            Examined::Unusable(_, text) if text.len() > LONGEST_REASON => {
+                Err(Malformed("the reason of an examination is too long"))
             }
             _ => Ok(examined),
         }

@@ -223,7 +223,8 @@ fn ask(
         ))
     };
     let mut command = Command::new(program);
-    command.args(["-I", "-c", QUESTION]).stdin(Stdio::null()).stdout(Stdio::piped());
+    // Standard input is at its end. There may be no /dev/null in the root directory of the group.
+    command.args(["-I", "-c", QUESTION]).stdin(Stdio::inherit()).stdout(Stdio::piped());
     command.stderr(Stdio::piped()).current_dir("/");
     if let Some(path) = library_path {
         command.env("LD_LIBRARY_PATH", path);
@@ -255,7 +256,8 @@ fn last_line(mut stderr: impl Read) -> Option<String> {
     stderr.by_ref().take(LONGEST_ANSWER).read_to_end(&mut said).ok()?;
     let _ = io::copy(&mut stderr, &mut io::sink());
     let said = String::from_utf8_lossy(&said);
-    said.lines().rfind(|line| !line.is_empty()).map(|line| format!("({line})"))
+    let last = said.lines().rfind(|line| !line.is_empty())?;
+    Some(format!("({})", last.chars().take(1000).collect::<String>()))
 }
 
 /// Where the interpreter finds its own shared library, if it was moved from where it was built to be: beside it.
