@@ -271,7 +271,7 @@ fn hand_over(main: ServerRec<'_>, kept: Kept) -> io::Result<()> {
     let channel = kept.channel().ok_or(io::ErrorKind::BrokenPipe)?;
     let logs = logs(main, &desired);
     let logs: Vec<BorrowedFd<'_>> = logs.iter().map(AsFd::as_fd).collect();
-    channel.try_send(&control::encode(&ToSupervisor::Run(desired)), &logs)?;
+    channel.hand_over(&control::encode(&ToSupervisor::Run(desired)), &logs)?;
     if kept.sent == kept.taken {
         kept.silent_since = parent::seconds();
     }

@@ -287,3 +287,50 @@ fn more_restarts_than_a_channel_holds_do_not_delay_anything_either() {
     });
     assert_eq!(server.error_log().matches("WSGI1082").count(), 1);
 }
+
+#[test]
+fn a_stop_ends_a_supervisor_that_does_not_run() {
+    let mut server = Server::builder_of(APPLICATION)
+        .daemon("site threads=2 shutdown-timeout=1")
+        .files_may_stay_open()
+        .start();
+    assert_eq!(server.get("/").status, 200);
+    let supervisor = server.supervisor();
+    kill(Pid::from_raw(supervisor), Signal::SIGSTOP).unwrap();
+    server.signal(Signal::SIGTERM);
+    server.await_end();
+    // Nobody has to wait for it any more; it may be reaped a little later.
+    wait_for("its end", || (!Path::new(&format!("/proc/{supervisor}/exe")).exists()).then_some(()));
+}
+
+#[test]
+#[ignore = "takes more than a minute"]
+fn a_supervisor_that_does_not_run_for_a_minute_is_replaced() {
+    let server = Server::builder_of(APPLICATION)
+        .daemon("site threads=2 env=COLOUR=first")
+        .expect_in_log("exit signal Killed")
+        .files_may_stay_open()
+        .start();
+    assert!(server.get("/").text().starts_with("site first "));
+    let supervisor = server.supervisor();
+    kill(Pid::from_raw(supervisor), Signal::SIGSTOP).unwrap();
+    let place = server.root().join("httpd.conf");
+    let config = fs::read_to_string(&place).unwrap();
+    fs::write(&place, config.replace("COLOUR=first", "COLOUR=second")).unwrap();
+    let (took, ()) = time(|| {
+        server.graceful();
+        assert!(server.get("/").text().starts_with("site first "));
+        let begun = Instant::now();
+        while !server.error_log().contains("and is killed") {
+            assert!(begun.elapsed() < Duration::from_secs(150), "{}", server.error_log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    println!("killed after {took:?}");
+    assert!(took > Duration::from_secs(55), "{took:?}");
+    wait_for("another one", || {
+        let answer = server.get("/");
+        (answer.status == 200 && answer.text().starts_with("site second ")).then_some(())
+    });
+    assert_ne!(server.supervisor(), supervisor);
+}
