@@ -28,6 +28,8 @@ pub const BOUND: Duration = Duration::from_secs(2);
 /// For how long it waits for the Python of the children if nothing is known about it. Nobody but the administrator of httpd
 /// controls that one, and children cannot start without it.
 const BOUND_OF_CHILDREN: Duration = Duration::from_secs(20);
+/// For how long it waits for one that has not answered in time when the configuration was read last.
+const SHORT: Duration = Duration::from_millis(300);
 /// How much earlier `rustgi examine` gives up, so that it can end the processes it has started.
 const MARGIN: Duration = Duration::from_millis(200);
 
@@ -152,12 +154,14 @@ pub fn examine(
             all.push(examination.clone());
         }
     }
-    let with_facts = all.iter().map(|examination| memory.with_facts(examination)).collect();
-    let theirs = Run::start(with_facts, begun + BOUND);
-    // A Python that was too slow the last time is not waited for; the supervisor is asked about it anyway.
-    let awaited: Vec<bool> = all.iter().map(|examination| !memory.is_slow(examination)).collect();
-    let theirs = results(theirs, &awaited);
-    let ours = results(ours, &[true]).pop().flatten();
+    let is_slow: Vec<bool> = all.iter().map(|examination| memory.is_slow(examination)).collect();
+    let theirs = if all.is_empty() {
+        Vec::new()
+    } else {
+        let with_facts = all.iter().map(|examination| memory.with_facts(examination)).collect();
+        results(Run::start(with_facts, begun + BOUND), &is_slow)
+    };
+    let ours = results(ours, &[false]).pop().flatten();
     let of_children = installation(home, ours.clone(), &embedded, &memory);
     memory.replace(&embedded, &ours);
     for (examination, result) in all.iter().zip(&theirs) {
@@ -174,13 +178,13 @@ pub fn examine(
 type Found = Option<Result<Interpreter, Unusable>>;
 
 /// The results of a run, or of one that could not be started.
-fn results(run: io::Result<Run>, awaited: &[bool]) -> Vec<Found> {
+fn results(run: io::Result<Run>, is_slow: &[bool]) -> Vec<Found> {
     match run {
-        Ok(run) => run.results(awaited),
+        Ok(run) => run.results(is_slow),
         Err(error) => {
             let text = error.to_string();
             let unusable = Unusable { code: Code::InterpreterRefused, text };
-            awaited.iter().map(|_| Some(Err(unusable.clone()))).collect()
+            is_slow.iter().map(|_| Some(Err(unusable.clone()))).collect()
         }
     }
 }
@@ -246,14 +250,21 @@ impl Run {
         Ok(Run { all: order.all, process, output, until })
     }
 
-    /// The results that come in time: of all that are awaited, and of others that come before those.
-    fn results(mut self, awaited: &[bool]) -> Vec<Found> {
+    /// The results that come in time. A Python that was too slow the last time is waited for no longer than [`SHORT`], unless
+    /// another one is waited for: the supervisor finds it out anyway.
+    fn results(mut self, is_slow: &[bool]) -> Vec<Found> {
         let mut results: Vec<Found> = self.all.iter().map(|_| None).collect();
         let (mut received, mut buffer) = (Vec::new(), [0; 16 * 1024]);
+        let short = Instant::now() + SHORT;
         loop {
-            let is_over = results.iter().zip(awaited).all(|(result, is)| result.is_some() || !is);
-            let left = self.until.saturating_duration_since(Instant::now());
-            if is_over || left.is_zero() || !process::wait_readable(self.output.as_fd(), left) {
+            let mut missing = results.iter().zip(is_slow).filter(|(result, _)| result.is_none());
+            let until = match missing.clone().next() {
+                None => break,
+                Some(_) if missing.all(|(_, is_slow)| *is_slow) => short.min(self.until),
+                Some(_) => self.until,
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || !process::wait_readable(self.output.as_fd(), left) {
                 break;
             }
             match self.output.read(&mut buffer) {

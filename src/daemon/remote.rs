@@ -40,7 +40,7 @@ struct Place {
 }
 
 /// A group that is not on the board: the supervisor has not begun, or has no place for it. It has no workers yet.
-static NONE: link::Group = link::Group::NONE;
+static NONE: link::Group = link::Group::none();
 
 impl Place {
     fn new(name: &[u8]) -> Place {

@@ -199,7 +199,9 @@ fn start_and_tell(main: ServerRec<'_>) -> io::Result<()> {
 /// Starts a supervisor, with the board that there is or a new one.
 fn start(main: ServerRec<'_>) -> io::Result<Kept> {
     let before = Kept::find(main);
-    let board = match before {
+    // The board of another version may have another layout.
+    let same = before.filter(|kept| kept.version == wire::VERSION);
+    let board = match same {
         Some(kept) => kept.board_file()?,
         None => OwnedFd::from(Shared::<Board>::create("rustgi-board")?),
     };
@@ -216,10 +218,12 @@ fn start(main: ServerRec<'_>) -> io::Result<Kept> {
         .process_group(0)
         .spawn()
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", program.display())))?;
-    if let Some(before) = before {
-        before.forget_channel();
+    match before {
+        Some(before) if same.is_none() => before.forget(),
+        Some(before) => before.forget_channel(),
+        None => {}
     }
-    let board = match before {
+    let board = match same {
         Some(kept) => kept.board,
         None => board.into_raw_fd(),
     };

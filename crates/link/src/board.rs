@@ -218,15 +218,17 @@ impl Board {
 
 impl Group {
     /// No group: what a process looks at as long as the supervisor has not given a group a place.
-    pub const NONE: Group = Group {
-        name: AtomicU64::new(0),
-        generation: AtomicU32::new(0),
-        failures: AtomicU32::new(0),
-        code: AtomicU32::new(0),
-        used: AtomicU32::new(0),
-        retry: AtomicU64::new(0),
-        workers: [const { AtomicU16::new(0) }; WORKERS_OF_GROUP],
-    };
+    pub const fn none() -> Group {
+        Group {
+            name: AtomicU64::new(0),
+            generation: AtomicU32::new(0),
+            failures: AtomicU32::new(0),
+            code: AtomicU32::new(0),
+            used: AtomicU32::new(0),
+            retry: AtomicU64::new(0),
+            workers: [const { AtomicU16::new(0) }; WORKERS_OF_GROUP],
+        }
+    }
 
     /// Up to where `workers` has ever been used.
     fn used(&self) -> usize {

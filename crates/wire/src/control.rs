@@ -297,11 +297,14 @@ pub struct Examine {
     pub time: u32,
 }
 
-/// The results of [`Examine`] in the bytes that have come so far, each with its index, and how many bytes they are.
+/// Results, each with its index.
+pub type Results<'b> = Vec<(usize, &'b [u8])>;
+
+/// The results of [`Examine`] in the bytes that have come so far, and how many bytes they are.
 ///
 /// # Errors
 /// A length or an index that cannot be.
-pub fn results(mut bytes: &[u8], count: usize) -> Result<(Vec<(usize, &[u8])>, usize), Malformed> {
+pub fn results(mut bytes: &[u8], count: usize) -> Result<(Results<'_>, usize), Malformed> {
     let (mut all, whole) = (Vec::new(), bytes.len());
     while let Some((head, rest)) = bytes.split_first_chunk::<8>() {
         let number =

@@ -1,7 +1,7 @@
 //! One examination: this process becomes the user of the group, looks for the files of a Python, and runs the interpreter.
 //! All of it may take any time; the collector ends it.
 
-use super::facts::Said;
+use super::facts::{Said, Unusable};
 use crate::supervise::identity;
 use exchange::Code;
 use nix::fcntl::OFlag;
@@ -15,6 +15,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use wire::control::{Examination, Examined, Facts, Identity, Interpreter, Python, decode, encode};
+use wire::variables::Variable;
 
 /// What an interpreter is asked.
 const QUESTION: &str = include_str!("question.py");
@@ -32,17 +33,20 @@ pub fn examine_one() -> io::Result<()> {
     let mut bytes = Vec::new();
     io::stdin().lock().read_to_end(&mut bytes)?;
     let examination: Examination = decode(&bytes).map_err(io::Error::other)?;
-    let examined = examine(&examination).unwrap_or_else(|unusable| unusable);
+    let examined = match examine(&examination) {
+        Ok(found) => Examined::Usable(found),
+        Err(Unusable(code, text)) => Examined::Unusable(code as u16, text),
+    };
     let mut stdout = io::stdout().lock();
     stdout.write_all(&encode(&examined))?;
     stdout.flush()
 }
 
-fn refused(text: String) -> Examined {
-    Examined::Unusable(Code::InterpreterRefused as u16, text)
+fn refused(text: String) -> Unusable {
+    Unusable(Code::InterpreterRefused, text)
 }
 
-fn examine(examination: &Examination) -> Result<Examined, Examined> {
+fn examine(examination: &Examination) -> Result<Interpreter, Unusable> {
     let is_root = nix::unistd::geteuid().is_root();
     let identity = examination.identity.as_ref().filter(|_| is_root);
     let variables = match &examination.environment_file {
@@ -57,12 +61,12 @@ fn examine(examination: &Examination) -> Result<Examined, Examined> {
         Some(library) => bytes(library),
         None if examination.is_embedded => {
             let text = no_library(&program, &said);
-            return Err(Examined::Unusable(Code::LibpythonMissing as u16, text));
+            return Err(Unusable(Code::LibpythonMissing, text));
         }
         None => Vec::new(),
     };
     let engine = engine(examination, &program, &said)?;
-    Ok(Examined::Usable(Interpreter {
+    Ok(Interpreter {
         facts,
         own_name: bytes(&said.program),
         engine: bytes(&engine),
@@ -71,15 +75,18 @@ fn examine(examination: &Examination) -> Result<Examined, Examined> {
         is_venv: said.is_venv,
         library,
         variables,
-    }))
+    })
 }
 
 fn bytes(path: &Path) -> Vec<u8> {
     path.as_os_str().as_bytes().to_vec()
 }
 
+/// What an interpreter has written, and what that says.
+type Answer = (Vec<u8>, Said);
+
 /// Changes the root directory, and becomes the user for good.
-fn drop_privileges(examination: &Examination, identity: Option<&Identity>) -> Result<(), Examined> {
+fn drop_privileges(examination: &Examination, identity: Option<&Identity>) -> Result<(), Unusable> {
     if let Some(jail) = &examination.chroot {
         let done = nix::unistd::chroot(jail.as_slice());
         let failed =
@@ -103,17 +110,14 @@ fn show(text: &[u8]) -> std::borrow::Cow<'_, str> {
 
 /// Reads `environment-file` with the rights of the user and outside of the root directory that the group will have: a link
 /// to a file of root's, which the user cannot read, is refused.
-fn read_variables(
-    path: &[u8],
-    identity: Option<&Identity>,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Examined> {
+fn read_variables(path: &[u8], identity: Option<&Identity>) -> Result<Vec<Variable>, Unusable> {
     let text = match identity {
         Some(identity) => with_rights_of(identity, || read_file(path)),
         None => read_file(path),
     };
     let unusable = |why: String| {
         let text = format!("environment-file '{}' {why}", show(path));
-        Examined::Unusable(Code::EnvironmentFileRefused as u16, text)
+        Unusable(Code::EnvironmentFileRefused, text)
     };
     let text = text.map_err(|error| {
         unusable(format!(
@@ -153,7 +157,7 @@ fn with_rights_of<T>(identity: &Identity, body: impl FnOnce() -> io::Result<T>) 
     result
 }
 
-fn executable(python: &Python) -> Result<PathBuf, Examined> {
+fn executable(python: &Python) -> Result<PathBuf, Unusable> {
     let path = |text: &[u8]| PathBuf::from(OsStr::from_bytes(text));
     let (home, named_by) = match python {
         Python::Program(program) => return Ok(path(program)),
@@ -171,7 +175,7 @@ fn executable(python: &Python) -> Result<PathBuf, Examined> {
 }
 
 /// What the interpreter says: as it is known, if its files have not changed, or from the interpreter itself.
-fn facts(examination: &Examination, program: &Path) -> Result<(Facts, Said), Examined> {
+fn facts(examination: &Examination, program: &Path) -> Result<(Facts, Said), Unusable> {
     let stamps = stamps(program);
     if let Some(known) = &examination.known {
         let is_same = known.program == bytes(program) && stamps.as_ref() == Some(&known.stamps);
@@ -212,7 +216,7 @@ fn ask(
     examination: &Examination,
     program: &Path,
     library_path: Option<&OsStr>,
-) -> Result<(Vec<u8>, Said), Examined> {
+) -> Result<Answer, Unusable> {
     let runner =
         if examination.is_embedded { "a child of the server" } else { "a process of the group" };
     let failed = |why: String| {
@@ -274,7 +278,7 @@ fn is_readable(path: &Path) -> bool {
 }
 
 /// The engine for an interpreter: in its packages, or beside the module.
-fn engine(examination: &Examination, program: &Path, said: &Said) -> Result<PathBuf, Examined> {
+fn engine(examination: &Examination, program: &Path, said: &Said) -> Result<PathBuf, Unusable> {
     let name = format!("_rustgi{}", said.suffix);
     let mut places: Vec<PathBuf> = said.site.iter().map(|site| site.join(&name)).collect();
     places.dedup();
@@ -284,7 +288,7 @@ fn engine(examination: &Examination, program: &Path, said: &Said) -> Result<Path
     let found = places.iter().find(|place| place.is_file()).cloned();
     found.ok_or_else(|| {
         let text = no_engine(program, said, &places);
-        Examined::Unusable(Code::EngineMissing as u16, text)
+        Unusable(Code::EngineMissing, text)
     })
 }
 

@@ -4,10 +4,13 @@ use exchange::Code;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use wire::control::Examined;
 
 /// The oldest Python that there can be an engine for.
 const OLDEST: (u32, u32) = (3, 10);
+
+/// Why a Python cannot be run: what happened, and the particulars.
+#[derive(Debug)]
+pub struct Unusable(pub Code, pub String);
 
 /// What an interpreter says about itself.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -60,7 +63,7 @@ impl Said {
     }
 
     /// Whether an engine can be built for it.
-    pub fn check_version(&self, program: &Path) -> Result<(), Examined> {
+    pub fn check_version(&self, program: &Path) -> Result<(), Unusable> {
         if (self.version[0], self.version[1]) >= OLDEST {
             return Ok(());
         }
@@ -69,7 +72,7 @@ impl Said {
             "{} is Python {version}; {major}.{minor} or later is needed",
             program.display()
         );
-        Err(Examined::Unusable(Code::InterpreterRefused as u16, text))
+        Err(Unusable(Code::InterpreterRefused, text))
     }
 }
 

@@ -25,6 +25,9 @@ const FIRST_DELAY: Time = Duration::from_secs(1);
 /// The longest delay.
 const LONGEST_DELAY: Time = Duration::from_secs(60);
 
+/// As many interpreters are remembered. More have been configured only if the configuration has changed often.
+const REMEMBERED: usize = 2048;
+
 /// All groups that wait for an examination.
 #[derive(Default)]
 pub struct Examinations {
@@ -122,14 +125,17 @@ impl Examinations {
             let pending = &mut self.all[at];
             let result = match &mut pending.running {
                 Some(running) => running.result(now, &pending.examination),
-                None if pending.next <= now => pending.begin(now, &self.known).err(),
+                None if pending.next <= now => {
+                    pending.begin(now, &self.known).err().map(not_started)
+                }
                 None => None,
             };
             if let Some(Examined::Usable(found)) = result {
                 let mut pending = self.all.swap_remove(at);
-                let mut facts = found.facts.clone();
-                facts.output.truncate(64 * 1024);
-                self.known.insert(key(&pending.examination), facts);
+                if self.known.len() >= REMEMBERED {
+                    self.known.clear();
+                }
+                self.known.insert(key(&pending.examination), found.facts.clone());
                 pending.wanted.complete(&found);
                 changed.push(pending.wanted);
                 continue;
@@ -169,14 +175,10 @@ impl Examinations {
 }
 
 impl Pending {
-    /// Begins an examination, or says why that cannot be.
-    fn begin(&mut self, now: Time, known: &HashMap<Vec<u8>, Facts>) -> Result<(), Examined> {
+    fn begin(&mut self, now: Time, known: &HashMap<Vec<u8>, Facts>) -> io::Result<()> {
         let known = known.get(&key(&self.examination)).cloned();
         let known = known.or_else(|| self.examination.known.clone());
-        let running = start(now, Examination { known, ..self.examination.clone() });
-        self.running = Some(running.map_err(|error| {
-            Examined::Unusable(0, format!("no process could be started to examine it: {error}"))
-        })?);
+        self.running = Some(start(now, Examination { known, ..self.examination.clone() })?);
         Ok(())
     }
 
@@ -189,6 +191,11 @@ impl Pending {
         self.told.clone_from(&told);
         Some(Group { unusable: told, ..self.wanted.clone() })
     }
+}
+
+fn not_started(error: io::Error) -> Examined {
+    let text = format!("no process could be started to examine its Python: {error}");
+    Examined::Unusable(Code::InterpreterRefused as u16, text)
 }
 
 fn start(now: Time, examination: Examination) -> io::Result<Running> {
