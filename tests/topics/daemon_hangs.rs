@@ -125,6 +125,25 @@ fn an_interpreter_that_does_not_answer_concerns_its_own_group_alone() {
 }
 
 #[test]
+fn many_interpreters_that_do_not_answer_take_no_longer_than_one() {
+    const MANY: usize = 20;
+    let mut builder = builder();
+    for number in 0..MANY {
+        builder = builder.config(&format!(
+            "WSGIDaemonProcess g{number} python=@root@/tenant/other{number} threads=1"
+        ));
+        std::os::unix::fs::symlink("python3", builder.root().join(format!("tenant/other{number}")))
+            .unwrap();
+    }
+    hang(builder.root());
+    let (took, server) = time(|| builder.start());
+    println!("a start with {MANY} interpreters that hang: {took:?}");
+    assert!(took < SOON, "{took:?}");
+    assert_eq!(server.get("/static.txt").text(), "static");
+    assert!(server.get("/sound").text().starts_with("sound "));
+}
+
+#[test]
 fn an_interpreter_is_run_again_only_when_its_file_has_changed() {
     let server = builder().start();
     wait_for("the group serves", || (server.get("/slow").status == 200).then_some(()));

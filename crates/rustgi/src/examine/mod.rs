@@ -17,17 +17,25 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 use wire::control::{Examination, Examine, LONGEST_EXAMINED, decode, encode};
 
 pub use examiner::examine_one;
 
-/// This program, whatever lies at its path by now.
-pub const PROGRAM: &str = "/proc/self/exe";
+/// This program, whatever lies at its path by now. Where there is no `/proc`, the path that it was started with.
+pub fn this_program() -> OsString {
+    const RUNNING: &str = "/proc/self/exe";
+    match std::env::args_os().next() {
+        Some(path) if !Path::new(RUNNING).exists() => path,
+        _ => RUNNING.into(),
+    }
+}
 
 /// For how long the collector waits until processes that it has killed are gone. One that waits for a file system that does
 /// not answer stays longer, and is left to init.
@@ -76,7 +84,7 @@ fn read_order() -> io::Result<Examine> {
 }
 
 fn start(index: u32, examination: &Examination) -> io::Result<Running> {
-    let mut process = Command::new(PROGRAM)
+    let mut process = Command::new(this_program())
         .args(["examine", "--one"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

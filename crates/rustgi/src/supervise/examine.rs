@@ -3,7 +3,7 @@
 
 use super::crew::Time;
 use super::log::show;
-use crate::examine::PROGRAM;
+use crate::examine::this_program;
 use exchange::Code;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::collections::HashMap;
@@ -199,7 +199,7 @@ fn not_started(error: io::Error) -> Examined {
 }
 
 fn start(now: Time, examination: Examination) -> io::Result<Running> {
-    let mut process = Command::new(PROGRAM)
+    let mut process = Command::new(this_program())
         .arg("examine")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
