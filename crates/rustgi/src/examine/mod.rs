@@ -28,13 +28,11 @@ use wire::control::{Examination, Examine, LONGEST_EXAMINED, decode, encode};
 
 pub use examiner::examine_one;
 
-/// This program, whatever lies at its path by now. Where there is no `/proc`, the path that it was started with.
+/// This program, by the path that it was started with. (What `/proc/self/exe` leads to is another program under valgrind.)
+/// A program of another version that has taken its place does not understand what it is told, and says nothing.
 pub fn this_program() -> OsString {
-    const RUNNING: &str = "/proc/self/exe";
-    match std::env::args_os().next() {
-        Some(path) if !Path::new(RUNNING).exists() => path,
-        _ => RUNNING.into(),
-    }
+    let path = std::env::args_os().next().filter(|path| Path::new(path).is_absolute());
+    path.unwrap_or_else(|| "/proc/self/exe".into())
 }
 
 /// For how long the collector waits until processes that it has killed are gone. One that waits for a file system that does
