@@ -1,84 +1,18 @@
-//! Whom programs run as that are not httpd: its children's user, or the user of a group of processes, perhaps with another
-//! root directory. Made while the configuration is read, and of the configuration alone.
-#![expect(unsafe_code, reason = "becomes another user between fork and exec")]
+//! Whom programs run as that are not httpd: its children's user, or the user of a group of processes. Made while the
+//! configuration is read, and of the configuration alone.
 
 use crate::config::daemon::Options;
 use crate::httpd::process;
-use nix::unistd::{Gid, Group, Uid, User, chdir, chroot, getgrouplist, setgid, setgroups, setuid};
-use std::ffi::{CString, OsStr};
-use std::fmt;
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use wire::control::Identity;
 
-/// Whom a program runs as.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Whom {
-    /// User, group and other groups; `None` for whoever runs httpd.
-    identity: Option<(u32, u32, Vec<u32>)>,
-    /// Its root directory.
-    jail: Option<Vec<u8>>,
-    is_child: bool,
-}
-
-impl Whom {
-    /// As the children of httpd.
-    pub fn child() -> Whom {
-        let (user, group) = process::child_identity();
-        let changes = process::is_superuser() && user != 0;
-        Whom { identity: changes.then(|| (user, group, vec![])), jail: None, is_child: true }
-    }
-
-    /// As the processes of a group.
-    pub fn process(options: &Options<'_>) -> Whom {
-        let identity = of_group(options).map(|who| (who.user, who.group, who.groups));
-        let jail = options.text("chroot").map(<[u8]>::to_vec);
-        Whom { identity, jail, is_child: false }
-    }
-
-    /// Where a file of its root directory is for us.
-    pub fn outside(&self, path: &Path) -> PathBuf {
-        match &self.jail {
-            Some(jail) => {
-                Path::new(OsStr::from_bytes(jail)).join(path.strip_prefix("/").unwrap_or(path))
-            }
-            None => path.to_owned(),
-        }
-    }
-
-    /// Has a program run as this.
-    pub fn run(&self, command: &mut Command) {
-        let jail = self.jail.as_ref().and_then(|jail| CString::new(jail.as_slice()).ok());
-        let identity = self.identity.as_ref().map(|(user, group, groups)| {
-            let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
-            (Uid::from_raw(*user), Gid::from_raw(*group), groups)
-        });
-        if jail.is_none() && identity.is_none() {
-            return;
-        }
-        let become_it = move || -> std::io::Result<()> {
-            if let Some(jail) = &jail {
-                chroot(jail.as_c_str())?;
-                chdir(c"/")?;
-            }
-            if let Some((user, group, groups)) = &identity {
-                setgroups(groups)?;
-                setgid(*group)?;
-                setuid(*user)?;
-            }
-            Ok(())
-        };
-        // SAFETY: only system calls; everything they take was made before the fork.
-        unsafe { command.pre_exec(become_it) };
-    }
-}
-
-impl fmt::Display for Whom {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_child { "a child of the server" } else { "a process of the group" })
-    }
+/// The identity of the children of httpd; `None` if httpd does not become another user.
+pub fn of_children() -> Option<Identity> {
+    let (user, group) = process::child_identity();
+    let changes = process::is_superuser() && user != 0;
+    changes.then(|| Identity { user, group, ..Identity::default() })
 }
 
 /// The identity of the processes of a group; `None` if httpd cannot become anybody else.

@@ -1,39 +1,37 @@
-//! The Pythons that are configured: found while the configuration is read, so that `httpd -t` says what is missing. One
-//! is loaded by the children, the others are run by processes of their own. The interpreter itself is asked where it lies;
-//! nothing is guessed from names of directories.
+//! The Pythons that are configured: examined while the configuration is read, so that `httpd -t` says what is missing. One
+//! is loaded by the children, the others are run by the workers of process groups.
+//!
+//! `rustgi examine` looks at their files and runs them, all at the same time, each in a process that runs as the user of the
+//! group. httpd's parent makes no file look-up below a directory of such a user, and waits no longer than [`BOUND`] for all
+//! of them together. The supervisor finds out what is not known by then. What is known is kept until the next reading of
+//! the configuration; then a process only looks whether the files are still the same.
 
-use crate::httpd::process;
-use crate::identity::Whom;
+use crate::httpd::parent::{self, KeptBytes};
+use crate::httpd::{ServerRec, process};
+use crate::identity;
 use exchange::Code;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+use wire::control::{self, Examination, Examine, Facts, Interpreter, Python, decode, encode};
 
 /// The Python that is used when `WSGIPythonHome` is not given: the one this module was built with.
 const DEFAULT: &str = env!("RUSTGI_PYTHON");
 
-/// The oldest Python that there can be an engine for.
-const OLDEST: (u32, u32) = (3, 10);
-
-/// What the interpreter is asked. Each answer is a line; paths as bytes, since a path need not be text.
-const QUESTION: &str = r"
-import os, sys, sysconfig
-def say(*values):
-    sys.stdout.buffer.write(b'\0'.join(os.fsencode(str(value)) for value in values) + b'\n')
-of = lambda name: sysconfig.get_config_var(name) or ''
-say('version', *sys.version_info[:3])
-say('program', sys.executable)
-say('venv', int(sys.prefix != sys.base_prefix))
-say('suffix', of('EXT_SUFFIX'))
-say('site', sysconfig.get_path('platlib'), sysconfig.get_path('purelib'))
-names = [of('INSTSONAME'), of('LDLIBRARY'), 'libpython%s.so.1.0' % of('LDVERSION')]
-places = [os.path.join(sys.base_prefix, 'lib'), os.path.join(of('LIBDIR'), of('MULTIARCH')), of('LIBDIR'), of('LIBPL')]
-libraries = [os.path.join(p, n) for n in names if '.so' in n for p in places if p]
-say('libraries', *libraries)
-say('readable', *[library for library in libraries if os.access(library, os.R_OK)])
-";
+/// For how long httpd's parent waits for the examinations of all process groups together.
+pub const BOUND: Duration = Duration::from_secs(2);
+/// For how long it waits for the Python of the children if nothing is known about it. Nobody but the administrator of httpd
+/// controls that one, and children cannot start without it.
+const BOUND_OF_CHILDREN: Duration = Duration::from_secs(20);
+/// For how long it waits for one that has not answered in time when the configuration was read last.
+const SHORT: Duration = Duration::from_millis(300);
+/// How much earlier `rustgi examine` gives up, so that it can end the processes it has started.
+const MARGIN: Duration = Duration::from_millis(200);
 
 /// A Python that can be loaded, and the engine for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,27 +48,12 @@ pub struct Installation {
     pub version: String,
 }
 
-/// A Python that processes of their own run, and the engine for it. It needs no shared library.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interpreter {
-    /// Its executable.
-    pub program: PathBuf,
-    /// What that calls itself (`sys.executable`).
-    pub own_name: PathBuf,
-    /// The engine built for it.
-    pub engine: PathBuf,
-    /// `LD_LIBRARY_PATH`, if it does not run without.
-    pub library_path: Option<OsString>,
-    /// It can run without its lock.
-    pub is_free_threaded: bool,
-}
-
 /// How a Python is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice<'a> {
     /// The one this module was built with.
     Default,
-    /// By the directory of its installation, or of a virtual environment; what is said to name it.
+    /// By the directory of its installation, or of a virtual environment; the directive or option that names it.
     Home(&'a [u8], &'static str),
     /// By its executable.
     Program(&'a [u8]),
@@ -80,6 +63,14 @@ impl<'a> Choice<'a> {
     /// `WSGIPythonHome`, if it is given.
     pub fn of_home(home: Option<&'a [u8]>) -> Self {
         home.map_or(Choice::Default, |home| Choice::Home(home, "WSGIPythonHome"))
+    }
+
+    fn python(self) -> Python {
+        match self {
+            Choice::Default => Python::Program(DEFAULT.into()),
+            Choice::Home(home, named_by) => Python::Home(home.to_vec(), named_by.to_owned()),
+            Choice::Program(program) => Python::Program(program.to_vec()),
+        }
     }
 }
 
@@ -92,246 +83,318 @@ pub struct Unusable {
     pub text: String,
 }
 
-/// What an interpreter says of itself.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Facts {
-    version: Vec<u32>,
-    program: PathBuf,
-    is_venv: bool,
-    suffix: String,
-    site: Vec<PathBuf>,
-    /// Where its shared library may be, the place it was moved to before the one it was built for.
-    libraries: Vec<PathBuf>,
-    /// Those of them that are there, and that a child may read.
-    readable: Vec<PathBuf>,
+/// The Python of a process group.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// What was, or is to be, examined.
+    pub examination: Examination,
+    /// What was found; `None` if that was not known in time.
+    pub result: Option<Result<Interpreter, Unusable>>,
 }
 
-impl Facts {
-    fn read(output: &[u8]) -> Option<Facts> {
-        let mut facts = Facts::default();
-        for line in output.split(|&byte| byte == b'\n') {
-            let mut values = line.split(|&byte| byte == 0);
-            let name = values.next()?;
-            let path = |value: &[u8]| PathBuf::from(OsStr::from_bytes(value));
-            let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-            match name {
-                b"version" => facts.version = values.filter_map(|n| text(n).parse().ok()).collect(),
-                b"program" => facts.program = path(values.next()?),
-                b"venv" => facts.is_venv = values.next()? == b"1",
-                b"suffix" => facts.suffix = text(values.next()?),
-                b"site" => facts.site = values.map(path).collect(),
-                b"libraries" => facts.libraries = values.map(path).collect(),
-                b"readable" => facts.readable = values.map(path).collect(),
-                _ => {}
+impl Examined {
+    /// Why the group cannot run yet, for the log.
+    pub fn unusable(&self) -> Option<Unusable> {
+        match &self.result {
+            Some(Ok(_)) => None,
+            Some(Err(unusable)) => Some(unusable.clone()),
+            None => {
+                let (name, seconds) = (name(&self.examination), BOUND.as_secs());
+                let text = format!(
+                    "{name} has not answered within {seconds} s. The supervisor goes on asking, and starts the processes \
+                     of the group when it has"
+                );
+                Some(Unusable { code: Code::InterpreterSilent, text })
             }
         }
-        let complete =
-            facts.version.len() == 3 && !facts.suffix.is_empty() && !facts.site.is_empty();
-        complete.then_some(facts)
-    }
-
-    fn version(&self) -> String {
-        format!("{}.{}", self.version[0], self.version[1])
-    }
-
-    /// It is one that the engine can be built for.
-    fn is_supported(&self, program: &Path) -> Result<(), Unusable> {
-        if (self.version[0], self.version[1]) >= OLDEST {
-            return Ok(());
-        }
-        let (version, (major, minor)) = (self.version(), OLDEST);
-        let text = format!(
-            "{} is Python {version}; {major}.{minor} or later is needed",
-            program.display()
-        );
-        Err(Unusable { code: Code::InterpreterRefused, text })
     }
 }
 
-/// Finds the Python of `WSGIPythonHome`, or the one this module was built with, and its engine.
-///
-/// # Errors
-/// The interpreter cannot be run, has no shared library, or there is no engine for it.
-pub fn find(home: Option<&[u8]>) -> Result<Installation, Unusable> {
-    let whom = Whom::child();
-    let program = executable(Choice::of_home(home), &whom)?;
-    let facts = ask(&program, &whom, library_path(&program))?;
-    facts.is_supported(&program)?;
-    let Some(library) = facts.readable.first().cloned() else {
-        return Err(Unusable { code: Code::LibpythonMissing, text: no_library(&program, &facts) });
+/// The Python of a process group that is to be examined.
+pub fn of_group(choice: Choice<'_>, options: &crate::config::daemon::Options<'_>) -> Examination {
+    Examination {
+        python: choice.python(),
+        identity: identity::of_group(options),
+        chroot: options.text("chroot").map(<[u8]>::to_vec),
+        is_embedded: false,
+        engines: engines(),
+        environment_file: options.text("environment-file").map(<[u8]>::to_vec),
+        known: None,
+    }
+}
+
+/// The directory beside the module in which engines are.
+fn engines() -> Vec<u8> {
+    let directory = process::module_file().map(|module| module.with_file_name("rustgi"));
+    directory.map(|directory| directory.as_os_str().as_bytes().to_vec()).unwrap_or_default()
+}
+
+/// Examines the Python of the children and those of the process groups, which may name one several times.
+pub fn examine(
+    main: ServerRec<'_>,
+    home: Option<&[u8]>,
+    is_needed: bool,
+    groups: Vec<Examination>,
+) -> (Result<Installation, Unusable>, Vec<Examined>) {
+    let embedded = Examination {
+        python: Choice::of_home(home).python(),
+        identity: identity::of_children(),
+        is_embedded: true,
+        engines: engines(),
+        ..Examination::default()
     };
-    let engine = engine(&program, &facts, &whom)?;
-    let version = facts.version();
+    let mut memory = Memory::load(main);
+    let is_new = is_needed && memory.facts(&embedded).is_none();
+    let bound = if is_new { BOUND_OF_CHILDREN } else { BOUND };
+    let begun = Instant::now();
+    let ours = Run::start(vec![memory.with_facts(&embedded)], begun + bound);
+    let mut all: Vec<Examination> = Vec::new();
+    for examination in &groups {
+        if !all.contains(examination) {
+            all.push(examination.clone());
+        }
+    }
+    let is_slow: Vec<bool> = all.iter().map(|examination| memory.is_slow(examination)).collect();
+    let theirs = if all.is_empty() {
+        Vec::new()
+    } else {
+        let with_facts = all.iter().map(|examination| memory.with_facts(examination)).collect();
+        results(Run::start(with_facts, begun + BOUND), &is_slow)
+    };
+    let ours = results(ours, &[false]).pop().flatten();
+    let of_children = installation(home, ours.clone(), &embedded, &memory);
+    memory.replace(&embedded, &ours);
+    for (examination, result) in all.iter().zip(&theirs) {
+        memory.replace(examination, result);
+    }
+    memory.store(main);
+    let examined = groups.into_iter().map(|examination| {
+        let at = all.iter().position(|other| *other == examination);
+        Examined { result: at.and_then(|at| theirs[at].clone()), examination }
+    });
+    (of_children, examined.collect())
+}
+
+type Found = Option<Result<Interpreter, Unusable>>;
+
+/// The results of a run, or of one that could not be started.
+fn results(run: io::Result<Run>, is_slow: &[bool]) -> Vec<Found> {
+    match run {
+        Ok(run) => run.results(is_slow),
+        Err(error) => {
+            let text = error.to_string();
+            let unusable = Unusable { code: Code::InterpreterRefused, text };
+            is_slow.iter().map(|_| Some(Err(unusable.clone()))).collect()
+        }
+    }
+}
+
+/// The Python of the children.
+fn installation(
+    home: Option<&[u8]>,
+    found: Found,
+    examination: &Examination,
+    memory: &Memory,
+) -> Result<Installation, Unusable> {
+    let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+    // Its files do not answer. They did when the configuration was read last, and children are to start.
+    let found = found.unwrap_or_else(|| memory.answer(examination).ok_or_else(silent))?;
+    let program = if found.own_name.is_empty() { &found.facts.program } else { &found.own_name };
     // A virtual environment finds its base installation by itself, from the place of its executable.
-    let own_home = home.filter(|_| !facts.is_venv).unwrap_or_default();
+    let own_home = home.filter(|_| !found.is_venv).unwrap_or_default();
     Ok(Installation {
-        program: if facts.program.as_os_str().is_empty() { program } else { facts.program },
-        home: PathBuf::from(OsStr::from_bytes(own_home)),
-        library,
-        engine,
-        version,
+        program: path(program),
+        home: path(own_home),
+        library: path(&found.library),
+        engine: path(&found.engine),
+        version: found.version.clone(),
     })
 }
 
-/// Finds a Python that processes of their own are to run as `whom`, and its engine.
+fn silent() -> Unusable {
+    let seconds = BOUND_OF_CHILDREN.as_secs();
+    let text = format!(
+        "the Python of WSGIPythonHome, or {DEFAULT}, did not say within {seconds} s where it lies"
+    );
+    Unusable { code: Code::InterpreterSilent, text }
+}
+
+/// A process that examines Pythons.
+struct Run {
+    all: Vec<Examination>,
+    process: Child,
+    output: ChildStdout,
+    until: Instant,
+}
+
+impl Run {
+    /// Starts it. What it cannot do by that time is not done.
+    fn start(all: Vec<Examination>, until: Instant) -> io::Result<Run> {
+        let program = program()?;
+        let mut process = Command::new(&program)
+            .arg("examine")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .current_dir("/")
+            .process_group(0)
+            .spawn()
+            .map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", program.display()))
+            })?;
+        let left = until.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
+        let order = Examine { all, time: left.as_millis().try_into().unwrap_or(u32::MAX) };
+        // It runs as the user of this process, and reads all of this before anything else.
+        process.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(&encode(&order)))?;
+        let output = process.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(Run { all: order.all, process, output, until })
+    }
+
+    /// The results that come in time. A Python that was too slow the last time is waited for no longer than [`SHORT`], unless
+    /// another one is waited for: the supervisor finds it out anyway.
+    fn results(mut self, is_slow: &[bool]) -> Vec<Found> {
+        let mut results: Vec<Found> = self.all.iter().map(|_| None).collect();
+        let (mut received, mut buffer) = (Vec::new(), [0; 16 * 1024]);
+        let short = Instant::now() + SHORT;
+        loop {
+            let mut missing = results.iter().zip(is_slow).filter(|(result, _)| result.is_none());
+            let until = match missing.clone().next() {
+                None => break,
+                Some(_) if missing.all(|(_, is_slow)| *is_slow) => short.min(self.until),
+                Some(_) => self.until,
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || !process::wait_readable(self.output.as_fd(), left) {
+                break;
+            }
+            match self.output.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => received.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+            let Ok((come, length)) = control::results(&received, self.all.len()) else { break };
+            for (index, bytes) in come {
+                results[index] = Some(read(&self.all[index], bytes));
+            }
+            received.drain(..length);
+        }
+        self.end();
+        results
+    }
+
+    /// Ends the process, which ends those that it has started.
+    fn end(self) {
+        let Run { mut process, output, until, .. } = self;
+        drop(output);
+        // It ends because nobody reads what it writes; it runs no code of a group's user that could keep it.
+        let until = until.max(Instant::now() + MARGIN);
+        while matches!(process.try_wait(), Ok(None)) {
+            if Instant::now() >= until {
+                let _ = process.kill();
+                let _ = process.wait();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// A result. It is the word of the group's user.
+fn read(examination: &Examination, bytes: &[u8]) -> Result<Interpreter, Unusable> {
+    let refused = |text: String| Unusable { code: Code::InterpreterRefused, text };
+    match control::Examined::read(examination, bytes) {
+        Ok(control::Examined::Usable(found)) => Ok(found),
+        Ok(control::Examined::Unusable(code, text)) => {
+            let code = Code::from_number(code).filter(|code| code.is_of_examination());
+            Err(Unusable { code: code.unwrap_or(Code::InterpreterRefused), text })
+        }
+        Err(error) => {
+            let name = name(examination);
+            Err(refused(format!("{name} was examined without a usable answer: {error}")))
+        }
+    }
+}
+
+/// The Python of an examination, for a message.
+fn name(examination: &Examination) -> String {
+    match &examination.python {
+        Python::Program(program) => String::from_utf8_lossy(program).into_owned(),
+        Python::Home(home, named_by) => {
+            format!("the Python of {named_by} '{}'", String::from_utf8_lossy(home))
+        }
+    }
+}
+
+/// The program beside the module.
 ///
 /// # Errors
-/// The interpreter cannot be run, or there is no engine for it.
-pub fn find_for(choice: Choice<'_>, whom: &Whom) -> Result<Interpreter, Unusable> {
-    let program = executable(choice, whom)?;
-    let (facts, library_path) = match (ask(&program, whom, None), library_path(&program)) {
-        (Ok(facts), _) => (facts, None),
-        (Err(_), Some(path)) => (ask(&program, whom, Some(path.clone()))?, Some(path)),
-        (Err(unusable), None) => return Err(unusable),
-    };
-    facts.is_supported(&program)?;
-    let engine = engine(&program, &facts, whom)?;
-    let is_free_threaded = facts.suffix.contains("t-");
-    let own_name =
-        if facts.program.as_os_str().is_empty() { program.clone() } else { facts.program };
-    Ok(Interpreter { program, own_name, engine, library_path, is_free_threaded })
-}
-
-/// The engine for an interpreter, as whoever runs it will name it.
-fn engine(program: &Path, facts: &Facts, whom: &Whom) -> Result<PathBuf, Unusable> {
-    let places = engine_places(facts);
-    let found = places.iter().find(|place| whom.outside(place).is_file()).cloned();
-    found.ok_or_else(|| Unusable {
-        code: Code::EngineMissing,
-        text: no_engine(program, facts, &places),
+/// There is none.
+pub fn program() -> io::Result<PathBuf> {
+    let module = process::module_file();
+    let program = module.map(|module| module.with_file_name("rustgi").join("rustgi"));
+    program.filter(|program: &PathBuf| Path::is_file(program)).ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::NotFound,
+            "there is no program rustgi in the directory rustgi beside mod_rustgi.so; `make install` puts it there",
+        )
     })
 }
 
-fn executable(choice: Choice<'_>, whom: &Whom) -> Result<PathBuf, Unusable> {
-    let (home, said) = match choice {
-        Choice::Default => return Ok(PathBuf::from(DEFAULT)),
-        Choice::Program(program) => return Ok(PathBuf::from(OsStr::from_bytes(program))),
-        Choice::Home(home, said) => (Path::new(OsStr::from_bytes(home)), said),
-    };
-    let candidates = ["bin/python3", "bin/python"].map(|name| home.join(name));
-    let found = candidates.iter().find(|candidate| whom.outside(candidate).is_file());
-    found.cloned().ok_or_else(|| Unusable {
-        code: Code::InterpreterRefused,
-        text: format!(
-            "{said} '{}' is no Python installation or virtual environment: there is no bin/python3 in it. It is \
-             the directory that sys.prefix names in the Python to be used: python3 -c 'import sys; print(sys.prefix)'",
-            home.display()
-        ),
-    })
+/// What was known at the last reading of the configuration, and what is known now. It lies in the pool of the process,
+/// because httpd unloads this module between two readings.
+#[derive(Default)]
+struct Memory {
+    before: Vec<Remembered>,
+    now: Vec<Remembered>,
 }
 
-/// Runs the interpreter and reads what it says of itself. It runs as a child would, or a process of its group: a virtual
-/// environment may belong to somebody who must not become the user that httpd is started by.
-fn ask(program: &Path, whom: &Whom, library_path: Option<OsString>) -> Result<Facts, Unusable> {
-    let refused = |why: String| Unusable {
-        code: Code::InterpreterRefused,
-        text: format!(
-            "{} cannot be run as {whom} would run it: {why}. Install Python (apt-get install python3), or name its directory with \
-             WSGIPythonHome",
-            program.display()
-        ),
-    };
-    let mut command = Command::new(program);
-    command.args(["-I", "-c", QUESTION]).stdin(Stdio::null()).stdout(Stdio::piped());
-    command.stderr(Stdio::piped()).current_dir("/");
-    if let Some(path) = library_path {
-        command.env("LD_LIBRARY_PATH", path);
+/// An examination, as bytes and without facts; and what it found, or nothing if it did not answer in time.
+type Remembered = (Vec<u8>, Option<Interpreter>);
+
+const MEMORY: KeptBytes = KeptBytes(c"mod_rustgi-pythons-1");
+
+impl Memory {
+    fn load(main: ServerRec<'_>) -> Memory {
+        let before = parent::kept_bytes(main, MEMORY).and_then(|bytes| decode(&bytes).ok());
+        Memory { before: before.unwrap_or_default(), now: Vec::new() }
     }
-    whom.run(&mut command);
-    let mut child = command.spawn().map_err(|error| refused(error.to_string()))?;
-    let output = read_within(&mut child, PATIENCE);
-    // It has ended, or is to end now.
-    let _ = child.kill();
-    let status = child.wait().map_err(|error| refused(error.to_string()))?;
-    let output = output.map_err(|error| refused(error.to_string()))?;
-    Facts::read(&output).ok_or_else(|| {
-        let said = child.stderr.and_then(last_line).unwrap_or_default();
-        refused(format!("it ended with {status} {said}").trim_end().to_owned())
-    })
-}
 
-/// Where the interpreter finds its own shared library, if it was moved from where it was built to be: beside it.
-fn library_path(program: &Path) -> Option<OsString> {
-    let real = std::fs::canonicalize(program).ok()?;
-    let beside = real.parent()?.parent()?.join("lib");
-    let inherited = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-    let inherited = std::env::split_paths(&inherited).filter(|path| path.is_absolute());
-    std::env::join_paths(std::iter::once(beside).chain(inherited)).ok()
-}
-
-/// How long an interpreter may take to say where it lies.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
-
-/// What the child writes until it closes its output, if it does so in time.
-fn read_within(
-    child: &mut std::process::Child,
-    time: std::time::Duration,
-) -> std::io::Result<Vec<u8>> {
-    use std::io::{Error, ErrorKind, Read};
-    let until = std::time::Instant::now() + time;
-    let mut pipe = child.stdout.take().ok_or(ErrorKind::BrokenPipe)?;
-    let mut output = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let left = until.saturating_duration_since(std::time::Instant::now());
-        if left.is_zero() || !process::wait_readable(pipe.as_fd(), left) {
-            return Err(Error::new(ErrorKind::TimedOut, format!("it said nothing for {time:?}")));
-        }
-        match pipe.read(&mut buffer) {
-            Ok(0) => return Ok(output),
-            Ok(count) => output.extend_from_slice(&buffer[..count]),
-            // httpd has been told something while it reads its configuration, which it does when that has been read.
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+    fn store(&self, main: ServerRec<'_>) {
+        parent::keep_bytes(main, MEMORY, &encode(&self.now));
     }
-}
 
-fn last_line(mut stderr: std::process::ChildStderr) -> Option<String> {
-    use std::io::Read;
-    let mut said = Vec::new();
-    stderr.by_ref().take(64 * 1024).read_to_end(&mut said).ok()?;
-    let said = String::from_utf8_lossy(&said);
-    said.lines().rfind(|line| !line.is_empty()).map(|line| format!("({line})"))
-}
-
-/// Where an engine for this Python may lie, in the order in which it is looked for.
-fn engine_places(facts: &Facts) -> Vec<PathBuf> {
-    let name = format!("_rustgi{}", facts.suffix);
-    let mut places: Vec<PathBuf> = facts.site.iter().map(|site| site.join(&name)).collect();
-    places.dedup();
-    if let Some(module) = process::module_file() {
-        places.push(module.with_file_name("rustgi").join(&name));
+    fn find(&self, examination: &Examination) -> Option<&Option<Interpreter>> {
+        let key = encode(examination);
+        self.before.iter().find(|(known, _)| *known == key).map(|(_, answer)| answer)
     }
-    places
-}
 
-fn no_library(program: &Path, facts: &Facts) -> String {
-    let version = facts.version();
-    let searched = list(&facts.libraries);
-    format!(
-        "{} is Python {version} without a shared library that the server's children may read (looked for {searched}). Install it: apt-get install \
-         libpython{version}, dnf install python{version}-libs, or build Python with --enable-shared",
-        program.display()
-    )
-}
-
-fn no_engine(program: &Path, facts: &Facts, places: &[PathBuf]) -> String {
-    let version = facts.version();
-    let searched = list(places);
-    format!(
-        "there is no mod_rustgi engine for Python {version} ({}); looked for {searched}. Build it, in mod_rustgi's \
-         directory: make install PYTHON={}",
-        program.display(),
-        program.display()
-    )
-}
-
-fn list(paths: &[PathBuf]) -> String {
-    if paths.is_empty() {
-        return "nothing: it names none".to_owned();
+    fn answer(&self, examination: &Examination) -> Option<Interpreter> {
+        self.find(examination)?.clone()
     }
-    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+
+    fn facts(&self, examination: &Examination) -> Option<Facts> {
+        Some(self.answer(examination)?.facts)
+    }
+
+    fn with_facts(&self, examination: &Examination) -> Examination {
+        Examination { known: self.facts(examination), ..examination.clone() }
+    }
+
+    /// It did not answer in time when the configuration was read last.
+    fn is_slow(&self, examination: &Examination) -> bool {
+        self.find(examination).is_some_and(Option::is_none)
+    }
+
+    /// Remembers what was found now. A Python that cannot be used is examined anew the next time.
+    fn replace(&mut self, examination: &Examination, result: &Found) {
+        let answer = match result {
+            Some(Ok(found)) => Some(Interpreter { variables: Vec::new(), ..found.clone() }),
+            Some(Err(_)) => return,
+            None => None,
+        };
+        self.now.push((encode(examination), answer));
+    }
 }
 
 #[cfg(test)]
@@ -339,15 +402,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interpreter_is_known_by_what_it_says() {
-        let said = b"version\x003\x0011\x002\nprogram\0/v\xffenv/bin/python3\nvenv\x001\nsuffix\0.cpython-311.so\n\
-            site\0/v/lib\0/v/lib\nlibraries\0/usr/lib/libpython3.11.so.1.0\nreadable\n";
-        let facts = Facts::read(said).unwrap();
-        assert_eq!(facts.version(), "3.11");
-        assert!(facts.is_venv);
-        assert_eq!(facts.program, Path::new(OsStr::from_bytes(b"/v\xffenv/bin/python3")));
-        assert_eq!((facts.libraries.len(), facts.readable.len()), (1, 0));
-        assert_eq!(Facts::read(b"hello\n"), None);
-        assert_eq!(Facts::read(b""), None);
+    fn what_did_not_answer_is_not_waited_for_again_and_what_cannot_be_used_is_examined_anew() {
+        let of = |name: &str| Examination {
+            python: Python::Program(name.into()),
+            ..Examination::default()
+        };
+        let mut memory = Memory::default();
+        let found = Interpreter { version: "3.11".into(), ..Interpreter::default() };
+        memory.replace(&of("/good"), &Some(Ok(found.clone())));
+        let unusable = Unusable { code: Code::InterpreterRefused, text: String::new() };
+        memory.replace(&of("/bad"), &Some(Err(unusable)));
+        memory.replace(&of("/slow"), &None);
+        let bytes = encode(&memory.now);
+        let memory = Memory { before: decode(&bytes).unwrap(), now: Vec::new() };
+        assert_eq!(memory.answer(&of("/good")), Some(found));
+        assert!(memory.with_facts(&of("/good")).known.is_some());
+        assert!(!memory.is_slow(&of("/good")) && !memory.is_slow(&of("/bad")));
+        assert!(memory.is_slow(&of("/slow")) && !memory.is_slow(&of("/new")));
+        assert!(memory.with_facts(&of("/slow")).known.is_none());
     }
 }

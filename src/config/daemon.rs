@@ -3,10 +3,9 @@
 
 use super::directives::on_or_off;
 use super::groups::Sole;
-use super::variables;
 use super::words::{self, integer, quoted, real};
 use crate::httpd::{Pool, ServerRec, process};
-use crate::python::{Interpreter, Unusable};
+use crate::python::Examined;
 use nix::unistd::{Gid, Group, Uid, User};
 use std::sync::OnceLock;
 
@@ -20,10 +19,8 @@ pub struct Daemon<'p> {
     pub options: Options<'p>,
     /// The only application group that its processes will serve, as far as the configuration tells.
     pub sole: OnceLock<Option<Sole>>,
-    /// Its Python, or why there is none.
-    pub python: OnceLock<Result<Interpreter, Unusable>>,
-    /// Its place on the board, once it has been given one.
-    pub place: OnceLock<u32>,
+    /// Its Python, as far as it was examined in time.
+    pub python: OnceLock<Examined>,
 }
 
 /// What is said of a group; a name stands once, but for `env`.
@@ -132,7 +129,7 @@ pub enum Takes {
     Path,
     /// As [`Path`](Takes::Path), if httpd was started by root.
     Jail,
-    /// As [`Path`](Takes::Path): a file of variables.
+    /// As [`Path`](Takes::Path): a file of variables, which the user of the group reads.
     Variables,
     /// A variable, as NAME=VALUE.
     Variable,
@@ -231,8 +228,8 @@ impl<'p> Daemon<'p> {
         let name = name.ok_or("takes the name of the group, and then options")?;
         let name = pool.text(&name).to_bytes();
         let options = parse_options(rest, |text| pool.text(text).to_bytes(), warn)?;
-        let (sole, python, place) = Default::default();
-        Ok(Daemon { name, host, options, sole, python, place })
+        let (sole, python) = Default::default();
+        Ok(Daemon { name, host, options, sole, python })
     }
 
     /// Whether the requests of a server may go to it.
@@ -322,15 +319,11 @@ fn read<'p>(
         Takes::Word(words) if !words.iter().any(|word| word.as_bytes() == value) => {
             Err(words.join(" or "))
         }
-        Takes::Variable => match variables::split(value) {
+        Takes::Variable => match wire::variables::split(value) {
             Some(_) => text(),
             None => Err("a variable as NAME=VALUE".to_owned()),
         },
-        Takes::Variables => {
-            variables::read(value)?;
-            text()
-        }
-        Takes::Path | Takes::Jail | Takes::Text | Takes::Word(_) => text(),
+        Takes::Path | Takes::Jail | Takes::Variables | Takes::Text | Takes::Word(_) => text(),
     }
 }
 
@@ -407,7 +400,7 @@ mod tests {
         assert_eq!(variables, [&b"A=1"[..], b"B=2 =3", b"A="]);
         assert!(options("env=A").unwrap_err().contains("NAME=VALUE"));
         assert!(options("request-body=sometimes").unwrap_err().contains("gather or stream"));
-        assert!(options("environment-file=/nowhere/at/all").unwrap_err().contains("read"));
+        assert!(options("environment-file=nowhere").unwrap_err().contains("absolute"));
     }
 
     #[test]

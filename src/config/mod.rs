@@ -17,7 +17,6 @@
 //! | `resolve` | what is known only when all of it has been read | `resolve.rs` |
 //! | `store` | how httpd makes and merges all this | `store.rs` |
 //! | `commands` | how httpd reads the directives into it | `commands.rs` |
-//! | `variables` | variables of an environment, as they are written | `variables.rs` |
 //! | `values` | what the values of directives mean | `values.rs` |
 //! | `words` | words, options and numbers of a line | `words.rs` |
 //!
@@ -38,7 +37,6 @@ pub mod resolve;
 pub mod store;
 pub mod table;
 pub mod values;
-pub mod variables;
 pub mod words;
 pub mod written;
 

@@ -163,7 +163,10 @@ fn daemon_options(text: &mut String) {
             Takes::Group => "a group, or # and its number".to_owned(),
             Takes::Groups => "groups, with commas between them".to_owned(),
             Takes::Path | Takes::Jail => "an absolute path".to_owned(),
-            Takes::Variables => "the absolute path of a file of variables".to_owned(),
+            Takes::Variables => {
+                "the absolute path of a file of variables, which the user of the group may read"
+                    .to_owned()
+            }
             Takes::Variable => "a variable, NAME=VALUE; may be repeated".to_owned(),
             Takes::Word(words) => format!("`{}`", words.join("` or `")),
             Takes::Text => "text".to_owned(),

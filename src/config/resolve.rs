@@ -6,11 +6,10 @@ use super::groups::{self, Candidate};
 use super::written::{Process, Resolved};
 use super::{Expression, Plan, store};
 use crate::httpd::{ServerRec, log, walk};
-use crate::identity::Whom;
-use crate::python::{self, Choice, Interpreter, Unusable};
+use crate::python::{self, Choice, Examined};
 use exchange::Level;
-use std::collections::HashMap;
 use std::sync::OnceLock;
+use wire::control::Examination;
 
 /// The children's Python is needed and cannot be had: the log says why.
 pub struct Refused;
@@ -24,8 +23,16 @@ pub fn all(main: ServerRec<'_>) -> Result<(), Refused> {
     let plan = store::keep_plan(main, plan.take());
     let process = &store::of_server(main).process;
     let wants_python = process.wants_python(plan);
-    let python = match python::find(process.python_home) {
-        Ok(python) => Some(python),
+    // `httpd -k stop` reads the configuration too, and must stop the server whatever has become of Python.
+    let (python, examined) = if stops() {
+        (None, Vec::new())
+    } else {
+        let all = plan.daemons.iter().map(|daemon| examination(daemon, process)).collect();
+        let (python, examined) = python::examine(main, process.python_home, wants_python, all);
+        (Some(python), examined)
+    };
+    let python = match python.transpose() {
+        Ok(python) => python,
         Err(unusable) if wants_python => {
             log::note_code(Level::Critical, unusable.code, &unusable.text);
             return Err(Refused);
@@ -34,7 +41,7 @@ pub fn all(main: ServerRec<'_>) -> Result<(), Refused> {
     };
     let mounts = mounts(main);
     let sole = groups::sole(&candidates(plan, &mounts, b""), &explicit(main, plan));
-    resolve_daemons(main, plan, process, &mounts);
+    resolve_daemons(main, plan, examined, &mounts);
     let mut python = python;
     for server in main.and_following() {
         let configuration = store::of_server(server);
@@ -120,42 +127,49 @@ fn explicit_for<'p>(main: ServerRec<'p>, plan: &Plan<'p>, name: &[u8]) -> Vec<Ex
     explicit
 }
 
+/// The sole application group and the Python of each group of processes.
 fn resolve_daemons<'p>(
     main: ServerRec<'p>,
     plan: &'p Plan<'p>,
-    process: &Process<'p>,
+    examined: Vec<Examined>,
     mounts: &[Mount<'p>],
 ) {
-    let mut found = HashMap::new();
     for daemon in &plan.daemons {
         let name = daemon.name;
         let sole = groups::sole(&candidates(plan, mounts, name), &explicit_for(main, plan, name));
         let _ = daemon.sole.set(sole);
-        let python = interpreter(daemon, process, &mut found);
-        if let Err(unusable) = &python {
-            let name = String::from_utf8_lossy(name);
+    }
+    for (daemon, examined) in plan.daemons.iter().zip(examined) {
+        if let Some(unusable) = examined.unusable() {
+            let name = String::from_utf8_lossy(daemon.name);
             let text = format!("WSGIDaemonProcess {name}: {}", unusable.text);
             log::note_code(Level::Error, unusable.code, &text);
         }
-        let _ = daemon.python.set(python);
+        let _ = daemon.python.set(examined);
     }
 }
 
-type Found<'p> = HashMap<(Choice<'p>, Whom), Result<Interpreter, Unusable>>;
-
-/// The Python of a group. Groups that say the same are not asked twice.
-fn interpreter<'p>(
-    daemon: &Daemon<'p>,
-    process: &Process<'p>,
-    found: &mut Found<'p>,
-) -> Result<Interpreter, Unusable> {
+/// The Python of a group.
+fn examination(daemon: &Daemon<'_>, process: &Process<'_>) -> Examination {
     let options = &daemon.options;
     let choice = match (options.text("python"), options.text("python-home")) {
         (Some(program), _) => Choice::Program(program),
         (None, Some(home)) => Choice::Home(home, "python-home"),
         (None, None) => Choice::of_home(process.python_home),
     };
-    let whom = Whom::process(options);
-    let known = found.entry((choice, whom));
-    known.or_insert_with_key(|(choice, whom)| python::find_for(*choice, whom)).clone()
+    python::of_group(choice, options)
+}
+
+/// `httpd -k stop` or `graceful-stop`. The words as the process was started with them: the MPM takes `-k` out of httpd's own.
+fn stops() -> bool {
+    let mut words = std::env::args_os().map(std::ffi::OsString::into_encoded_bytes);
+    let mut stops = false;
+    while let Some(word) = words.next() {
+        let order = match word.strip_prefix(b"-k") {
+            Some(b"") => words.next(),
+            order => order.map(<[u8]>::to_vec),
+        };
+        stops |= order.is_some_and(|order| matches!(&*order, b"stop" | b"graceful-stop"));
+    }
+    stops
 }

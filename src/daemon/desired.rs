@@ -4,14 +4,10 @@
 use crate::config::daemon::{Daemon, Options};
 use crate::config::groups::Sole;
 use crate::config::written::Process;
-use crate::config::{Plan, store, variables};
+use crate::config::{Plan, store};
 use crate::httpd::{ServerRec, process};
 use crate::identity;
-use crate::python::Interpreter;
 use exchange::{Preload, Settings};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use wire::control::{Desired, Group, ScriptOwner, Worker};
 use wire::{Master, Secret};
 
@@ -24,6 +20,7 @@ pub fn all(main: ServerRec<'_>, plan: &Plan<'_>, master: &Master) -> Desired {
     let process = &store::of_server(main).process;
     let (client_user, _) = process::child_identity();
     Desired {
+        serial: 0,
         generation: process::configuration_generation(),
         client_user: if process::is_superuser() { client_user } else { process::own_user() },
         prefix: super::supervisor::prefix(main),
@@ -49,7 +46,6 @@ fn group(
     let (user, _) = process::child_identity();
     let mut group = Group {
         name: daemon.name.to_vec(),
-        place: daemon.place.get().copied(),
         has_log: daemon.host.is_some_and(|host| host.has_own_log(main)),
         log_level: daemon.host.map_or_else(|| main.log_level(), ServerRec::log_level),
         environment: environment(process, options),
@@ -75,38 +71,28 @@ fn group(
         worker: worker(main, options),
         ..Group::default()
     };
-    match daemon.python.get() {
-        Some(Ok(python)) => {
-            add_python(&mut group, process, plan, python);
-            let settings = settings(plan, process, daemon, python);
-            let pairs = settings.to_pairs().into_iter();
-            group.worker.settings = pairs.map(|(name, value)| (name.to_owned(), value)).collect();
-        }
+    group.free_threading = is_free(plan, process, daemon.name);
+    add_arguments(&mut group, process);
+    let pairs = settings(plan, process, daemon).to_pairs().into_iter();
+    group.worker.settings = pairs.map(|(name, value)| (name.to_owned(), value)).collect();
+    let Some(examined) = daemon.python.get() else { return group };
+    match &examined.result {
+        Some(Ok(found)) => group.complete(found),
         Some(Err(unusable)) => {
             group.unusable = Some((unusable.code as u16, unusable.text.clone()));
+            group.examination = Some(examined.examination.clone());
         }
-        None => {}
+        None => group.examination = Some(examined.examination.clone()),
     }
     group
 }
 
-/// The interpreter, and how it is called.
-fn add_python(group: &mut Group, process: &Process<'_>, plan: &Plan<'_>, python: &Interpreter) {
-    let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec();
-    group.program = bytes(&python.program);
-    group.engine = bytes(&python.engine);
+/// How the interpreter is called.
+fn add_arguments(group: &mut Group, process: &Process<'_>) {
     let arguments = &mut group.arguments;
     arguments.extend((0..process.optimize.min(2)).map(|_| b"-O".to_vec()));
     arguments.extend(process.dont_write_bytecode.then(|| b"-B".to_vec()));
     arguments.extend(process.warnings.iter().map(|filter| [b"-W", *filter].concat()));
-    if python.is_free_threaded {
-        let flag: &[u8] = if is_free(plan, process, &group.name) { b"-Xgil=0" } else { b"-Xgil=1" };
-        arguments.push(flag.to_vec());
-    }
-    if let Some(path) = &python.library_path {
-        let path = Some(path.as_bytes().to_vec());
-        group.environment.push((b"LD_LIBRARY_PATH".to_vec(), path));
-    }
 }
 
 fn is_free(plan: &Plan<'_>, process: &Process<'_>, name: &[u8]) -> bool {
@@ -123,13 +109,7 @@ fn environment(process: &Process<'_>, options: &Options<'_>) -> Vec<(Vec<u8>, Op
     if let Some(seed) = process.hash_seed {
         set(b"PYTHONHASHSEED", seed.to_string().as_bytes());
     }
-    if let Some(file) = options.text("environment-file") {
-        // It could be read when the configuration was.
-        for (name, value) in variables::read(file).unwrap_or_default() {
-            set(&name, &value);
-        }
-    }
-    for (name, value) in options.variables().filter_map(variables::split) {
+    for (name, value) in options.variables().filter_map(wire::variables::split) {
         set(name, value);
     }
     for (name, option) in [(&b"LANG"[..], "lang"), (b"LC_ALL", "locale")] {
@@ -179,19 +159,15 @@ fn worker(main: ServerRec<'_>, options: &Options<'_>) -> Worker {
     }
 }
 
-fn settings(
-    plan: &Plan<'_>,
-    process: &Process<'_>,
-    daemon: &Daemon<'_>,
-    python: &Interpreter,
-) -> Settings {
+/// Without `program`, which the examination of its Python tells.
+fn settings(plan: &Plan<'_>, process: &Process<'_>, daemon: &Daemon<'_>) -> Settings {
     let (options, all) = (&daemon.options, &process.interpreters);
     let threads: u32 = options.number_or("threads", 15);
     let path = options.text("python-path").unwrap_or_default().split(|&byte| byte == b':');
     let sole = daemon.sole.get().and_then(Option::as_ref);
     let is_main = |name: &[u8]| matches!(sole, Some(Sole::Name(sole)) if sole == name);
     Settings {
-        program: python.own_name.as_os_str().as_bytes().to_vec(),
+        program: Vec::new(),
         home: Vec::new(),
         python_path: path.filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect(),
         restrict_stdin: all.restrict_stdin.unwrap_or(false),
@@ -228,10 +204,9 @@ fn settings(
     }
 }
 
-/// Scripts by the names that processes know them by whose root is `jail`. A directory of scripts is an alias as well, and
-/// nothing to be loaded.
+/// Scripts by the names that processes know them by whose root is `jail`. Directories of scripts, which are aliases as well,
+/// are among them: the worker passes over them, because this process must not wait for their file systems.
 fn inside(jail: Option<&[u8]>, mut scripts: Vec<Preload>) -> Vec<Preload> {
-    scripts.retain(|script| !Path::new(OsStr::from_bytes(&script.path)).is_dir());
     if let Some(jail) = jail {
         scripts.retain_mut(|script| match super::inside(jail, &script.path) {
             Some(path) => {

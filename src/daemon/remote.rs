@@ -6,10 +6,10 @@ use super::spool::{self, GroupSpool, SpoolBudget};
 use super::supervisor::Inherited;
 use crate::config::daemon::Daemon;
 use crate::httpd::ServerRec;
-use link::{Board, Candidate, Mapped, Page, Queue, State, Worker as Posted, WorkerRef};
+use link::{Board, Candidate, Mapped, NameHash, Page, Queue, State, Worker as Posted, WorkerRef};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use wire::Secret;
@@ -33,10 +33,49 @@ pub struct Group {
     secret: Secret,
     /// What this child keeps in files of its requests and responses.
     pub spool: Arc<GroupSpool>,
-    place: u32,
+    place: Place,
     workers: Mutex<Vec<Arc<Worker>>>,
     /// The number of the worker that was chosen last.
     last: AtomicU32,
+}
+
+/// Where a group is on the board, as far as this child knows: it looks for the group by name when it needs it first, and
+/// again when the place does not fit any more. The parent does not wait for the supervisor, so it cannot tell.
+struct Place {
+    name: NameHash,
+    /// The last place found; `u32::MAX` before the first.
+    found: AtomicU32,
+    /// [`Board::renamed`], plus one, when the group was not on the board; 0 if it was.
+    missed: AtomicU64,
+}
+
+impl Place {
+    fn new(name: &[u8]) -> Place {
+        let (name, found, missed) = (NameHash::of(name), u32::MAX.into(), 0.into());
+        Place { name, found, missed }
+    }
+
+    /// The place of the group. `None` as long as the supervisor has not begun, or has no place for it.
+    fn look_up(&self, board: &Board) -> Option<u32> {
+        let place = self.found.load(Ordering::Relaxed);
+        let is_its = board.group(place).is_some_and(|group| group.has_name(self.name));
+        if is_its { Some(place) } else { self.search(board) }
+    }
+
+    #[cold]
+    fn search(&self, board: &Board) -> Option<u32> {
+        let renamed = u64::from(board.renamed()) + 1;
+        if self.missed.load(Ordering::Relaxed) == renamed {
+            return None;
+        }
+        let Some(place) = board.find(self.name) else {
+            self.missed.store(renamed, Ordering::Relaxed);
+            return None;
+        };
+        self.missed.store(0, Ordering::Relaxed);
+        self.found.store(place, Ordering::Relaxed);
+        Some(place)
+    }
 }
 
 /// Options of a group that concern children.
@@ -116,8 +155,7 @@ impl Remote {
                 spool_limit(daemon),
                 spool_directory(daemon),
             ),
-            // A group that was given no place has none on the board.
-            place: daemon.place.get().copied().unwrap_or(u32::MAX),
+            place: Place::new(daemon.name),
             workers: Mutex::default(),
             last: AtomicU32::new(0),
         };
@@ -135,9 +173,9 @@ impl Remote {
         self.groups.iter().find(|group| group.name == name)
     }
 
-    /// The group as the supervisor has posted it.
+    /// The group as the supervisor has posted it; `None` as long as it has not.
     pub fn posted(&self, group: &Group) -> Option<&'static link::Group> {
-        self.board.group(group.place)
+        self.board.group(group.place.look_up(self.board)?)
     }
 
     /// How a worker is doing, as long as its place has not been given to another.
@@ -150,16 +188,11 @@ impl Remote {
         self.board.supervisor()
     }
 
-    /// Whether a worker of the group is ready.
-    pub fn has_ready(&self, group: &Group) -> bool {
-        self.board.candidates(group.place).next().is_some()
-    }
-
     /// A request of the group gets a slot in the request queue. `None` if more requests are in daemon mode than there are slots.
     pub fn enqueue<'r>(&'r self, group: &'r Group) -> Option<QueuedRequest<'r>> {
         let slot = locked(&self.slots).pop();
         let slot = slot.or_else(|| self.queue.claim_slot(std::process::id()))?;
-        Some(QueuedRequest { remote: self, group, slot, ticket: None })
+        Some(QueuedRequest { remote: self, group, slot, place: NO_PLACE, ticket: None })
     }
 
     /// The worker that a thread was reserved of, unless it has gone.
@@ -252,21 +285,42 @@ pub struct QueuedRequest<'r> {
     remote: &'r Remote,
     group: &'r Group,
     slot: u32,
+    /// The place of its group on the board, as it was found last.
+    place: u32,
     /// Its place among those that wait, once it has had to.
     ticket: Option<u64>,
 }
 
+/// No group has this place.
+const NO_PLACE: u32 = u32::MAX;
+
 impl QueuedRequest<'_> {
     fn candidates(&self) -> impl Iterator<Item = Candidate> {
-        self.remote.board.candidates(self.group.place)
+        self.remote.board.candidates(self.place)
     }
 
-    /// Reserves a thread, unless none is free or other requests wait.
+    /// Looks where the group is on the board. `None` as long as it is not there.
+    pub fn locate(&mut self) -> Option<u32> {
+        self.place = self.group.place.look_up(self.remote.board)?;
+        Some(self.place)
+    }
+
+    /// Reserves a thread, unless none is free or other requests wait. The group has been located.
     pub fn reserve(&self) -> Option<Arc<Worker>> {
         let last = self.group.last.load(Ordering::Relaxed);
-        let (queue, place) = (self.remote.queue, self.group.place);
+        let (queue, place) = (self.remote.queue, self.place);
         let worker = queue.reserve(self.slot, place, || self.candidates(), last)?;
         self.granted(worker)
+    }
+
+    /// Whether the group has got another place since it was located.
+    pub fn has_moved(&self) -> bool {
+        self.group.place.look_up(self.remote.board) != Some(self.place)
+    }
+
+    /// Whether a worker of the group is ready.
+    pub fn has_ready(&self) -> bool {
+        self.candidates().next().is_some()
     }
 
     fn granted(&self, worker: WorkerRef) -> Option<Arc<Worker>> {
@@ -279,7 +333,7 @@ impl QueuedRequest<'_> {
 
     /// Waits for a thread from now on, behind those that came before.
     pub fn wait_in_line(&mut self) {
-        let (queue, place) = (self.remote.queue, self.group.place);
+        let (queue, place) = (self.remote.queue, self.place);
         let ticket = *self.ticket.get_or_insert_with(|| queue.ticket());
         queue.wait_in_line(self.slot, place, ticket, || self.candidates());
     }
@@ -294,7 +348,7 @@ impl QueuedRequest<'_> {
         let queue = self.remote.queue;
         let granted = queue.await_grant(self.slot, seen, time);
         if granted.is_none() {
-            queue.hand_over(Some(self.slot), self.group.place, || self.candidates());
+            queue.hand_over(Some(self.slot), self.place, || self.candidates());
         }
         granted.and_then(|worker| self.granted(worker))
     }
@@ -309,7 +363,7 @@ impl QueuedRequest<'_> {
     pub fn await_news(&self, time: Duration, is_old: impl FnOnce() -> bool) {
         let queue = self.remote.queue;
         let seen = self.wake_count();
-        queue.watch(self.slot, self.group.place);
+        queue.watch(self.slot, self.place);
         if is_old() {
             queue.await_grant(self.slot, seen, time);
         }
@@ -319,25 +373,25 @@ impl QueuedRequest<'_> {
     /// Reserves a thread of another worker for a request that this one has not taken.
     pub fn reserve_another(&self, than: &Worker) -> Option<WorkerRef> {
         let others = || self.candidates().filter(|other| other.worker != than.reference());
-        self.remote.queue.reserve_another(self.slot, self.group.place, others)
+        self.remote.queue.reserve_another(self.slot, self.place, others)
     }
 
     /// The request goes to the worker of which [that](QueuedRequest::reserve_another) was reserved.
     pub fn move_to(&self, worker: WorkerRef) -> Option<Arc<Worker>> {
-        let (queue, place) = (self.remote.queue, self.group.place);
+        let (queue, place) = (self.remote.queue, self.place);
         queue.move_to(self.slot, place, worker, || self.candidates());
         self.granted(worker)
     }
 
     /// The request stays where it is, as its worker has taken it meanwhile.
     pub fn stay(&self, worker: WorkerRef) {
-        let (queue, place) = (self.remote.queue, self.group.place);
+        let (queue, place) = (self.remote.queue, self.place);
         queue.stay(self.slot, place, worker, || self.candidates());
     }
 
     /// The thread that it had reserved is free.
     pub fn give_back(&self) {
-        self.remote.queue.give_back(self.slot, self.group.place, || self.candidates());
+        self.remote.queue.give_back(self.slot, self.place, || self.candidates());
     }
 
     /// The thread that it had reserved is still busy with it; the worker reports when it is free.
@@ -362,4 +416,25 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// How long a request may wait for anything of a worker.
 pub fn socket_timeout(terms: &Terms, server: ServerRec<'_>) -> Duration {
     terms.socket_timeout.unwrap_or_else(|| server.timeout())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use link::Shared;
+
+    #[test]
+    fn a_group_is_found_by_its_name_and_again_when_it_has_another_place() {
+        let board = Shared::<Board>::create("board").unwrap().write().unwrap();
+        let place = Place::new(b"site");
+        assert_eq!(place.look_up(board), None);
+        board.set_name(0, b"other");
+        assert_eq!(place.look_up(board), None);
+        board.set_name(5, b"site");
+        assert_eq!(place.look_up(board), Some(5));
+        board.set_name(5, b"third");
+        assert_eq!(place.look_up(board), None);
+        board.set_name(9, b"site");
+        assert_eq!([place.look_up(board), place.look_up(board)], [Some(9), Some(9)]);
+    }
 }

@@ -6,19 +6,23 @@ use super::desired;
 use crate::config::store;
 use crate::httpd::parent::{self, Fate, Kept, Phase};
 use crate::httpd::{Pool, ServerRec, log, process};
+use crate::python;
 use exchange::{Code, Level};
 use link::{Board, Channel, Queue, Shared};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use wire::Master;
 use wire::control::{self, Desired, FromSupervisor, ToSupervisor};
 
-/// How long the supervisor may take to say where it has put what it was told.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How many states may wait in the channel of a supervisor that does not read. Each is small there, whatever its length.
+const STATES: u32 = 8;
+/// A supervisor that has not acknowledged a state for so many seconds is reported in the log.
+const SILENT: i64 = 10;
+/// One that has not for so many seconds is killed, and another one is started.
+const LOST: i64 = 60;
 
 /// A supervisor that ends so soon after its start would do so again.
 const SOON: i64 = 2;
@@ -33,18 +37,12 @@ pub fn configure(main: ServerRec<'_>) {
     if resolved.plan.daemons.is_empty() && kept.is_none() {
         return;
     }
-    let told = master(kept).and_then(|master| {
-        let desired = desired::all(main, resolved.plan, &master);
-        let told = kept.and_then(|kept| tell(main, kept, &desired).ok());
-        told.map_or_else(|| start_and_tell(main, &desired, master), Ok)
-    });
-    match told {
-        Ok(places) => {
-            for (daemon, place) in resolved.plan.daemons.iter().zip(places) {
-                let _ = daemon.place.set(place);
-            }
-        }
-        Err(error) => log::note_code(Level::Critical, Code::SupervisorMissing, &error.to_string()),
+    let told = match kept {
+        Some(kept) => hand_over(main, kept).or_else(|_| start_and_tell(main)),
+        None => start_and_tell(main),
+    };
+    if let Err(error) = told {
+        log::note_code(Level::Critical, Code::SupervisorMissing, &error.to_string());
     }
     watch(main);
     parent::at_end_of_configuration(main, end);
@@ -103,21 +101,69 @@ fn replace(main: ServerRec<'_>) {
 }
 
 fn start_anew(main: ServerRec<'_>) {
-    let Some(resolved) = store::of_server(main).resolved.get() else { return };
-    let started = master(Kept::find(main)).and_then(|master| {
-        start_and_tell(main, &desired::all(main, resolved.plan, &master), master)
-    });
-    if let Err(error) = started {
+    if let Err(error) = start_and_tell(main) {
         log::note_code(Level::Critical, Code::SupervisorMissing, &error.to_string());
     }
     watch(main);
 }
 
-/// What httpd's parent does every few seconds: where a supervisor is missing, it tries again.
+/// What httpd's parent does every few seconds: where a supervisor is missing, it tries again; where one has not
+/// acknowledged what it was told, it tells it again, reports it, or replaces it.
 pub fn look_after(main: ServerRec<'_>) {
-    let is_missing = Kept::find(main).is_some_and(|kept| kept.supervisor == 0);
-    if is_missing && parent::phase() == Phase::Running && !parent::stops_at_once() {
+    let Some(kept) = Kept::find(main) else { return };
+    if parent::phase() != Phase::Running || parent::stops_at_once() {
+        return;
+    }
+    if kept.supervisor == 0 {
         start_anew(main);
+        return;
+    }
+    // Its end is noticed elsewhere.
+    let Ok(mut kept) = hear(main, kept) else { return };
+    if kept.is_behind && kept.taken == kept.sent {
+        let _ = hand_over(main, kept);
+        return;
+    }
+    match verdict(&kept, parent::seconds()) {
+        Verdict::Well => {}
+        Verdict::Silent => {
+            kept.is_reported = true;
+            kept.keep(main);
+            let text = format!(
+                "process {} has not for {SILENT} s; workers serve as they are. It is killed after {LOST} s, and another one is started",
+                kept.supervisor
+            );
+            log::note_code(Level::Error, Code::SupervisorSilent, &text);
+        }
+        Verdict::Lost => {
+            let text = format!("process {} has not for {LOST} s, and is killed", kept.supervisor);
+            log::note_code(Level::Error, Code::SupervisorSilent, &text);
+            // It is not killed twice: what is told of its end starts another one.
+            kept.silent_since = parent::seconds();
+            kept.keep(main);
+            parent::kill(kept.supervisor);
+        }
+    }
+}
+
+/// What to think of a supervisor.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Well,
+    /// It is to be reported.
+    Silent,
+    /// It is to be replaced.
+    Lost,
+}
+
+fn verdict(kept: &Kept, now: i64) -> Verdict {
+    if kept.taken == kept.sent {
+        return Verdict::Well;
+    }
+    match now - kept.silent_since {
+        LOST.. => Verdict::Lost,
+        SILENT.. if !kept.is_reported => Verdict::Silent,
+        _ => Verdict::Well,
     }
 }
 
@@ -145,13 +191,17 @@ fn end() {
             let Some(left) = remaining(until) else { break };
             process::wait_readable(channel.as_fd(), left);
         }
+        if remaining(until).is_none() {
+            // It does not run, and would never end.
+            parent::kill(kept.supervisor);
+        }
     });
 }
 
-/// Tells the supervisor to end, which may have been told before.
+/// Tells the supervisor to end, which may have been told before. The end of the channel says the same.
 fn stop(main: ServerRec<'_>) {
     if let Some(channel) = Kept::find(main).and_then(Kept::channel) {
-        let _ = channel.send(&control::encode(&ToSupervisor::Stop), &[]);
+        let _ = channel.try_send(&control::encode(&ToSupervisor::Stop), &[]);
     }
 }
 
@@ -160,31 +210,32 @@ fn remaining(until: Instant) -> Option<Duration> {
     (!left.is_zero()).then_some(left)
 }
 
-fn start_and_tell(main: ServerRec<'_>, desired: &Desired, master: Master) -> io::Result<Vec<u32>> {
-    let kept = start(main, master).inspect_err(|_| {
+fn start_and_tell(main: ServerRec<'_>) -> io::Result<()> {
+    let kept = start(main).inspect_err(|_| {
         if let Some(kept) = Kept::find(main) {
             Kept { supervisor: 0, ..kept }.keep(main);
         }
     })?;
     kept.keep(main);
-    tell(main, kept, desired)
+    hand_over(main, kept)
 }
 
 /// Starts a supervisor, with the board and the request queue that there are or new ones.
-fn start(main: ServerRec<'_>, master: Master) -> io::Result<Kept> {
+fn start(main: ServerRec<'_>) -> io::Result<Kept> {
     let before = Kept::find(main);
-    let board = match before {
+    // The board of another version may have another layout.
+    let same = before.filter(|kept| kept.version == wire::VERSION);
+    let board = match same {
         Some(kept) => kept.board_file()?,
         None => OwnedFd::from(Shared::<Board>::create_for_readers("rustgi-board")?),
     };
-    let queue = match before {
+    let queue = match same {
         Some(_) => None,
         None => Some(OwnedFd::from(Shared::<Queue>::create("rustgi-queue")?)),
     };
+    let master = master(before)?;
     let (ours, theirs) = Channel::pair()?;
-    // One that does not listen shall not keep httpd from restarting or ending.
-    ours.set_send_timeout(PATIENCE)?;
-    let program = program()?;
+    let program = python::program()?;
     let log = main.log_file().map(|file| file.try_clone_to_owned()).transpose()?;
     let child = Command::new(&program)
         .arg("supervise")
@@ -196,10 +247,12 @@ fn start(main: ServerRec<'_>, master: Master) -> io::Result<Kept> {
         .process_group(0)
         .spawn()
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", program.display())))?;
-    if let Some(before) = before {
-        before.forget_channel();
+    match before {
+        Some(before) if same.is_none() => before.forget(),
+        Some(before) => before.forget_channel(),
+        None => {}
     }
-    let (board, queue) = match (before, queue) {
+    let (board, queue) = match (same, queue) {
         (Some(kept), _) => (kept.board, kept.queue),
         (None, queue) => (board.into_raw_fd(), queue.map_or(-1, IntoRawFd::into_raw_fd)),
     };
@@ -212,43 +265,54 @@ fn start(main: ServerRec<'_>, master: Master) -> io::Result<Kept> {
         supervisor: child.id(),
         parent: std::process::id(),
         since: parent::seconds(),
+        version: wire::VERSION,
+        sent: 0,
+        taken: 0,
+        silent_since: 0,
+        is_behind: false,
+        is_reported: false,
     })
 }
 
-/// The program beside the module.
-fn program() -> io::Result<PathBuf> {
-    let module = process::module_file();
-    let program = module.map(|module| module.with_file_name("rustgi").join("rustgi"));
-    program.filter(|program| program.is_file()).ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::NotFound,
-            "there is no program rustgi in the directory rustgi beside mod_rustgi.so; `make install` puts it there",
-        )
-    })
+/// Reads what the supervisor has acknowledged, and keeps that.
+fn hear(main: ServerRec<'_>, kept: Kept) -> io::Result<Kept> {
+    let mut channel = kept.channel().ok_or(io::ErrorKind::BrokenPipe)?;
+    let mut heard = kept;
+    while let Some((message, _)) = channel.try_receive()? {
+        let FromSupervisor::Taken(serial) = control::decode(&message).map_err(io::Error::other)?;
+        heard =
+            Kept { taken: serial, silent_since: parent::seconds(), is_reported: false, ..heard };
+    }
+    if heard != kept {
+        heard.keep(main);
+    }
+    Ok(heard)
 }
 
-/// Tells the supervisor what shall run. The places of the groups on the board.
-fn tell(main: ServerRec<'_>, kept: Kept, desired: &Desired) -> io::Result<Vec<u32>> {
-    let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
-    let mut channel = kept.channel().ok_or_else(gone)?;
-    // What was said before and nobody waited for.
-    while channel.try_receive()?.is_some() {}
-    let logs = logs(main, desired);
-    let queue = kept.queue_file()?;
+/// Hands over what shall run, and does not wait until the supervisor has read it. If it has not read several states
+/// that came before, the newest follows when it has: see [`look_after`].
+fn hand_over(main: ServerRec<'_>, kept: Kept) -> io::Result<()> {
+    if kept.version != wire::VERSION {
+        return Err(io::Error::other("the supervisor is of another version of mod_rustgi"));
+    }
+    let mut kept = hear(main, kept)?;
+    if kept.sent.wrapping_sub(kept.taken) >= STATES {
+        Kept { is_behind: true, ..kept }.keep(main);
+        return Ok(());
+    }
+    let Some(resolved) = store::of_server(main).resolved.get() else { return Ok(()) };
+    let serial = kept.sent.wrapping_add(1);
+    let desired = Desired { serial, ..desired::all(main, resolved.plan, &kept.master) };
+    let channel = kept.channel().ok_or(io::ErrorKind::BrokenPipe)?;
+    let (logs, queue) = (logs(main, &desired), kept.queue_file()?);
     let mut logs: Vec<BorrowedFd<'_>> = logs.iter().map(AsFd::as_fd).collect();
     logs.insert(1, queue.as_fd());
-    channel.send(&control::encode(&ToSupervisor::Run(desired.clone())), &logs)?;
-    let until = Instant::now() + PATIENCE;
-    loop {
-        if let Some((message, _)) = channel.try_receive()? {
-            let FromSupervisor::Taken(places) =
-                control::decode(&message).map_err(io::Error::other)?;
-            return Ok(places);
-        }
-        let silent = || io::Error::new(io::ErrorKind::TimedOut, "the supervisor says nothing");
-        let left = remaining(until).ok_or_else(silent)?;
-        process::wait_readable(channel.as_fd(), left);
+    channel.hand_over(&control::encode(&ToSupervisor::Run(desired)), &logs)?;
+    if kept.sent == kept.taken {
+        kept.silent_since = parent::seconds();
     }
+    Kept { sent: serial, is_behind: false, ..kept }.keep(main);
+    Ok(())
 }
 
 /// The logs that the message is about: the main server's, then that of each group that has another.
@@ -291,8 +355,43 @@ pub fn inherit(main: ServerRec<'_>) -> Option<Inherited> {
     let board = Shared::<Board>::adopt(kept.board_to_read().ok()?).ok()?.read().ok();
     let queue = Shared::<Queue>::adopt(kept.queue_file().ok()?).ok()?.write().ok();
     if kept.parent != std::process::id() {
-        // Only the parent is to be at this end, so that its end is seen; and nobody who runs here shall write to the board.
+        // Only the parent is to be at this end, so that its end is seen; and no program that runs in a child may write to the board.
         kept.forget();
     }
     Some(Inherited { board: board?, queue: queue?, master: kept.master })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_supervisor_that_does_not_acknowledge_is_reported_once_and_replaced_later() {
+        let kept = Kept {
+            channel: 0,
+            board: 0,
+            queue: 0,
+            master: Master::default(),
+            supervisor: 1,
+            parent: 0,
+            since: 0,
+            version: 0,
+            sent: 7,
+            taken: 6,
+            silent_since: 100,
+            is_behind: false,
+            is_reported: false,
+        };
+        let reported = Kept { is_reported: true, ..kept };
+        for (kept, now, expected) in [
+            (kept, 109, Verdict::Well),
+            (kept, 110, Verdict::Silent),
+            (reported, 159, Verdict::Well),
+            (reported, 160, Verdict::Lost),
+            (kept, 160, Verdict::Lost),
+            (Kept { taken: 7, ..kept }, 500, Verdict::Well),
+        ] {
+            assert_eq!(verdict(&kept, now), expected, "{now}");
+        }
+    }
 }

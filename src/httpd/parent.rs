@@ -14,7 +14,7 @@ use wire::Master;
 
 /// What is kept as long as the parent lives. Plain data: httpd unloads this module between two configurations.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Kept {
     /// Our end of the channel to the supervisor.
     pub channel: RawFd,
@@ -30,10 +30,22 @@ pub struct Kept {
     pub parent: u32,
     /// When the supervisor was started, in seconds of a clock that only goes forward.
     pub since: i64,
+    /// The version of messages that the supervisor understands.
+    pub version: u32,
+    /// Serial number of the last state that was sent to it.
+    pub sent: u32,
+    /// Serial number of the last state that it has acknowledged.
+    pub taken: u32,
+    /// When it began not to acknowledge, if `sent` is not `taken`.
+    pub silent_since: i64,
+    /// There is a newer state than the last that was sent.
+    pub is_behind: bool,
+    /// The log says that it does not acknowledge.
+    pub is_reported: bool,
 }
 
 /// Another version of this module may find what this one has kept, so the name changes with the structure.
-const KEY: &CStr = c"mod_rustgi-daemons-3";
+const KEY: &CStr = c"mod_rustgi-daemons-4";
 
 /// How far httpd is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,15 +130,79 @@ impl Kept {
         duplicate(self.queue)
     }
 
-    /// Keeps it.
+    /// Keeps it in place of what was kept.
     pub fn keep(self, server: ServerRec<'_>) {
-        let pool = server.process_pool();
+        keep_at(server, KEY, self);
+    }
+}
+
+/// Keeps plain data under a name as long as the process lives, in place of what was kept under it.
+fn keep_at<T: Copy>(server: ServerRec<'_>, key: &CStr, value: T) {
+    let pool = server.process_pool();
+    let mut place = std::ptr::null_mut();
+    // SAFETY: the pool of the process, which only the parent's one thread uses; a place for the answer.
+    unsafe { ffi::apr_pool_userdata_get(&mut place, key.as_ptr(), pool) };
+    if !place.is_null() {
+        // SAFETY: kept below under this name, which stands for this structure alone.
+        unsafe { place.cast::<T>().write(value) };
+        return;
+    }
+    // SAFETY: as above.
+    let place = unsafe { ffi::apr_palloc(pool, size_of::<T>()) };
+    // SAFETY: memory of this size and APR's alignment, which lives as long as the process.
+    unsafe { place.cast::<T>().write(value) };
+    // SAFETY: as above. APR copies the key, which goes with this module.
+    unsafe { ffi::apr_pool_userdata_set(place, key.as_ptr(), None, pool) };
+}
+
+/// The name of bytes that are kept as long as the parent lives.
+#[derive(Clone, Copy)]
+pub struct KeptBytes(pub &'static CStr);
+
+/// Where they lie.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Place {
+    start: *mut u8,
+    length: usize,
+    room: usize,
+}
+
+fn place_of_bytes(server: ServerRec<'_>, name: KeptBytes) -> Option<Place> {
+    let mut found = std::ptr::null_mut();
+    // SAFETY: the pool of the process; a place for the answer, which stays NULL where there is nothing.
+    unsafe { ffi::apr_pool_userdata_get(&mut found, name.0.as_ptr(), server.process_pool()) };
+    // SAFETY: kept below under this name.
+    (!found.is_null()).then(|| unsafe { *found.cast::<Place>() })
+}
+
+/// The bytes that were kept under a name.
+pub fn kept_bytes(server: ServerRec<'_>, name: KeptBytes) -> Option<Vec<u8>> {
+    let place = place_of_bytes(server, name)?;
+    // SAFETY: `length` bytes of the pool of the process, which only the parent's one thread writes.
+    Some(unsafe { std::slice::from_raw_parts(place.start, place.length) }.to_vec())
+}
+
+/// Keeps bytes under a name, in place of those that were kept. Memory of the process's pool is never freed, so there is
+/// room for twice as many when it is taken: all of it together is at most four times what is kept.
+pub fn keep_bytes(server: ServerRec<'_>, name: KeptBytes, bytes: &[u8]) {
+    let place = place_of_bytes(server, name).filter(|place| place.room >= bytes.len());
+    let place = place.unwrap_or_else(|| {
+        let room = (bytes.len() * 2).max(1024);
         // SAFETY: the pool of the process, which only the parent's one thread uses.
-        let place = unsafe { ffi::apr_palloc(pool, size_of::<Kept>()) };
-        // SAFETY: memory of this size and APR's alignment, which lives as long as the process.
-        unsafe { place.cast::<Kept>().write(self) };
-        // SAFETY: as above. APR copies the key, which goes with this module.
-        unsafe { ffi::apr_pool_userdata_set(place, KEY.as_ptr(), None, pool) };
+        let start = unsafe { ffi::apr_palloc(server.process_pool(), room) };
+        Place { start: start.cast(), length: 0, room }
+    });
+    // SAFETY: there is room for as many, and nobody else refers to it.
+    unsafe { place.start.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    keep_at(server, name.0, Place { length: bytes.len(), ..place });
+}
+
+/// Ends a process of ours that may not listen to anything else.
+pub fn kill(pid: u32) {
+    if let Some(pid) = c_int::try_from(pid).ok().filter(|pid| *pid > 0) {
+        // SAFETY: a system call; the process is a child of this one that has not been waited for.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
     }
 }
 

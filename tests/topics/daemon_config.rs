@@ -24,8 +24,6 @@ fn what_a_group_cannot_be_is_refused_with_the_name_of_the_option() {
         ("a python=bin/python3", &["python", "absolute"]),
         ("a env=NAME", &["env", "NAME=VALUE"]),
         ("a environment-file=relative", &["environment-file", "absolute"]),
-        ("a environment-file=@root@/httpd.conf", &["NAME=VALUE", "line 1"]),
-        ("a environment-file=@root@/missing", &["environment-file", "missing"]),
         ("a request-body=sometimes", &["request-body", "gather or stream"]),
         ("a\nWSGIDaemonProcess a", &["'a'", "duplicates"]),
     ] {
@@ -33,6 +31,22 @@ fn what_a_group_cannot_be_is_refused_with_the_name_of_the_option() {
         assert!(!checked.accepted, "{arguments}");
         for word in words {
             assert!(checked.said.contains(word), "{arguments}: {word}: {}", checked.said);
+        }
+    }
+}
+
+#[test]
+fn a_file_of_variables_that_cannot_be_used_is_told_and_refuses_no_configuration() {
+    for (file, words) in [
+        ("@root@/httpd.conf", &["WSGI1080", "'a'", "NAME=VALUE", "line 1"][..]),
+        ("@root@/missing", &["WSGI1080", "environment-file", "missing", "No such file"]),
+    ] {
+        let config = format!("WSGIDaemonProcess a environment-file={file}");
+        let checked = Server::builder().config(&config).check();
+        assert!(checked.accepted, "{file}");
+        for word in words {
+            let word = word.replace("'a'", "WSGIDaemonProcess a");
+            assert!(checked.said.contains(&word), "{file}: {word}: {}", checked.said);
         }
     }
 }

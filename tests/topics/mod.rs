@@ -15,6 +15,7 @@ mod daemon_clients;
 mod daemon_config;
 mod daemon_deaths;
 mod daemon_generations;
+mod daemon_hangs;
 mod daemon_hostile;
 mod daemon_options;
 mod daemon_orphans;

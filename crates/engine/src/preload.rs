@@ -10,6 +10,9 @@ use crate::script::Purpose;
 use crate::seat::Seat;
 use crate::{settings, worker};
 use exchange::{Bytes, Code, Preload, Script as Wanted};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// A script that is to be loaded, and the names of the callables of which it must have one; none if it need not have any.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +31,15 @@ impl From<&Preload> for Loading {
 
 /// Loads what the settings say, in their order, on the calling thread.
 pub fn all(host: &Host) {
-    let all: Vec<Loading> = settings().preload.iter().map(Loading::from).collect();
+    let all: Vec<Loading> = configured().iter().map(Loading::from).collect();
     each(host, &all, Purpose::Preload, || true);
+}
+
+/// What the settings say, without directories: an alias may lead to a directory of scripts, of which none is loaded before a
+/// request names it. This process looks, because httpd's parent must not wait for a file system of the group's user.
+pub fn configured() -> Vec<Preload> {
+    let is_directory = |script: &&Preload| Path::new(OsStr::from_bytes(&script.path)).is_dir();
+    settings().preload.iter().filter(|script| !is_directory(script)).cloned().collect()
 }
 
 /// Loads these scripts, in their order, on the calling thread, as long as it shall go on. Comes back with those that could

@@ -166,6 +166,24 @@ codes! {
     1070 MemoryLimitReached       Application   0   "A worker has reached its limit of memory";
     1071 ScriptSlow               Application   0   "A script takes long to load";
     1072 TimeoutExpired           Application   0   "A timeout is over";
+    1080 EnvironmentFileRefused   Configuration 0   "The environment-file of a process group cannot be used";
+    1081 InterpreterSilent        Configuration 503 "The Python of a process group has not answered yet";
+    1082 SupervisorSilent         Carrier       0   "The supervisor has not acknowledged the configuration";
+}
+
+impl Code {
+    /// Whether it says why a Python cannot be run. The process that examines a Python runs as the user of a group, and must
+    /// not be able to give any other code.
+    pub const fn is_of_examination(self) -> bool {
+        matches!(
+            self,
+            Code::EngineMissing
+                | Code::LibpythonMissing
+                | Code::InterpreterRefused
+                | Code::InterpreterSilent
+                | Code::EnvironmentFileRefused
+        )
+    }
 }
 
 impl fmt::Display for Code {

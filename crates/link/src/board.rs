@@ -23,12 +23,25 @@ unsafe impl Layout for Queue {}
 #[repr(C, align(64))]
 pub struct Board {
     supervisor: AtomicU32,
+    /// Grows with each place that is given to another group.
+    renamed: AtomicU32,
     groups: [Group; GROUPS],
     workers: [Worker; WORKERS],
 }
 
 // SAFETY: atomics only.
 unsafe impl Layout for Board {}
+
+/// What a group is found by: a hash of its name, never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameHash(u64);
+
+impl NameHash {
+    /// Of this name.
+    pub fn of(name: &[u8]) -> NameHash {
+        NameHash(hash(name))
+    }
+}
 
 /// A group of workers.
 #[repr(C, align(64))]
@@ -150,6 +163,25 @@ impl Board {
         self.supervisor.store(supervisor, Ordering::Release);
     }
 
+    /// The place of the group of this name, if it has one. Looks at all places.
+    pub fn find(&self, name: NameHash) -> Option<u32> {
+        let place = self.groups.iter().position(|group| group.has_name(name))?;
+        u32::try_from(place).ok()
+    }
+
+    /// Changes when a place is given to another group: [`find`](Board::find) gives what it gave until then.
+    pub fn renamed(&self) -> u32 {
+        self.renamed.load(Ordering::Acquire)
+    }
+
+    /// This is the place of the group of this name. It stays so after the supervisor: a process that knows the place of a
+    /// group need not look for it again.
+    pub fn set_name(&self, place: u32, name: &[u8]) {
+        let Some(group) = self.group(place).filter(|group| !group.is_of(name)) else { return };
+        group.name.store(hash(name), Ordering::Release);
+        self.renamed.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// A group by its place.
     pub fn group(&self, place: u32) -> Option<&Group> {
         self.groups.get(place as usize)
@@ -235,18 +267,17 @@ impl Group {
 
     /// Whether this is the place of the group of this name, or was the last time that it had one.
     pub fn is_of(&self, name: &[u8]) -> bool {
-        self.name.load(Ordering::Relaxed) == hash(name)
+        self.has_name(NameHash::of(name))
+    }
+
+    /// As [`is_of`](Group::is_of).
+    pub fn has_name(&self, name: NameHash) -> bool {
+        self.name.load(Ordering::Acquire) == name.0
     }
 
     /// Whether no group has ever had this place.
     pub fn is_new(&self) -> bool {
         self.name.load(Ordering::Relaxed) == 0
-    }
-
-    /// This is the place of the group of this name. It stays so after the supervisor: whoever knows the place of a group
-    /// need not ask again.
-    pub fn set_name(&self, name: &[u8]) {
-        self.name.store(hash(name), Ordering::Relaxed);
     }
 
     /// The generation whose workers serve. It grows when new ones have taken over.
@@ -387,9 +418,15 @@ mod tests {
         let board = Shared::<Board>::create("board").unwrap().write().unwrap();
         let group = board.group(3).unwrap();
         assert!(group.is_new() && !group.is_of(b""));
-        group.set_name(b"site");
+        let name = NameHash::of(b"site");
+        assert_eq!((board.find(name), board.renamed()), (None, 0));
+        board.set_name(3, b"site");
+        board.set_name(3, b"site");
         board.begin(1);
         assert!(group.is_of(b"site") && !group.is_of(b"sight") && !group.is_new());
+        assert_eq!((board.find(name), board.renamed()), (Some(3), 1));
+        board.set_name(3, b"other");
+        assert_eq!((board.find(name), board.renamed()), (None, 2));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A channel: whole messages with any number of descriptors each, in both directions, for what is said seldom. Messages
-//! may be large, so each is sent as its length and its bytes.
+//! may be large, so each is sent as its length and its bytes, or as a sealed memfd that holds the bytes.
 
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -8,15 +9,23 @@ use rustix::net::{
     sockopt,
 };
 use std::collections::VecDeque;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 /// The longest message in bytes.
 const MOST: usize = 64 << 20;
 /// How many descriptors the kernel takes at once (`SCM_MAX_FD` is 253).
 const AT_ONCE: usize = 128;
+/// The longest message in bytes that [`Channel::hand_over`] sends through the socket itself.
+const INLINE: usize = 4096;
+/// In the count of descriptors: the first descriptor is a memfd that holds the message.
+const IN_MEMFD: u32 = 1 << 31;
+/// A memfd with these seals can be read without waiting, and its bytes stay as they are.
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::WRITE);
 
 /// How many bytes may wait in [`Channel::post`] for a process at the other end that does not read.
 const MOST_UNSENT: usize = 8 << 20;
@@ -132,6 +141,25 @@ impl Channel {
         !self.unsent.is_empty()
     }
 
+    /// As [`try_send`](Channel::try_send), but a message above 4 KiB goes as a memfd: the socket then has room for several
+    /// messages of any length while the other end does not read. That end must take any number of descriptors.
+    ///
+    /// # Errors
+    /// As [`try_send`](Channel::try_send).
+    pub fn hand_over(&self, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let flags = SendFlags::DONTWAIT;
+        if message.len() <= INLINE {
+            return self.send_with(message, descriptors, flags);
+        }
+        let memfd = memfd_of(message)?;
+        let all: Vec<_> = [memfd.as_fd()].into_iter().chain(descriptors.iter().copied()).collect();
+        let length = u32::try_from(message.len()).map_err(io::Error::other)?;
+        let count = u32::try_from(all.len()).map_err(io::Error::other)?;
+        let head = [length.to_le_bytes(), (count | IN_MEMFD).to_le_bytes()].concat();
+        self.write(&head, &[], flags)?;
+        all.chunks(AT_ONCE).try_for_each(|some| self.write(&[0], some, flags))
+    }
+
     /// Sends a message, and waits until it is in the socket.
     ///
     /// # Errors
@@ -146,6 +174,10 @@ impl Channel {
         descriptors: &[BorrowedFd<'_>],
         flags: SendFlags,
     ) -> io::Result<()> {
+        if descriptors.is_empty() {
+            // In one piece: a reader that gives its end up between two messages loses none.
+            return self.write(&[head(message, &[])?.as_slice(), message].concat(), &[], flags);
+        }
         // Descriptors go with bytes of their own, so that they are there before the message is complete.
         self.write(&head(message, descriptors)?, &[], flags)?;
         for some in descriptors.chunks(AT_ONCE) {
@@ -230,17 +262,32 @@ impl Channel {
         let Some((head, rest)) = self.received.split_first_chunk::<8>() else { return Ok(None) };
         let number =
             |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        let (length, count) = (number(0) as usize, number(4) as usize);
+        let in_memfd = number(4) & IN_MEMFD != 0;
+        let (length, count) = (number(0) as usize, (number(4) & !IN_MEMFD) as usize);
         if length > self.most_bytes || count > self.most_descriptors {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a message is too long"));
         }
         let marks = count.div_ceil(AT_ONCE);
-        if rest.len() < marks + length || self.descriptors.len() < count {
+        let inline = if in_memfd { 0 } else { length };
+        if rest.len() < marks + inline || self.descriptors.len() < count {
             return Ok(None);
         }
-        let message = rest[marks..marks + length].to_vec();
-        self.received.drain(..8 + marks + length);
-        Ok(Some((message, self.descriptors.drain(..count).collect())))
+        let mut message = rest[marks..marks + inline].to_vec();
+        self.received.drain(..8 + marks + inline);
+        let mut descriptors: Vec<OwnedFd> = self.descriptors.drain(..count).collect();
+        if in_memfd {
+            let no_memfd = || io::Error::new(io::ErrorKind::InvalidData, "a message is missing");
+            if descriptors.is_empty() {
+                return Err(no_memfd());
+            }
+            let memfd = descriptors.remove(0);
+            if !fcntl_get_seals(&memfd).is_ok_and(|seals| seals.contains(SEALS)) {
+                return Err(no_memfd());
+            }
+            message.resize(length, 0);
+            File::from(memfd).read_exact_at(&mut message, 0)?;
+        }
+        Ok(Some((message, descriptors)))
     }
 
     fn fill(&mut self, flags: RecvFlags) -> io::Result<usize> {
@@ -274,6 +321,15 @@ fn head(message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<Vec<u8>> {
     let length = u32::try_from(message.len()).map_err(io::Error::other)?.to_le_bytes();
     let count = u32::try_from(descriptors.len()).map_err(io::Error::other)?.to_le_bytes();
     Ok([length, count].concat())
+}
+
+/// A sealed memfd that holds these bytes.
+fn memfd_of(message: &[u8]) -> io::Result<OwnedFd> {
+    let memfd = memfd_create("rustgi-message", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut file = File::from(memfd);
+    file.write_all(message)?;
+    fcntl_add_seals(&file, SEALS)?;
+    Ok(file.into())
 }
 
 impl AsFd for Channel {
@@ -354,6 +410,30 @@ mod tests {
         assert_eq!(full.map(|error| error.kind()), Some(io::ErrorKind::WouldBlock));
         drop(there);
         assert!(here.flush().is_err());
+    }
+
+    #[test]
+    fn several_long_messages_with_many_descriptors_fit_into_a_socket_that_nobody_reads() {
+        let (here, mut there) = Channel::pair().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        let (message, files) = (vec![3; 1 << 20], vec![file.as_fd(); 300]);
+        for _ in 0..8 {
+            here.hand_over(&message, &files).unwrap();
+        }
+        for _ in 0..8 {
+            let (back, descriptors) = there.try_receive().unwrap().unwrap();
+            assert!(back == message && descriptors.len() == 300);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_sealed_memfd_is_no_message() {
+        let (here, mut there) = Channel::pair().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        let head = [5000_u32.to_le_bytes(), (1 | IN_MEMFD).to_le_bytes()].concat();
+        here.write(&head, &[], SendFlags::empty()).unwrap();
+        here.write(&[0], &[file.as_fd()], SendFlags::empty()).unwrap();
+        assert!(there.receive().is_err());
     }
 
     #[test]

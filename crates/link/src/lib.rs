@@ -29,7 +29,7 @@ mod shared;
 mod stream;
 mod word;
 
-pub use board::{Board, Cause, Group, Queue, State, Worker};
+pub use board::{Board, Cause, Group, NameHash, Queue, State, Worker};
 pub use calls::Calls;
 pub use channel::Channel;
 pub use clock::milliseconds;

@@ -1,6 +1,6 @@
 //! The words of the command line.
 
-use crate::{ctl, supervise};
+use crate::{ctl, examine, supervise};
 use clap::{Parser, Subcommand};
 use std::error::Error;
 
@@ -16,6 +16,12 @@ pub struct Line {
 enum Word {
     /// Run the workers of daemon process groups. The server starts this itself.
     Supervise,
+    /// Find out which Pythons can be run. The server and the supervisor start this themselves.
+    Examine {
+        /// One Python, as the user of its process group.
+        #[arg(long)]
+        one: bool,
+    },
     /// Ask a running server about its daemon process groups.
     Ctl {
         #[command(flatten)]
@@ -31,6 +37,8 @@ impl Line {
         match self.word {
             Word::Supervise => Ok(supervise::run()?),
             Word::Ctl { place, ask } => ctl::run(&place, ask),
+            Word::Examine { one: false } => Ok(examine::examine_all()?),
+            Word::Examine { one: true } => Ok(examine::examine_one()?),
         }
     }
 }

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | the words of the command line | `cli.rs` |
 //! | `rustgi supervise`: starts workers, replaces them, ends them | `supervise/` |
+//! | `rustgi examine`: finds out which Pythons can be run | `examine/` |
 //! | `rustgi ctl`: asks a supervisor | `ctl.rs` |
 //! | text that terminals and logs do not obey | `plain.rs` |
 
 mod cli;
 mod ctl;
+mod examine;
 mod plain;
 mod supervise;
 

@@ -12,7 +12,7 @@ pub type Pair = (String, Vec<u8>);
 /// From the server's parent to the supervisor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ToSupervisor {
-    /// What shall run from now on. Answered by [`FromSupervisor::Taken`].
+    /// What shall run from now on. Acknowledged by [`FromSupervisor::Taken`].
     Run(Desired),
     /// End all workers in order, and then yourself. The end of the channel says the same.
     Stop,
@@ -21,8 +21,8 @@ pub enum ToSupervisor {
 /// From the supervisor to the server's parent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum FromSupervisor {
-    /// The place of each group on the board, in the order of [`Desired::groups`].
-    Taken(Vec<u32>),
+    /// The supervisor has received the state with this serial number, and works on it. The parent does not wait for it.
+    Taken(u32),
 }
 
 /// What shall run.
@@ -31,6 +31,8 @@ pub enum FromSupervisor {
 /// says [`Group::has_log`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Desired {
+    /// Serial number of the state, counted by the parent for each supervisor.
+    pub serial: u32,
     /// How often the server has read its configuration.
     pub generation: u32,
     /// The user that the children of the server run as, who alone (besides root) may send requests.
@@ -48,8 +50,6 @@ pub struct Group {
     pub name: Vec<u8>,
     /// What children prove to its workers.
     pub secret: Secret,
-    /// The place on the board that the server's children know it by already: a supervisor that takes over gives it the same.
-    pub place: Option<u32>,
     /// Its error log is not that of the main server.
     pub has_log: bool,
     /// Records of this level (syslog's numbers) and below are written to its log.
@@ -64,6 +64,10 @@ pub struct Group {
     pub environment: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// Why its workers cannot run: a code and what is to be said besides. Then it has none.
     pub unusable: Option<(u16, String)>,
+    /// What is still to be found out about its Python; the supervisor does that, and [completes](Group::complete) the group.
+    pub examination: Option<Examination>,
+    /// A Python that can run without its lock does.
+    pub free_threading: bool,
     /// How many workers.
     pub processes: u32,
     /// Whom they run as; `None` for whom the supervisor runs as.
@@ -119,6 +123,204 @@ pub struct Identity {
     pub home: Vec<u8>,
     /// The user is not the one that the server's children run as, and works in the home directory unless told otherwise.
     pub is_other: bool,
+}
+
+/// A Python to examine. A process that runs as [`Examination::identity`] makes all file look-ups and runs the interpreter,
+/// because both can take any time and the user of a group controls both.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Examination {
+    /// Which Python.
+    pub python: Python,
+    /// The user that the examining process becomes; `None` for the user that it is started by.
+    pub identity: Option<Identity>,
+    /// The root directory of the examining process.
+    pub chroot: Option<Vec<u8>>,
+    /// It is for the children of the server: Python's shared library is needed.
+    pub is_embedded: bool,
+    /// The directory beside the module, in which engines are looked for last.
+    pub engines: Vec<u8>,
+    /// `environment-file`, which is read with the rights of `identity`, outside of `chroot`.
+    pub environment_file: Option<Vec<u8>>,
+    /// What an earlier examination found. If the files are still the same, the interpreter is not run again.
+    pub known: Option<Facts>,
+}
+
+/// How a Python is named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Python {
+    /// The directory of an installation or a virtual environment, and the directive or option that names it.
+    Home(Vec<u8>, String),
+    /// The executable.
+    Program(Vec<u8>),
+}
+
+impl Default for Python {
+    fn default() -> Python {
+        Python::Program(Vec::new())
+    }
+}
+
+/// What an interpreter has said about itself, and the state of its files at that time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Its executable.
+    pub program: Vec<u8>,
+    /// Device, inode, size, and modification time (seconds, nanoseconds) of the executable and of each `pyvenv.cfg`.
+    pub stamps: Vec<[i64; 5]>,
+    /// `LD_LIBRARY_PATH`, if it does not run without.
+    pub library_path: Option<Vec<u8>>,
+    /// What it has written.
+    pub output: Vec<u8>,
+}
+
+/// What an examination has found. It is the word of the user of the group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Examined {
+    /// A Python that workers, or the children of the server, can run.
+    Usable(Interpreter),
+    /// Why there is none: the number of a code, and the particulars.
+    Unusable(u16, String),
+}
+
+/// A Python that can be run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interpreter {
+    /// What is known of it for the next examination, with its executable.
+    pub facts: Facts,
+    /// `sys.executable`; empty if it does not know.
+    pub own_name: Vec<u8>,
+    /// The file of the engine for it.
+    pub engine: Vec<u8>,
+    /// It can run without its lock.
+    pub is_free_threaded: bool,
+    /// `3.11`
+    pub version: String,
+    /// It is that of a virtual environment.
+    pub is_venv: bool,
+    /// Its shared library, if that was asked for.
+    pub library: Vec<u8>,
+    /// The variables of the environment file.
+    pub variables: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// The longest result of an examination in bytes.
+pub const LONGEST_EXAMINED: usize = 256 * 1024;
+
+/// The longest reason in bytes why a Python cannot be run.
+const LONGEST_REASON: usize = 64 * 1024;
+
+impl Examined {
+    /// Reads a result, which must be complete, of this version and possible.
+    ///
+    /// # Errors
+    /// It is none of this kind.
+    pub fn read(examination: &Examination, bytes: &[u8]) -> Result<Examined, Malformed> {
+        if bytes.len() > LONGEST_EXAMINED {
+            return Err(Malformed("an examination is too long"));
+        }
+        let examined = decode::<Examined>(bytes)?;
+        match &examined {
+            Examined::Usable(found) if !found.is_possible(&examination.python) => {
+                Err(Malformed("an examination has found what cannot be"))
+            }
+            Examined::Unusable(_, text) if text.len() > LONGEST_REASON => {
+                Err(Malformed("the reason of an examination is too long"))
+            }
+            _ => Ok(examined),
+        }
+    }
+}
+
+impl Interpreter {
+    fn is_possible(&self, python: &Python) -> bool {
+        let facts = &self.facts;
+        let is_named = match python {
+            Python::Program(program) => facts.program == *program,
+            // `bin/python3` below it, or whatever the examining process made of a relative name.
+            Python::Home(home, _) => {
+                let rest = facts.program.strip_prefix(home.as_slice());
+                rest.is_some_and(|rest| {
+                    matches!(
+                        rest,
+                        b"/bin/python3" | b"/bin/python" | b"bin/python3" | b"bin/python"
+                    )
+                })
+            }
+        };
+        let is_text = |text: &[u8]| !text.contains(&0) && text.len() <= 4096;
+        let texts = [&facts.program, &self.own_name, &self.engine, &self.library];
+        let are_variables = self.variables.iter().all(|(name, value)| {
+            !name.is_empty() && !name.contains(&b'=') && is_text(name) && !value.contains(&0)
+        });
+        let path = facts.library_path.as_deref().unwrap_or_default();
+        let is_version = |c: char| c.is_ascii_digit() || c == '.';
+        is_named
+            && texts.into_iter().all(|text| is_text(text))
+            && !path.contains(&0)
+            && are_variables
+            && self.version.len() <= 16
+            && self.version.chars().all(is_version)
+    }
+}
+
+impl Group {
+    /// The group with the Python that was found: its executable, engine, arguments and environment. Variables of the
+    /// environment file come first, so that options of the configuration win over them.
+    pub fn complete(&mut self, found: &Interpreter) {
+        (self.examination, self.unusable) = (None, None);
+        self.program.clone_from(&found.facts.program);
+        self.engine.clone_from(&found.engine);
+        if found.is_free_threaded {
+            let flag: &[u8] = if self.free_threading { b"-Xgil=0" } else { b"-Xgil=1" };
+            self.arguments.push(flag.to_vec());
+        }
+        let variables = found.variables.iter().cloned();
+        let variables = variables.map(|(name, value)| (name, Some(value)));
+        self.environment.splice(0..0, variables);
+        if let Some(path) = &found.facts.library_path {
+            self.environment.push((b"LD_LIBRARY_PATH".to_vec(), Some(path.clone())));
+        }
+        let own_name = if found.own_name.is_empty() { &self.program } else { &found.own_name };
+        for (name, value) in &mut self.worker.settings {
+            if name == "program" {
+                value.clone_from(own_name);
+            }
+        }
+    }
+}
+
+/// To `rustgi examine`, on its standard input: what to examine at the same time. On its standard output come the results
+/// in any order: the index of the examination and the length of the result as `u32` (little-endian), and the result, which
+/// is an [`Examined`], or anything else if the user of a group had it so. What is missing at the end did not answer in time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Examine {
+    /// The Pythons.
+    pub all: Vec<Examination>,
+    /// For how many milliseconds, until the rest is given up.
+    pub time: u32,
+}
+
+/// Results, each with its index.
+pub type Results<'b> = Vec<(usize, &'b [u8])>;
+
+/// The results of [`Examine`] in the bytes that have come so far, and how many bytes they are.
+///
+/// # Errors
+/// A length or an index that cannot be.
+pub fn results(mut bytes: &[u8], count: usize) -> Result<(Results<'_>, usize), Malformed> {
+    let (mut all, whole) = (Vec::new(), bytes.len());
+    while let Some((head, rest)) = bytes.split_first_chunk::<8>() {
+        let number =
+            |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let (index, length) = (number(0) as usize, number(4) as usize);
+        if index >= count || length > LONGEST_EXAMINED {
+            return Err(Malformed("a result of an examination is too long, or of none"));
+        }
+        let Some(result) = rest.get(..length) else { break };
+        all.push((index, result));
+        bytes = &rest[length..];
+    }
+    Ok((all, whole - bytes.len()))
 }
 
 /// What a worker is told of its group. Times are in seconds, 0 for none.
@@ -470,6 +672,74 @@ mod tests {
         assert_eq!(script.callables.len(), Script::CALLABLES);
         assert_eq!(script.callables.last(), Some(&name(15)));
         assert_eq!(script.callables[0], name(12));
+    }
+
+    #[test]
+    fn a_result_that_cannot_be_is_refused() {
+        let of = |python: Python| Examination { python, ..Examination::default() };
+        let facts = Facts { program: b"/v/bin/python3".to_vec(), ..Facts::default() };
+        let found = Interpreter { facts, version: "3.11".into(), ..Interpreter::default() };
+        let home = of(Python::Home(b"/v".to_vec(), String::new()));
+        let read = |examination: &Examination, found: &Interpreter| {
+            Examined::read(examination, &encode(&Examined::Usable(found.clone())))
+        };
+        assert!(read(&home, &found).is_ok());
+        assert!(read(&of(Python::Program(b"/v/bin/python3".to_vec())), &found).is_ok());
+        assert!(read(&of(Python::Program(b"/bin/sh".to_vec())), &found).is_err());
+        assert!(read(&of(Python::Home(b"/w".to_vec(), String::new())), &found).is_err());
+        let change = |change: fn(&mut Interpreter)| {
+            let mut other = found.clone();
+            change(&mut other);
+            read(&home, &other)
+        };
+        assert!(change(|it| it.engine = b"/a\0b".to_vec()).is_err());
+        assert!(change(|it| it.version = "3.11 (or so)".into()).is_err());
+        assert!(change(|it| it.variables = vec![(b"A=".to_vec(), b"1".to_vec())]).is_err());
+        assert!(change(|it| it.own_name = vec![b'/'; 5000]).is_err());
+        assert!(Examined::read(&home, &vec![0; LONGEST_EXAMINED + 1]).is_err());
+        assert!(Examined::read(&home, b"").is_err());
+    }
+
+    #[test]
+    fn results_come_in_pieces() {
+        let one = [&1_u32.to_le_bytes()[..], &3_u32.to_le_bytes(), b"abc"].concat();
+        let two = [&one[..], &0_u32.to_le_bytes(), &0_u32.to_le_bytes()].concat();
+        assert_eq!(results(&two, 2), Ok((vec![(1, &b"abc"[..]), (0, b"")], two.len())));
+        for cut in 0..one.len() {
+            assert_eq!(results(&one[..cut], 2), Ok((vec![], 0)));
+        }
+        assert!(results(&one, 1).is_err());
+        let long = [&0_u32.to_le_bytes()[..], &u32::MAX.to_le_bytes()].concat();
+        assert!(results(&long, 1).is_err());
+    }
+
+    #[test]
+    fn what_was_found_completes_a_group() {
+        let variable = |name: &str, value: &str| (name.into(), Some(value.into()));
+        let mut group = Group {
+            environment: vec![variable("A", "configured")],
+            examination: Some(Examination::default()),
+            worker: Worker { settings: vec![("program".into(), vec![])], ..Worker::default() },
+            ..Group::default()
+        };
+        let facts = Facts {
+            program: b"/v/bin/python3".to_vec(),
+            library_path: Some(b"/v/lib".to_vec()),
+            ..Facts::default()
+        };
+        group.complete(&Interpreter {
+            facts,
+            engine: b"/e.so".to_vec(),
+            is_free_threaded: true,
+            variables: vec![(b"A".to_vec(), b"file".to_vec())],
+            ..Interpreter::default()
+        });
+        assert_eq!(group.arguments, [b"-Xgil=1"]);
+        let expected = ["A=file", "A=configured", "LD_LIBRARY_PATH=/v/lib"];
+        let expected = expected.map(|text| text.split_once('=').unwrap());
+        assert_eq!(group.environment, expected.map(|(name, value)| variable(name, value)));
+        assert_eq!(group.worker.settings[0].1, b"/v/bin/python3");
+        assert_eq!(group.examination, None);
     }
 
     #[test]

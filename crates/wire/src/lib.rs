@@ -8,6 +8,7 @@
 //! | the server's parent, the supervisor and the workers among each other | `control.rs` |
 //! | what a child proves to a worker before the worker sends anything: [`Secret`] | `secret.rs` |
 //! | numbers and bytes in a row | `fields.rs` |
+//! | variables of an environment as they are written | `variables.rs` |
 //!
 //! One request at a time is under way on a connection. Nobody trusts the other side: every length is checked against what
 //! is there and against a limit, and a decoder never panics. Both sides must be of the same [`VERSION`], which each says first.
@@ -18,6 +19,7 @@ mod fields;
 mod frame;
 mod request;
 mod secret;
+pub mod variables;
 
 pub use answer::{
     Answer, End, File, Hello, Note, Ready, append_answer, append_end, append_note, append_want,

@@ -37,43 +37,67 @@ impl<C: Client> Relay<'_, C> {
         &mut self,
         queued: &mut QueuedRequest<'_>,
     ) -> Result<Arc<Worker>, Outcome> {
-        let Some(posted) = self.remote.posted(self.group) else {
-            return Err(self.unserved(None));
-        };
-        self.seen = (posted.generation(), posted.failures());
-        if let Some(worker) = queued.reserve() {
-            return Ok(worker);
-        }
         let mut without_worker: Option<Instant> = None;
         loop {
-            queued.wait_in_line();
-            let granted = loop {
-                let seen = queued.wake_count();
-                if let Some(trouble) = posted.trouble() {
-                    break self.last_chance(queued, |relay| relay.unserved(Some(trouble)))?;
-                }
-                let (mut time, code) = self.allowed();
-                if time.is_zero() {
-                    break self
-                        .last_chance(queued, |relay| relay.fail(code, "no thread was free"))?;
-                }
-                if self.remote.has_ready(self.group) {
-                    without_worker = None;
-                } else {
-                    let since = *without_worker.get_or_insert_with(Instant::now);
-                    let left = self.group.terms.patience.saturating_sub(since.elapsed());
-                    if left.is_zero() {
-                        break self.last_chance(queued, |relay| relay.unserved(None))?;
-                    }
-                    time = time.min(left);
-                }
-                if let Some(worker) = queued.await_grant(seen, time.min(PULSE)) {
-                    break Some(worker);
-                }
+            let Some(posted) = queued.locate().and_then(|_| self.remote.posted(self.group)) else {
+                self.wait_for_group(&mut without_worker)?;
+                continue;
             };
+            self.seen = (posted.generation(), posted.failures());
+            if let Some(worker) = queued.reserve() {
+                return Ok(worker);
+            }
+            queued.wait_in_line();
+            let granted = self.wait_for_thread(queued, posted, &mut without_worker)?;
             self.seen = (posted.generation(), posted.failures());
             if let Some(worker) = granted {
                 return Ok(worker);
+            }
+        }
+    }
+
+    /// The group is not on the board: the supervisor has just been started, or has not read the configuration yet.
+    fn wait_for_group(&mut self, without_worker: &mut Option<Instant>) -> Result<(), Outcome> {
+        const STEP: Duration = Duration::from_millis(20);
+        let since = *without_worker.get_or_insert_with(Instant::now);
+        if since.elapsed() >= self.group.terms.patience {
+            return Err(self.unserved(None));
+        }
+        std::thread::sleep(STEP);
+        Ok(())
+    }
+
+    /// Waits in line until the request is given a thread. `None` if it has to look for its group or a worker again.
+    fn wait_for_thread(
+        &mut self,
+        queued: &mut QueuedRequest<'_>,
+        posted: &link::Group,
+        without_worker: &mut Option<Instant>,
+    ) -> Result<Option<Arc<Worker>>, Outcome> {
+        loop {
+            let seen = queued.wake_count();
+            if let Some(trouble) = posted.trouble() {
+                return self.last_chance(queued, |relay| relay.unserved(Some(trouble)));
+            }
+            let (mut time, code) = self.allowed();
+            if time.is_zero() {
+                return self.last_chance(queued, |relay| relay.fail(code, "no thread was free"));
+            }
+            if queued.has_ready() {
+                *without_worker = None;
+            } else {
+                let since = *without_worker.get_or_insert_with(Instant::now);
+                let left = self.group.terms.patience.saturating_sub(since.elapsed());
+                if left.is_zero() {
+                    return self.last_chance(queued, |relay| relay.unserved(None));
+                }
+                time = time.min(left);
+            }
+            if let Some(worker) = queued.await_grant(seen, time.min(PULSE)) {
+                return Ok(Some(worker));
+            }
+            if queued.has_moved() {
+                return Ok(queued.stop_waiting());
             }
         }
     }

@@ -186,9 +186,9 @@ fn load(post: &Post, host: &'static Host, scripts: &[control::Script]) -> Loaded
         // Where it may not be seen there may be one, and the attempt to load it says what is wrong.
         modified: modification_time(path).or_else(|| may_be_there(path).then_some(0)),
     };
-    let configured = crate::settings().preload.iter().map(|script| control::Script {
-        path: script.path.clone(),
-        group: if script.main { Vec::new() } else { script.application_group.clone() },
+    let configured = preload::configured().into_iter().map(|script| control::Script {
+        path: script.path,
+        group: if script.main { Vec::new() } else { script.application_group },
         main: script.main,
         callables: Vec::new(),
     });

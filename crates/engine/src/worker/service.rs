@@ -18,7 +18,7 @@ pub fn run(post: &Post, host: &'static Host) {
         }
     });
     let goes_on = || !post.course.is_draining();
-    let all: Vec<Loading> = crate::settings().preload.iter().map(Loading::from).collect();
+    let all: Vec<Loading> = preload::configured().iter().map(Loading::from).collect();
     preload::each(host, &all, Purpose::Service, goes_on);
     // It has been told to end. Otherwise it still may be, while it waits for threads of the scripts.
     if post.course.has_ended() {

@@ -165,13 +165,18 @@ impl Crew {
 
     /// This group is wanted from now on.
     pub fn configure(&mut self, now: Time, group: Rc<Group>) {
-        if !self.is_final {
-            (self.farewell, self.stopping) = (None, false);
-        }
+        self.want();
         self.configured = Rc::clone(&group);
         let reason = reason::GRACEFUL.to_owned();
         self.request(now, Wish { group: Some(group), changed: Vec::new(), reason });
         self.settle(now);
+    }
+
+    /// The group is wanted again if it was not.
+    pub fn want(&mut self) {
+        if !self.is_final {
+            (self.farewell, self.stopping) = (None, false);
+        }
     }
 
     /// All workers are to be replaced.

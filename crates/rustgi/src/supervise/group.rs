@@ -144,11 +144,22 @@ impl Group {
 
     /// It is wanted like this from now on, and has this log.
     pub fn configure(&mut self, wanted: control::Group, log: Log, around: &mut Surroundings) {
+        self.set_log(wanted.log_level, log);
+        self.reconfigure(wanted, around);
+    }
+
+    /// It is wanted from now on, and has this log. How its workers are to be is not known yet.
+    pub fn set_log(&mut self, log_level: u8, log: Log) {
+        self.crew.want();
         self.log = log;
-        let message = ToWorker::Log { log_level: wanted.log_level };
+        let message = ToWorker::Log { log_level };
         for worker in self.workers.values_mut() {
             worker.tell(&message, &[self.log.as_fd()]);
         }
+    }
+
+    /// It is wanted like this from now on.
+    pub fn reconfigure(&mut self, wanted: control::Group, around: &mut Surroundings) {
         self.crew.configure(around.now(), Rc::new(wanted));
         self.act(around);
     }

@@ -7,6 +7,7 @@
 //! | [`Group`] | a group that runs: does what its crew decides | `group.rs` |
 //! | [`Worker`](worker::Worker) | one process, its channel and its page | `worker.rs` |
 //! | the start of a process, and whom it runs as | | `spawn.rs` `identity.rs` `worker.py` |
+//! | [`Examinations`]: groups whose Python is not known yet | | `examine.rs` |
 //! | how a process ended | | `death.rs` |
 //! | [`Sockets`] | the directory in which workers are found | `sockets.rs` |
 //! | what is removed of it meanwhile | | `removals.rs` |
@@ -17,8 +18,9 @@
 
 mod crew;
 mod death;
+mod examine;
 mod group;
-mod identity;
+pub mod identity;
 mod log;
 mod operators;
 mod removals;
@@ -27,7 +29,9 @@ mod spawn;
 mod worker;
 
 pub use sockets::CONTROL;
+pub use spawn::close_inherited;
 
+use examine::{Examinations, Order};
 use exchange::{Code, Level};
 use group::{Group, Surroundings};
 use link::{Board, Channel, Queue, Shared};
@@ -46,7 +50,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wire::control::{Ask, Desired, FromSupervisor, ToSupervisor, Told, decode, encode};
 
 /// How long the supervisor pauses after an error of its own, so that one that lasts does not keep the machine busy.
@@ -67,6 +71,7 @@ struct Supervisor {
     log: Log,
     groups: Vec<Group>,
     around: Surroundings,
+    examinations: Examinations,
     operators: Option<Operators>,
     stopping: bool,
     /// When an error of its own was logged last.
@@ -129,7 +134,7 @@ impl Supervisor {
             sockets_due: None,
         };
         let log = Log::new(spawn::standard(2)?, Level::Warning as u8);
-        let (groups, operators) = (Vec::new(), None);
+        let (groups, examinations, operators) = (Vec::new(), Examinations::default(), None);
         let (control, stopping) = (Some(control), false);
         let complained = None;
         let supervisor = Supervisor {
@@ -139,6 +144,7 @@ impl Supervisor {
             log,
             groups,
             around,
+            examinations,
             operators,
             stopping,
             complained,
@@ -177,6 +183,7 @@ impl Supervisor {
         let mut watched = vec![(self.signals.as_fd(), false)];
         let channels = self.control.iter().map(AsFd::as_fd);
         watched.extend(channels.chain(self.server.iter().map(AsFd::as_fd)).map(|fd| (fd, false)));
+        watched.extend(self.examinations.descriptors().map(|fd| (fd, false)));
         watched.extend(self.operators.iter().flat_map(Operators::descriptors));
         watched.extend(self.groups.iter().flat_map(|group| group.descriptors(now)));
         if self.around.sockets_due.is_none() {
@@ -199,7 +206,8 @@ impl Supervisor {
             watched.map(|(fd, writes)| PollFd::new(fd, flags(writes))).collect();
         let ended = self.around.ended.iter().map(|(at, ..)| *at);
         let groups = self.groups.iter().filter_map(|group| group.next(now));
-        let next = groups.chain(ended).chain(self.around.sockets_due).min();
+        let next = groups.chain(ended).chain(self.around.sockets_due);
+        let next = next.chain(self.examinations.next()).min();
         let timeout = next.map_or(PollTimeout::NONE, |next| {
             // Rounded up, or the last millisecond would be spent in turning round.
             let wait = next.saturating_sub(now) + Duration::from_micros(999);
@@ -215,6 +223,7 @@ impl Supervisor {
     fn attend(&mut self) {
         self.hear_signals();
         self.hear_server();
+        self.hear_examinations();
         self.attend_groups(|group, around| {
             let numbers: Vec<u32> = group.workers.keys().copied().collect();
             numbers.into_iter().for_each(|number| group.hear(number, around));
@@ -270,10 +279,11 @@ impl Supervisor {
             self.server = None;
             self.stop();
         }
+        let mut newest = None;
         while let Some(control) = &mut self.control {
             let message = match control.try_receive() {
                 Ok(Some((message, descriptors))) => decode(&message).map(|it| (it, descriptors)),
-                Ok(None) => return,
+                Ok(None) => break,
                 Err(_) => {
                     self.control = None;
                     self.stop();
@@ -281,7 +291,10 @@ impl Supervisor {
                 }
             };
             match message {
-                Ok((ToSupervisor::Run(desired), descriptors)) => self.run(desired, descriptors),
+                // Of several states that came while this process could not run, only the last is wanted.
+                Ok((ToSupervisor::Run(desired), descriptors)) => {
+                    newest = Some((desired, descriptors))
+                }
                 Ok((ToSupervisor::Stop, _)) => self.stop(),
                 Err(error) => {
                     let text = format!("{error}; the workers are ended");
@@ -291,6 +304,9 @@ impl Supervisor {
                     self.stop();
                 }
             }
+        }
+        if let Some((desired, descriptors)) = newest {
+            self.run(desired, descriptors);
         }
     }
 
@@ -321,26 +337,41 @@ impl Supervisor {
         self.make_sockets(&desired.prefix);
         let names: Vec<_> = desired.groups.iter().map(|group| group.name.clone()).collect();
         let places = self.places(&names);
-        let taken = places.iter().map(|place| place.unwrap_or(Board::GROUPS)).collect();
         if let Some(control) = &self.control {
-            // If nobody is there, that is noticed when something is read.
-            let _ = control.send(&encode(&FromSupervisor::Taken(taken)), &[]);
+            // The server may not read for a while, and reads the newest one then. That it has gone is noticed elsewhere.
+            let _ = control.try_send(&encode(&FromSupervisor::Taken(desired.serial)), &[]);
         }
+        let now = self.around.now();
+        self.examinations.keep(&names);
         for (wanted, place) in desired.groups.into_iter().zip(places) {
             let own = if wanted.has_log { descriptors.next() } else { None };
             let file = own.map_or_else(|| self.log.as_fd().try_clone_to_owned(), Ok);
             let (Ok(file), Some(place)) = (file, place) else { continue };
             let log = Log::new(file, wanted.log_level);
-            match self.groups.iter_mut().find(|group| group.place == place) {
-                Some(group) => group.guarded(&mut self.around, |group, around| {
-                    group.configure(wanted, log, around);
-                }),
-                None => self.groups.push(Group::start(wanted, place, log, &mut self.around)),
+            let known = self.groups.iter_mut().find(|group| group.place == place);
+            match (self.examinations.order(now, wanted), known) {
+                (Order::Configure(wanted), Some(group)) => {
+                    group.guarded(&mut self.around, |group, around| {
+                        group.configure(wanted, log, around);
+                    });
+                }
+                (Order::Wait(wanted), Some(group)) => group.set_log(wanted.log_level, log),
+                (Order::Configure(wanted) | Order::Wait(wanted), None) => {
+                    self.groups.push(Group::start(wanted, place, log, &mut self.around));
+                }
             }
         }
-        let now = self.around.now();
         let gone = self.groups.iter_mut().filter(|group| !names.iter().any(|n| n == group.name()));
         gone.for_each(|group| group.crew.retire(now));
+    }
+
+    /// Configures groups whose Python has been examined.
+    fn hear_examinations(&mut self) {
+        for wanted in self.examinations.attend(self.around.now()) {
+            if let Some(group) = self.groups.iter_mut().find(|group| group.name() == wanted.name) {
+                group.guarded(&mut self.around, |group, around| group.reconfigure(wanted, around));
+            }
+        }
     }
 
     fn make_sockets(&mut self, prefix: &[u8]) {
@@ -414,7 +445,7 @@ impl Supervisor {
             let place = place.or_else(|| find(&link::Group::is_new)).or_else(|| find(&|_| true));
             held.extend(place);
             match place.and_then(|place| board.group(place)) {
-                Some(group) => group.set_name(name),
+                Some(_) => board.set_name(place.unwrap_or_default(), name),
                 None => {
                     let text = format!("process group '{}' has no place", log::show(name));
                     self.log.fail(Level::Error, Code::BoardFull, text);
@@ -431,6 +462,7 @@ impl Supervisor {
             return;
         }
         self.stopping = true;
+        self.examinations.stop();
         let now = self.around.now();
         for group in &mut self.groups {
             group.guarded(&mut self.around, |group, around| {
@@ -443,6 +475,7 @@ impl Supervisor {
     /// New workers for this group, or for all. How many groups that are.
     fn reload(&mut self, name: Option<&[u8]>, reason: &str) -> u32 {
         let now = self.around.now();
+        self.examinations.hurry(now, name);
         let mut count = 0;
         for group in &mut self.groups {
             if name.is_none_or(|name| name == group.name()) {
@@ -481,7 +514,15 @@ impl Supervisor {
         let Some(mut operators) = self.operators.take() else { return };
         let answer = |ask| match ask {
             Ask::Status => {
-                let status = |group: &Group| group.status(&self.around);
+                let now = self.around.now();
+                let status = |group: &Group| {
+                    let mut status = group.status(&self.around);
+                    if let Some(waits) = self.examinations.about(now, group.name()) {
+                        let date = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                        status.failure = Some((date.as_secs(), waits));
+                    }
+                    status
+                };
                 Told::Status(self.groups.iter().map(status).collect())
             }
             Ask::Reload(name) => {

@@ -74,6 +74,11 @@ impl Step {
         }
     }
 
+    /// What failed.
+    pub fn text(self) -> &'static str {
+        Step::ALL.iter().find(|(step, _)| *step == self).map_or("", |(_, text)| text)
+    }
+
     /// The worker runs even so.
     fn is_harmless(self) -> bool {
         use Step::{Core, CpuTime, Memory, Name, Priority, VirtualMemory};

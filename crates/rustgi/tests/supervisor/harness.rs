@@ -1,6 +1,6 @@
 //! A supervisor of its own for each test, in a directory of its own.
 
-use link::{Board, Cause, Channel, Queue, Shared, State};
+use link::{Board, Cause, Channel, NameHash, Queue, Shared, State};
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
@@ -125,7 +125,7 @@ impl Supervised {
         fs::rename(path.with_extension("new"), path).unwrap();
     }
 
-    /// Tells it what to run, and waits until it knows.
+    /// Tells it what to run, and waits until it knows. The places of the groups on the board.
     pub fn run(&mut self, groups: Vec<Group>) -> Vec<u32> {
         let place = self.directory.path();
         let script = place.join("stand_in.py");
@@ -135,6 +135,7 @@ impl Supervised {
             .into_iter()
             .map(|group| Group { arguments: vec![path(&script), path(place)], ..group });
         self.desired = Desired {
+            serial: self.desired.serial + 1,
             generation: self.desired.generation + 1,
             client_user: 33,
             prefix: path(&place.join("wsgi")),
@@ -152,8 +153,10 @@ impl Supervised {
         let channel = self.channel.as_mut().unwrap();
         channel.send(&encode(&ToSupervisor::Run(self.desired.clone())), &descriptors).unwrap();
         let (answer, _) = channel.receive().unwrap().expect("the supervisor answers");
-        let FromSupervisor::Taken(places) = decode(&answer).unwrap();
-        places
+        let FromSupervisor::Taken(serial) = decode(&answer).unwrap();
+        assert_eq!(serial, self.desired.serial);
+        let place = |group: &Group| self.board.find(NameHash::of(&group.name)).unwrap();
+        self.desired.groups.iter().map(place).collect()
     }
 
     /// The same once more, as at a graceful restart.

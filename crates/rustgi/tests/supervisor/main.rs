@@ -2,6 +2,7 @@
 //! stand-ins, which speak as workers do.
 
 mod endings;
+mod examinations;
 mod generations;
 mod hanging;
 mod harness;

@@ -2,9 +2,6 @@
 //! is of the kind that systemd's `EnvironmentFile=` takes: one variable a line, `#` or `;` begins a comment, and a value may
 //! stand in quotes.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-
 /// A name and a value.
 pub type Variable = (Vec<u8>, Vec<u8>);
 
@@ -16,18 +13,11 @@ pub fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
     (is_name && !text.contains(&0)).then_some((name, value))
 }
 
-/// Reads a file of variables.
+/// The variables of the text of a file.
 ///
 /// # Errors
-/// What is expected instead.
-pub fn read(path: &[u8]) -> Result<Vec<Variable>, String> {
-    let text = std::fs::read(OsStr::from_bytes(path))
-        .map_err(|error| format!("a file that can be read ({error})"))?;
-    parse(&text).map_err(|line| format!("a file of lines NAME=VALUE (line {line} is none)"))
-}
-
-/// The variables, or the number of the line that is none.
-fn parse(text: &[u8]) -> Result<Vec<Variable>, usize> {
+/// The number of the line that is none.
+pub fn parse(text: &[u8]) -> Result<Vec<Variable>, usize> {
     let mut variables = Vec::new();
     for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
         let line = line.trim_ascii();
