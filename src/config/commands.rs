@@ -7,7 +7,7 @@ use super::plan::Section;
 use super::store::plan;
 use super::table::DIRECTIVES;
 use super::words::{self, quoted};
-use super::{Alias, Scope, Server, Written};
+use super::{Alias, Expression, Scope, Server, Written};
 use crate::httpd::callback::callback;
 use crate::httpd::ffi::{self, cmd_parms};
 use crate::httpd::{Pool, ServerRec, log};
@@ -105,6 +105,10 @@ impl<'p> Call<'p> {
                 if let Some(group) = written.process_group.filter(|_| in_directory) {
                     plan(self.server).borrow_mut().directory_groups.push(group);
                 }
+                let callable = written.callable_object.filter(|_| !self.is_late);
+                if let Some(Expression::Literal(callable)) = callable {
+                    plan(self.server).borrow_mut().callables.push(callable);
+                }
                 let scope = match &mut self.directory {
                     Some(directory) => directory,
                     None => &mut self.server().scope,
@@ -129,6 +133,9 @@ impl<'p> Call<'p> {
         let alias = Alias::parse(self.pool, kind, text)?;
         if let Some(import) = alias.preload() {
             plan(self.server).borrow_mut().import(import, self.server)?;
+        }
+        if let Some(callable) = alias.options.callable_object {
+            plan(self.server).borrow_mut().callables.push(callable.to_bytes());
         }
         self.server().aliases.push(alias);
         Ok(())

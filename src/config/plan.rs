@@ -23,6 +23,8 @@ pub struct Plan<'p> {
     pub groups: Vec<Expression<'p>>,
     /// What sections of directories say with `WSGIProcessGroup`.
     pub directory_groups: Vec<Expression<'p>>,
+    /// The callables that `WSGICallableObject` and aliases name outside `.htaccess` files.
+    pub callables: Vec<&'p [u8]>,
     /// The process group, if one is said, and the application group of each handler script.
     pub handlers: Vec<(Option<Expression<'p>>, Expression<'p>)>,
 }

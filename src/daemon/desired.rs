@@ -3,11 +3,12 @@
 
 use crate::config::daemon::{Daemon, Options};
 use crate::config::groups::Sole;
-use crate::config::written::Process;
+use crate::config::written::{CALLABLE, Process};
 use crate::config::{Plan, store};
 use crate::httpd::{ServerRec, process};
 use crate::identity;
 use exchange::{Preload, Settings};
+use std::collections::BTreeSet;
 use wire::control::{Desired, Group, ScriptOwner, Worker};
 use wire::{Master, Secret};
 
@@ -68,7 +69,7 @@ fn group(
         eviction_timeout: options.number_or("eviction-timeout", 0),
         shutdown_timeout: options.number_or("shutdown-timeout", 5),
         startup_timeout: options.number_or("startup-timeout", LOADING),
-        worker: worker(main, options),
+        worker: worker(main, plan, options),
         ..Group::default()
     };
     group.free_threading = is_free(plan, process, daemon.name);
@@ -128,7 +129,7 @@ fn display_name(daemon: &Daemon<'_>) -> Option<Vec<u8>> {
     }
 }
 
-fn worker(main: ServerRec<'_>, options: &Options<'_>) -> Worker {
+fn worker(main: ServerRec<'_>, plan: &Plan<'_>, options: &Options<'_>) -> Worker {
     let timeout = main.timeout().as_secs().try_into().unwrap_or(u32::MAX);
     Worker {
         threads: options.number_or("threads", 15),
@@ -155,8 +156,15 @@ fn worker(main: ServerRec<'_>, options: &Options<'_>) -> Worker {
             user: options.identity("script-user"),
             group: options.identity("script-group"),
         },
+        callables: callables(plan),
         settings: Vec::new(),
     }
+}
+
+/// The callables that the configuration names, and the one that a script has if none is named.
+fn callables(plan: &Plan<'_>) -> Vec<Vec<u8>> {
+    let all: BTreeSet<&[u8]> = plan.callables.iter().copied().chain([CALLABLE]).collect();
+    all.into_iter().map(<[u8]>::to_vec).collect()
 }
 
 /// Without `program`, which the examination of its Python tells.

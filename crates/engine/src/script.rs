@@ -187,8 +187,9 @@ impl Script {
         callables: &[Vec<u8>],
     ) -> Result<(), Code> {
         let find = |name: &Vec<u8>| names.dict_get(&attached.interned_latin1(name)?);
+        let mut lines = Vec::new();
         for name in callables {
-            let line = match find(name) {
+            lines.push(match find(name) {
                 Ok(Some(found)) if found.is_callable() => {
                     self.file.has_callable.store(true, Ordering::Relaxed);
                     return Ok(());
@@ -204,8 +205,11 @@ impl Script {
                     raised.forget();
                     self.missing_callable(name)
                 }
-            };
-            report::set_last(&line);
+            });
+        }
+        // The one that requests have used says most; the others are those that the configuration names.
+        if let Some(line) = lines.first() {
+            report::set_last(line);
             let line = format!("{}: {line}", Code::CallableMissing);
             request.note_line(attached, Level::Error, &line);
         }

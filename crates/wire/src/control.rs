@@ -364,6 +364,9 @@ pub struct Worker {
     pub virtual_memory_limit: u64,
     /// `script-user` and `script-group`: the owner that every script must have.
     pub script_owner: ScriptOwner,
+    /// The callables that the configuration names. A script whose callable requests have used must have that one or one of these: it
+    /// may have been renamed in both.
+    pub callables: Vec<Vec<u8>>,
 }
 
 /// `script-user` and `script-group`: a group of workers runs only files of this owner that no other user can have written.

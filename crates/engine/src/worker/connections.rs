@@ -124,6 +124,11 @@ impl Connections {
         page.calls.wake_all();
     }
 
+    /// Whether there is no connection.
+    pub fn is_empty(&self) -> bool {
+        locked(&self.free).len() == Page::SLOTS as usize
+    }
+
     /// The connection of a slot.
     pub fn at(&self, slot: u32) -> Option<Arc<Held>> {
         self.place(slot).clone()

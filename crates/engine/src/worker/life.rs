@@ -213,9 +213,13 @@ fn load(post: &Post, host: &'static Host, scripts: &[control::Script]) -> Loaded
             None => all.push(script.clone()),
         }
     }
-    let all = all.into_iter().map(|script| Loading {
-        script: Preload { path: script.path, application_group: script.group, main: script.main },
-        callables: script.callables,
+    let all = all.into_iter().map(|mut script| {
+        if !script.callables.is_empty() {
+            script.callables.extend(post.options.callables.iter().cloned());
+        }
+        let (path, application_group, main) = (script.path, script.group, script.main);
+        let script_to_load = Preload { path, application_group, main };
+        Loading { script: script_to_load, callables: script.callables }
     });
     let all: Vec<Loading> = all.collect();
     if !tried.is_empty() {

@@ -231,8 +231,12 @@ impl Steering {
         }
     }
 
-    /// Whether there has been nothing to do for so long, in a worker whose supervisor has died, that it can end.
+    /// Whether there has been nothing to do for so long, in a worker whose supervisor has died, that it can end. Without a connection
+    /// it ends at once: httpd has gone as well, or no child has ever used it.
     fn is_idle(&mut self, now: u64) -> bool {
+        if self.idle_since.is_some() && self.post.connections.is_empty() {
+            return true;
+        }
         if self.idle_since.is_some() && self.post.page.busy() > 0 {
             self.idle_since = Some(now);
         }
