@@ -20,11 +20,15 @@ use wire::Carried;
 /// As much of a body goes with the request itself.
 pub const INLINE: usize = 64 * 1024;
 
+/// As much is read at once when [`INLINE`] bytes are there. If there is no room for it, all of these bytes go with the request. Together
+/// with its head they must fit into the memory of a connection: a request that waits until a worker reads cannot move to another.
+const BEYOND: usize = 8 * 1024;
+
 /// A body that has been gathered, or the beginning of one.
 #[derive(Debug, Default)]
 pub struct Gathered {
     large: Option<Large>,
-    /// What follows `large`: up to [`INLINE`], and the bytes of one read if there was no room for them.
+    /// What follows `large`: up to [`INLINE`], and [`BEYOND`] more if there was no room.
     small: Vec<u8>,
     /// The rest has not been read from the client.
     continues: bool,
@@ -49,7 +53,11 @@ impl Gathered {
         let mut gathered = Gathered::default();
         loop {
             let mut kept = Ok(());
-            let read = exchange.read(INLINE, &mut |bytes| match kept {
+            let most = match INLINE.saturating_sub(gathered.small.len()) {
+                0 => BEYOND,
+                left => left,
+            };
+            let read = exchange.read(most, &mut |bytes| match kept {
                 Ok(()) => kept = gathered.add(bytes, memory, spool),
                 Err(_) => gathered.small.extend_from_slice(bytes),
             });
@@ -212,7 +220,7 @@ mod tests {
             let refused = (0..20).find(|n| gathered.add(&piece(*n), memory, &spool).is_err());
             let given: Vec<u8> = (0..=refused.expect("there is room")).flat_map(piece).collect();
             let Carried { file, inline, .. } = gathered.carried();
-            assert!(inline.len() <= 2 * INLINE && file != Some(0), "{file:?}");
+            assert!(inline.len() <= 100_000 && file != Some(0), "{file:?}");
             let mut kept = vec![0; file.unwrap_or_default() as usize];
             if let Some(file) = gathered.file() {
                 let file = File::from(file.try_clone_to_owned().unwrap());

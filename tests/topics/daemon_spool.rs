@@ -351,6 +351,21 @@ fn without_a_directory_responses_wait_for_their_clients_and_large_bodies_arrive_
     assert_eq!(lines(&server, "WSGI1042"), 1);
 }
 
+#[test]
+fn bodies_of_a_group_that_may_keep_nothing_arrive_whole_whatever_their_size() {
+    let server = builder("threads=1 spool-limit=0 request-body-memory=0").start();
+    for size in [65_535, 65_536, 65_537, 73_728, 73_729, 140_000, 1_000_000] {
+        let body = pattern(size);
+        for is_chunked in [false, true] {
+            let (head, pieces) = upload("/digest", &body, is_chunked, 30_000);
+            let mut connection = server.connect();
+            connection.send(head).send(pieces.concat());
+            assert_eq!(connection.receive().text(), digest(&body), "chunked: {is_chunked}");
+            assert_eq!(spooled(&server), 0);
+        }
+    }
+}
+
 /// Nothing is kept: neither in memory nor on the disk.
 #[test]
 fn a_group_that_may_keep_nothing_serves_slow_readers_all_the_same() {
