@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use wire::{Carried, Request};
+use wire::Request;
 
 mod answer;
 mod delivery;
@@ -84,7 +84,9 @@ pub struct Relay<'r, C: Client> {
     group: &'r Group,
     particulars: Particulars,
     client: &'r mut C,
-    body: Option<Gathered>,
+    body: Gathered,
+    /// The worker has been given bytes of the body that the child had not gathered.
+    gave_body: bool,
     /// When it began to look for a thread.
     since: Instant,
     as_loaded: bool,
@@ -121,13 +123,13 @@ enum Turn {
 }
 
 impl<'r, C: Client> Relay<'r, C> {
-    /// A request whose body has been gathered, unless it is to be read when the worker asks for it.
+    /// A request whose body has been gathered as far as there was room for it.
     pub fn new(
         remote: &'r Remote,
         group: &'r Group,
         particulars: Particulars,
         client: &'r mut C,
-        body: Option<Gathered>,
+        body: Gathered,
     ) -> Self {
         Relay {
             remote,
@@ -135,6 +137,7 @@ impl<'r, C: Client> Relay<'r, C> {
             particulars,
             client,
             body,
+            gave_body: false,
             since: Instant::now(),
             as_loaded: false,
             seen: (0, 0),
@@ -207,17 +210,16 @@ impl<'r, C: Client> Relay<'r, C> {
         worker: &Arc<Worker>,
         mut connection: Box<Connection>,
     ) -> Turn {
-        let file = self.body.as_ref().and_then(Gathered::file);
         let mut request = Request {
             serial: 0,
             head: self.client.head(),
-            carried: self.body.as_ref().map_or(Carried::OnDemand, Gathered::carried),
-            broken: self.body.as_ref().and_then(|body| body.broken),
+            carried: self.body.carried(),
+            broken: self.body.broken,
             log_level: self.particulars.log_level,
             as_loaded: self.as_loaded,
             ignored: self.particulars.ignored,
         };
-        let turn = match connection.offer(&mut request, file) {
+        let turn = match connection.offer(&mut request, self.body.file()) {
             Ok(true) => self.relay(queued, worker, &mut connection),
             Ok(false) => Turn::Over(self.fail(Code::RequestTooLarge, "")),
             // What was written of it may be enough for the worker.

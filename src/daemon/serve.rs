@@ -60,15 +60,10 @@ pub fn serve(
     mut exchange: HttpdExchange<'_, '_>,
 ) -> Status {
     let terms = &group.terms;
-    let body = if body == Body::None {
-        Some(Gathered::default())
-    } else if terms.streams_body {
-        None
-    } else {
-        match gather(group, body, &mut exchange) {
-            Ok(body) => Some(body),
-            Err(no_room) => return refuse_body(group, call, &no_room),
-        }
+    let body = match body {
+        Body::None => Gathered::default(),
+        _ if terms.streams_body => Gathered::on_demand(),
+        _ => gather(group, body, &mut exchange),
     };
     if let Some(answered) = exchange.answered() {
         return answered;
@@ -88,33 +83,16 @@ pub fn serve(
     finish(call, exchange, ended)
 }
 
-fn gather(
-    group: &Group,
-    body: Body,
-    exchange: &mut HttpdExchange<'_, '_>,
-) -> Result<Gathered, NoRoom> {
+fn gather(group: &Group, body: Body, exchange: &mut HttpdExchange<'_, '_>) -> Gathered {
     let memory = group.terms.body_memory;
     let largest = group.spool.largest_body().max(memory).max(INLINE as u64);
     match body {
-        // No byte of it is read: there will never be room.
-        Body::Length(length) if length > largest => Err(NoRoom::Limit),
+        // There will never be room for all of it: what would be gathered only takes the room from other requests.
+        Body::Length(length) if length > largest => {
+            group.spool.note(&NoRoom::Limit, Spooled::Body);
+            Gathered::on_demand()
+        }
         _ => Gathered::read(exchange, memory, &group.spool),
-    }
-}
-
-/// Answers a request whose body could not be kept.
-fn refuse_body(group: &Group, call: &Call<'_>, no_room: &NoRoom) -> Status {
-    // What is left of the body is not read, so that a client that sends slowly does not keep this thread.
-    call.request.close_connection();
-    match no_room {
-        NoRoom::Limit => {
-            group.spool.note(no_room, Spooled::Body);
-            Status::Refused(Code::SpoolFull.status())
-        }
-        NoRoom::Disk(error) => {
-            let cause = format!("{}: {error}", group.spool.directory().display());
-            call.refuse(Code::BodyNotGathered, cause.as_bytes())
-        }
     }
 }
 

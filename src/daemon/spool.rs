@@ -2,9 +2,9 @@
 //! when the child begins, lives as long as it; every request thread of the child takes from it and gives back to it.
 //!
 //! A group has at most its own `spool-limit`; all groups of the child together have at most the largest `spool-limit` of
-//! them. Of both, responses leave an eighth to bodies: the worker of a response that finds no room only waits for the client,
-//! while a body that finds none is refused. If there are several groups, a group has at most twice as much as it leaves free, so
-//! that the clients of one tenant cannot take the last byte from the others.
+//! them. Of both, responses leave an eighth to bodies: an application whose response finds no room waits for one client
+//! that reads slowly, and whose request bodies find none for all of those that send slowly. If there are several groups, a group has
+//! at most twice as much as it leaves free, so that the clients of one tenant cannot take the last byte from the others.
 //!
 //! Every byte is taken before it is written. It is given back when the file system has been given its space back (a hole,
 //! or the file is cut to nothing), and at the latest when the [`SpoolFile`] is dropped.
@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -138,11 +138,6 @@ impl GroupSpool {
         alone.min(self.limit)
     }
 
-    /// Where its files are.
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-
     /// Takes so many bytes of the budget, all or none of them.
     fn take(&self, bytes: u64, spooled: Spooled) -> bool {
         let share = |limit: u64| match spooled {
@@ -166,14 +161,18 @@ impl GroupSpool {
 
     /// Tells the operator that bytes could not be kept, unless that was told a moment ago.
     pub fn note(&self, no_room: &NoRoom, spooled: Spooled) {
-        let (shortage, what, remedy) = match spooled {
+        let (shortage, level, on_disk, what, remedy) = match spooled {
             Spooled::Body => (
                 &self.bodies,
-                "a request body was refused with 507",
-                "raise spool-limit=, or let the application read bodies as they come (request-body=stream)",
+                Level::Warning,
+                Code::BodyNotGathered,
+                "the application gets the rest of a request body as the client sends it, and a thread waits for that",
+                "raise spool-limit=",
             ),
             Spooled::Response => (
                 &self.responses,
+                Level::Error,
+                Code::AnswerNotKept,
                 "a worker waits for a client that reads slowly",
                 "raise spool-limit=, or lower response-socket-timeout=",
             ),
@@ -197,13 +196,13 @@ impl GroupSpool {
             ),
             NoRoom::Disk(error) => format!(
                 "{}: {}: process group '{}': {what}{more}; spool-directory={}: {error}.",
-                Code::AnswerNotKept,
-                Code::AnswerNotKept.text(),
+                on_disk,
+                on_disk.text(),
                 self.group,
                 self.directory.display(),
             ),
         };
-        log::note_for_process(Level::Error, line.as_bytes());
+        log::note_for_process(level, line.as_bytes());
     }
 }
 

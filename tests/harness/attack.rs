@@ -164,7 +164,7 @@ fn frame(script: &Path) -> Vec<u8> {
             native: false,
             clocks: Clocks { request_start: 1, queue_start: 1, daemon_start: 0 },
         },
-        carried: Carried::Inline(b""),
+        carried: Carried::inline(b""),
         broken: None,
         log_level: Level::Info,
         as_loaded: true,

@@ -113,7 +113,8 @@ impl Drop for Serving {
     }
 }
 
-fn sha256(bytes: &[u8]) -> String {
+/// The digest of these bytes, in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
     use std::io::Write;
     let mut sum =
         Command::new("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

@@ -399,7 +399,7 @@ impl<'a> Ask<'a> {
             script: None,
             group: "",
             body: Body::None,
-            carried: Carried::Inline(b""),
+            carried: Carried::inline(b""),
             file: None,
             broken: None,
             reloading: false,
@@ -415,7 +415,7 @@ impl<'a> Ask<'a> {
         Ask {
             method: "POST",
             body: Body::Length(body.len() as u64),
-            carried: Carried::Inline(body),
+            carried: Carried::inline(body),
             ..Ask::get(path)
         }
     }

@@ -161,14 +161,14 @@ fn a_body_comes_with_the_request_in_a_file_or_when_it_is_asked_for() {
             assert!(client.ask(&Ask::post("/echo", &body)).body == body, "{length} inline");
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(&body).unwrap();
-            let carried = Carried::File(length as u64);
+            let carried = Carried::in_file(length as u64);
             let ask = Ask { carried, file: Some(&file), ..Ask::post("/echo", &body) };
             assert!(client.ask(&ask).body == body, "{length} in a file");
             for announced in [Body::Length(length as u64), Body::Unknown] {
                 let (mut at, mut asked) = (0, 0);
                 client.offer(&Ask {
                     body: announced,
-                    carried: Carried::OnDemand,
+                    carried: Carried::ON_DEMAND,
                     ..Ask::post("/echo", b"")
                 });
                 let answer = client.answer(&mut |most| {
@@ -181,6 +181,55 @@ fn a_body_comes_with_the_request_in_a_file_or_when_it_is_asked_for() {
                 assert!(answer.body == body, "{length} on demand, asked {asked} times");
             }
         }
+    });
+}
+
+/// The child had room for the beginning of the body only.
+#[test]
+fn a_body_comes_in_a_file_then_with_the_request_and_then_when_it_is_asked_for() {
+    each(|worker, _| {
+        let body = pattern(2 << 20);
+        for (in_file, inline) in [(300_001, 100_000), (0, 100_000), (300_001, 0), (2 << 20, 0)] {
+            let begun = in_file + inline;
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&body[..in_file]).unwrap();
+            let carried = Carried {
+                file: Some(in_file as u64),
+                inline: &body[in_file..begun],
+                continues: true,
+            };
+            for announced in [Body::Length(body.len() as u64), Body::Unknown] {
+                let mut client = worker.connect();
+                let ask = Ask { body: announced, carried, file: Some(&file), ..Ask::get("/echo") };
+                client.offer(&Ask { method: "POST", ..ask });
+                let mut at = begun;
+                let answer = client.answer(&mut |most| {
+                    let to = body.len().min(at + most as usize).min(at + 70_000);
+                    let piece = body[at..to].to_vec();
+                    at = to;
+                    Some(Ok(piece))
+                });
+                assert!(answer.body == body, "{in_file} in a file, {inline} with the request");
+            }
+        }
+        // The worker reads nothing of the rest before the application has read the beginning.
+        let carried = Carried { continues: true, ..Carried::inline(b"abc") };
+        for error in [ReadError::Disconnected, ReadError::TimedOut] {
+            let mut client = worker.connect();
+            let ask = Ask { carried, ..Ask::post("/fails_to_read", b"1234567") };
+            client.offer(&ask);
+            let mut asked = 0;
+            let answer = client.answer(&mut |_| {
+                asked += 1;
+                Some(Err(error))
+            });
+            assert!(answer.text().ends_with(&error.to_string()), "{}", answer.text());
+            assert!(asked > 0);
+            assert_eq!(client.get("/hello").text(), "Hello World!");
+        }
+        let mut client = worker.connect();
+        client.offer(&Ask { carried, ..Ask::post("/hello", b"1234567") });
+        assert_eq!(client.answer(&mut |_| panic!("it wants the body")).text(), "Hello World!");
     });
 }
 
@@ -203,7 +252,7 @@ fn a_body_that_breaks_off_raises_where_it_would_in_the_server() {
         assert_eq!(answer.text(), text);
         let mut client = worker.connect();
         client
-            .offer(&Ask { carried: Carried::OnDemand, ..Ask::post("/fails_to_read", b"1234567") });
+            .offer(&Ask { carried: Carried::ON_DEMAND, ..Ask::post("/fails_to_read", b"1234567") });
         let mut given = 0;
         let answer = client.answer(&mut |_| {
             given += 1;

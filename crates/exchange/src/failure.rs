@@ -157,10 +157,10 @@ codes! {
     1038 ScriptOfOthers           Configuration 403 "The script does not belong to whom script-user or script-group says";
     1039 RequestTooLarge          Client        431 "The request is too large for a process of its own";
     1040 NoWorker                 Carrier       503 "The group has no process that serves";
-    1041 BodyNotGathered          Carrier       500 "The body of the request could not be kept";
+    1041 BodyNotGathered          Carrier       0   "The body of the request could not be kept";
     1042 AnswerNotKept            Carrier       500 "The answer could not be kept for a client that reads slowly";
     1043 ConnectionNotMade        Carrier       0   "A connection of the server could not be made";
-    1050 SpoolFull                Configuration 507 "No room to spool within spool-limit";
+    1050 SpoolFull                Configuration 0   "No room to spool within spool-limit";
     1051 RequestTimedOut          Application   504 "A request took longer than request-timeout, and its process was replaced";
     1060 SocketsRemoved           Carrier       0   "The directory of sockets had been removed";
     1070 MemoryLimitReached       Application   0   "A worker has reached its limit of memory";

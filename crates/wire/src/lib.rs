@@ -31,4 +31,4 @@ pub use request::{Carried, Request, read_error};
 pub use secret::{Master, Secret};
 
 /// The version of everything here. A child refuses a worker of another one.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;

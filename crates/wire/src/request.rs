@@ -5,15 +5,31 @@ use crate::fields::{Fields, Fixed};
 use crate::frame::{self, Kind, Tag};
 use exchange::{Body, Clocks, Group, Head, Level, ReadError, Scheme, Script, Settled};
 
-/// How the body of a request comes to the worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carried<'a> {
-    /// All of it is here.
-    Inline(&'a [u8]),
-    /// It is in a file of so many bytes, whose descriptor comes with the frame.
-    File(u64),
-    /// The child reads it from the client when it is asked to ([`Kind::Want`]).
-    OnDemand,
+/// How the body of a request comes to the worker: a part in a file, a part in the frame, and the rest when the worker asks
+/// for it, in this order. Each of them may be missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried<'a> {
+    /// So many bytes are in a file, whose descriptor comes with the frame.
+    pub file: Option<u64>,
+    /// The bytes in the frame.
+    pub inline: &'a [u8],
+    /// The child reads what follows from the client when the worker asks for it ([`Kind::Want`]).
+    pub continues: bool,
+}
+
+impl<'a> Carried<'a> {
+    /// The child reads all of the body from the client when the worker asks for it.
+    pub const ON_DEMAND: Carried<'static> = Carried { file: None, inline: &[], continues: true };
+
+    /// All of the body is in the frame.
+    pub const fn inline(bytes: &'a [u8]) -> Carried<'a> {
+        Carried { file: None, inline: bytes, continues: false }
+    }
+
+    /// All of the body is in a file of so many bytes.
+    pub const fn in_file(length: u64) -> Carried<'static> {
+        Carried { file: Some(length), inline: &[], continues: false }
+    }
 }
 
 /// A request.
@@ -59,10 +75,7 @@ impl<'a> Request<'a> {
 
     /// What of its body is in its frame.
     pub fn inline(&self) -> &'a [u8] {
-        match self.carried {
-            Carried::Inline(bytes) => bytes,
-            Carried::File(_) | Carried::OnDemand => &[],
-        }
+        self.carried.inline
     }
 
     fn put(&self, row: &mut Vec<u8>) {
@@ -120,15 +133,11 @@ impl<'a> Request<'a> {
                 Body::Length(length) => (1, length),
                 Body::Unknown => (2, 0),
             };
-            let (carried, file) = match self.carried {
-                Carried::OnDemand => (0, 0),
-                Carried::File(length) => (1, length),
-                Carried::Inline(_) => (2, 0),
-            };
+            let Carried { file, continues, .. } = self.carried;
             row.put_u8(body);
-            row.put_u8(carried);
+            row.put_u8(u8::from(file.is_some()) | u8::from(continues) << 1);
             row.put_u64(length);
-            row.put_u64(file);
+            row.put_u64(file.unwrap_or_default());
             for text in texts {
                 row.put_length(text.len());
             }
@@ -171,12 +180,12 @@ impl<'a> Request<'a> {
             (2, 0) => Body::Unknown,
             _ => return Err(Malformed("there is no such kind of body")),
         };
-        let carried = match (carried, file, rest.rest()) {
-            (0, 0, []) => Carried::OnDemand,
-            (1, length, []) => Carried::File(length),
-            (2, 0, bytes) => Carried::Inline(bytes),
+        let file = match (carried, file) {
+            (0 | 2, 0) => None,
+            (1 | 3, length) => Some(length),
             _ => return Err(Malformed("a body is carried in no known way")),
         };
+        let carried = Carried { file, inline: rest.rest(), continues: carried > 1 };
         let script = Script {
             path: path.into(),
             resource: resource.into(),
@@ -276,7 +285,17 @@ mod tests {
     #[test]
     fn a_request_comes_back() {
         let variables = variables();
-        for carried in [Carried::Inline(b"abc"), Carried::File(1 << 40), Carried::OnDemand] {
+        let all_parts = Carried { file: Some(7), inline: b"abc", continues: true };
+        for carried in [
+            Carried::default(),
+            Carried::inline(b"abc"),
+            Carried::in_file(1 << 40),
+            Carried::ON_DEMAND,
+            Carried { inline: b"", ..all_parts },
+            Carried { file: None, ..all_parts },
+            Carried { continues: false, ..all_parts },
+            all_parts,
+        ] {
             let request = sample(&variables, carried);
             let mut bytes = Vec::new();
             assert!(request.append_to(&mut bytes));
@@ -301,7 +320,7 @@ mod tests {
     fn a_request_that_was_cut_is_refused() {
         let variables = variables();
         let mut bytes = Vec::new();
-        assert!(sample(&variables, Carried::OnDemand).append_to(&mut bytes));
+        assert!(sample(&variables, Carried::ON_DEMAND).append_to(&mut bytes));
         for cut in HEADER..bytes.len() {
             assert!(
                 Request::decode(&bytes[HEADER..cut], &mut Settled::default()).is_err(),
@@ -317,7 +336,7 @@ mod tests {
         variables.put_other(b"LARGE", &large);
         let variables = variables.settle();
         let mut bytes = b"before".to_vec();
-        assert!(!sample(&variables, Carried::OnDemand).append_to(&mut bytes));
+        assert!(!sample(&variables, Carried::ON_DEMAND).append_to(&mut bytes));
         assert_eq!(bytes, b"before");
     }
 }

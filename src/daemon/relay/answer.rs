@@ -113,6 +113,9 @@ impl<C: Client> Relay<'_, C> {
             End::Leaving | End::Reloading if is_answered => {
                 Err(Malformed("a worker has given back what it had answered"))
             }
+            End::Leaving | End::Reloading if self.gave_body => {
+                Err(Malformed("a worker has given back a request whose body it has read"))
+            }
             _ => Ok(()),
         }
     }
@@ -326,14 +329,20 @@ impl<C: Client> Relay<'_, C> {
         Ok(after(push))
     }
 
-    /// The worker wants some of the body, which is read from the client now.
+    /// The worker wants some of the body, which is read from the client now. It has read what was carried.
     fn give_body(&mut self, connection: &mut Connection, most: usize) -> Result<(), Broken> {
+        // Another worker may still get the request, with all of its body.
+        if !connection.is_taken() {
+            return Err(Malformed("a worker wants the body of what it has not taken").into());
+        }
+        self.body.release();
         let mut bytes = Vec::new();
         let most = most.min(Kind::Body.limit());
         let read = self.client.read(most, &mut |piece| bytes.extend_from_slice(piece));
         if most == 0 {
             return Ok(());
         }
+        self.gave_body |= !bytes.is_empty();
         match read {
             Ok(_) => connection.send(Kind::Body, &bytes)?,
             Err(error) => connection.send(Kind::BodyFailed, &[error as u8])?,

@@ -1,5 +1,5 @@
-//! The body of a request as it comes to a worker: with the request, in a file beside it, or piece by piece when the
-//! application asks for it.
+//! The body of a request as it comes to a worker: in a file beside the request, with the request, and piece by piece when
+//! the application asks for it. Each part may be missing; the application reads them in this order.
 
 use exchange::ReadError;
 use link::Line;
@@ -12,17 +12,20 @@ use wire::{Carried, Frame, HEADER, Kind, Tag, append_want, read_error};
 /// What is still to come of a body.
 #[derive(Debug)]
 pub struct Body<'r> {
-    source: Source<'r>,
-    /// What follows what was carried.
+    file: Option<Stored>,
+    inline: &'r [u8],
+    /// The child is asked for what follows, under this tag.
+    on_demand: Option<Tag>,
+    /// What follows then.
     broken: Option<ReadError>,
 }
 
+/// A part of a body in a file; at least one byte of it has not been read yet.
 #[derive(Debug)]
-enum Source<'r> {
-    Inline(&'r [u8]),
-    File { file: File, at: u64, end: u64 },
-    OnDemand(Tag),
-    Over,
+struct Stored {
+    file: File,
+    at: u64,
+    end: u64,
 }
 
 /// In what pieces a file is read.
@@ -38,12 +41,17 @@ impl<'r> Body<'r> {
         file: Option<OwnedFd>,
         tag: Tag,
     ) -> Option<Body<'r>> {
-        let source = match carried {
-            Carried::Inline(bytes) => Source::Inline(bytes),
-            Carried::File(length) => Source::File { file: file?.into(), at: 0, end: length },
-            Carried::OnDemand => Source::OnDemand(tag),
+        let file = match carried.file {
+            Some(length) => Some((length, file?)),
+            None => None,
         };
-        Some(Body { source, broken })
+        let stored = file.map(|(end, file)| Stored { file: file.into(), at: 0, end });
+        Some(Body {
+            file: stored.filter(|stored| stored.end > 0),
+            inline: carried.inline,
+            on_demand: carried.continues.then_some(tag),
+            broken,
+        })
     }
 
     /// As [`exchange::Exchange::read`].
@@ -54,34 +62,57 @@ impl<'r> Body<'r> {
         most: usize,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Result<usize, ReadError> {
-        let count = match &mut self.source {
-            Source::Inline(rest) => {
-                let (piece, after) = rest.split_at(most.min(rest.len()));
-                *rest = after;
-                sink(piece);
-                piece.len()
-            }
-            Source::File { file, at, end } => {
-                let length = end.saturating_sub(*at).min(most as u64).min(PIECE as u64);
-                let piece = room(buffer, length as usize);
-                file.read_exact_at(piece, *at).map_err(|_| ReadError::Failed)?;
-                *at += length;
-                sink(piece);
-                piece.len()
-            }
-            Source::OnDemand(tag) => {
-                let count = ask(line, *tag, buffer, most.min(MOST), sink)?;
-                if count == 0 && most > 0 {
-                    self.source = Source::Over;
-                }
-                count
-            }
-            Source::Over => 0,
-        };
+        let count = self.read_part(line, buffer, most, sink)?;
         match self.broken {
             Some(error) if count == 0 && most > 0 => Err(error),
             _ => Ok(count),
         }
+    }
+
+    /// Reads of the first part that is not at its end. The child is asked for more only when the application has read all
+    /// that was carried: the child then keeps the file no longer.
+    fn read_part(
+        &mut self,
+        line: &Line,
+        buffer: &mut Vec<u8>,
+        most: usize,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<usize, ReadError> {
+        if let Some(stored) = &mut self.file {
+            let count = stored.read(buffer, most, sink)?;
+            if stored.at == stored.end {
+                self.file = None;
+            }
+            return Ok(count);
+        }
+        if !self.inline.is_empty() {
+            let (piece, after) = self.inline.split_at(most.min(self.inline.len()));
+            self.inline = after;
+            sink(piece);
+            return Ok(piece.len());
+        }
+        let Some(tag) = self.on_demand else { return Ok(0) };
+        let count = ask(line, tag, buffer, most.min(MOST), sink)?;
+        if count == 0 && most > 0 {
+            self.on_demand = None;
+        }
+        Ok(count)
+    }
+}
+
+impl Stored {
+    fn read(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        most: usize,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<usize, ReadError> {
+        let length = (self.end - self.at).min(most as u64).min(PIECE as u64);
+        let piece = room(buffer, length as usize);
+        self.file.read_exact_at(piece, self.at).map_err(|_| ReadError::Failed)?;
+        self.at += length;
+        sink(piece);
+        Ok(piece.len())
     }
 }
 

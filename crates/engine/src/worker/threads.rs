@@ -19,7 +19,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
-use wire::{Carried, End, Frame, HEADER, Kind, Malformed, Request, Tag};
+use wire::{End, Frame, HEADER, Kind, Malformed, Request, Tag};
 
 /// Starts the threads. Fewer than there should be are better than none; none is an error.
 pub fn start(post: &'static Post, host: &'static Host) -> io::Result<Vec<JoinHandle<()>>> {
@@ -207,7 +207,7 @@ impl Case<'_> {
         buffers: &mut Buffers,
     ) -> io::Result<bool> {
         let mut files = VecDeque::new();
-        if matches!(request.carried, Carried::File(_)) {
+        if request.carried.file.is_some() {
             line.descriptors(&mut files)?;
         }
         let tag = Tag::of_serial(request.serial);
