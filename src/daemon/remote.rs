@@ -6,7 +6,9 @@ use super::spool::{self, GroupSpool, SpoolBudget};
 use super::supervisor::Inherited;
 use crate::config::daemon::Daemon;
 use crate::httpd::ServerRec;
-use link::{Board, Candidate, Mapped, NameHash, Page, Queue, State, Worker as Posted, WorkerRef};
+use link::{
+    Board, Candidate, Mapped, NameHash, Page, Queue, State, WaitState, Worker as Posted, WorkerRef,
+};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -344,13 +346,19 @@ impl QueuedRequest<'_> {
     }
 
     /// Waits until it is given a thread, there is trouble in the group, or the time is over; not if it has been woken since `seen`.
+    /// Without a thread it goes on waiting, even if it had been given one of a worker that has gone since.
     pub fn await_grant(&self, seen: u32, time: Duration) -> Option<Arc<Worker>> {
-        let queue = self.remote.queue;
+        let (queue, place) = (self.remote.queue, self.place);
         let granted = queue.await_grant(self.slot, seen, time);
-        if granted.is_none() {
-            queue.hand_over(Some(self.slot), self.place, || self.candidates());
+        let granted = granted.and_then(|worker| self.granted(worker));
+        match (queue.state(self.slot), self.ticket) {
+            _ if granted.is_some() => {}
+            (WaitState::Idle | WaitState::Watching { .. }, Some(ticket)) => {
+                queue.wait_in_line(self.slot, place, ticket, || self.candidates());
+            }
+            _ => queue.hand_over(Some(self.slot), place, || self.candidates()),
         }
-        granted.and_then(|worker| self.granted(worker))
+        granted
     }
 
     /// Waits no longer. The worker of which it was given a thread meanwhile.
@@ -422,6 +430,47 @@ pub fn socket_timeout(terms: &Terms, server: ServerRec<'_>) -> Duration {
 mod tests {
     use super::*;
     use link::Shared;
+
+    #[test]
+    fn a_request_that_was_given_a_thread_of_a_worker_that_has_gone_waits_in_line_again() {
+        let board = Shared::<Board>::create("board").unwrap().write().unwrap();
+        let queue = Shared::<Queue>::create("queue").unwrap().write().unwrap();
+        board.begin(std::process::id());
+        board.set_name(0, b"site");
+        let budget = SpoolBudget::new([0]);
+        let group = Group {
+            name: b"site".to_vec(),
+            terms: Terms::default(),
+            secret: Secret::default(),
+            spool: GroupSpool::new(&budget, b"site", 0, PathBuf::new()),
+            place: Place::new(b"site"),
+            workers: Mutex::default(),
+            last: AtomicU32::new(0),
+        };
+        let (prefix, groups, slots) = (PathBuf::new(), vec![group], Mutex::default());
+        let remote = Remote { board, queue, prefix, groups, slots };
+        let posted = board.group(0).unwrap();
+        let start = |number| {
+            let (place, worker) = board.add(posted, number, posted.generation(), 1).unwrap();
+            worker.set_state(State::Ready);
+            place
+        };
+        let gone = start(1);
+        // A request of another child, so that this one does not know the first worker.
+        let other = queue.claim_slot(7).unwrap();
+        let candidates = || board.candidates(0);
+        queue.reserve(other, 0, candidates, 0).unwrap();
+        let mut queued = remote.enqueue(&remote.groups[0]).unwrap();
+        queued.locate().unwrap();
+        queued.wait_in_line();
+        queue.give_back(other, 0, candidates);
+        // It has been given the thread, but its process does not run before another worker has the place.
+        board.remove(posted, gone);
+        assert_eq!(start(2), gone);
+        let none = Duration::ZERO;
+        let given = (0..2).find_map(|_| queued.await_grant(queued.wake_count(), none));
+        assert_eq!(given.unwrap().number, 2);
+    }
 
     #[test]
     fn a_group_is_found_by_its_name_and_again_when_it_has_another_place() {
