@@ -262,6 +262,22 @@ fn a_request_that_its_worker_does_not_take_goes_to_one_that_does() {
     assert_eq!(begun(&server).iter().filter(|line| *line == "quick").count(), 6);
 }
 
+#[test]
+fn a_worker_that_is_stopped_and_whose_socket_is_full_delays_no_request_while_another_has_a_free_thread()
+ {
+    let server = builder("processes=2 threads=2 listen-backlog=2 connect-timeout=4").start();
+    let stopped = wait_for("both workers", || {
+        let is_answered = server.get("/first?0").status == 200;
+        let workers = server.workers();
+        (is_answered && workers.len() == 2).then(|| Pid::from_raw(workers[0] as i32))
+    });
+    kill(stopped, Signal::SIGSTOP).unwrap();
+    let statuses: Vec<u16> =
+        (0..20).map(|number| server.get(&format!("/{number}?0")).status).collect();
+    kill(stopped, Signal::SIGCONT).unwrap();
+    assert_eq!(statuses, [200; 20], "{}", server.error_log());
+}
+
 /// A library that shows a process the time that stands in a file.
 fn faketime() -> Option<String> {
     let arch = std::env::consts::ARCH;
