@@ -9,6 +9,7 @@ use crate::httpd::ServerRec;
 use link::{
     Board, Candidate, Mapped, NameHash, Page, Queue, State, WaitState, Worker as Posted, WorkerRef,
 };
+use std::cell::Cell;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -194,7 +195,9 @@ impl Remote {
     pub fn enqueue<'r>(&'r self, group: &'r Group) -> Option<QueuedRequest<'r>> {
         let slot = locked(&self.slots).pop();
         let slot = slot.or_else(|| self.queue.claim_slot(std::process::id()))?;
-        Some(QueuedRequest { remote: self, group, slot, place: NO_PLACE, ticket: None })
+        let (ticket, untaken, waits_for_another) = Default::default();
+        let (remote, place) = (self, NO_PLACE);
+        Some(QueuedRequest { remote, group, slot, place, ticket, untaken, waits_for_another })
     }
 
     /// The worker that a thread was reserved of, unless it has gone.
@@ -290,8 +293,15 @@ pub struct QueuedRequest<'r> {
     /// The place of its group on the board, as it was found last.
     place: u32,
     /// Its place among those that wait, once it has had to.
-    ticket: Option<u64>,
+    ticket: Cell<Option<u64>>,
+    /// How often its worker was found not to have taken it.
+    untaken: Cell<u32>,
+    /// It has a thread reserved of a worker that does not take it, and waits in line for one of another worker.
+    waits_for_another: Cell<bool>,
 }
+
+/// When its worker was found so often not to have taken it, a request waits in line as well: after about half a second.
+const OFTEN: u32 = 5;
 
 /// No group has this place.
 const NO_PLACE: u32 = u32::MAX;
@@ -326,6 +336,7 @@ impl QueuedRequest<'_> {
     }
 
     fn granted(&self, worker: WorkerRef) -> Option<Arc<Worker>> {
+        self.untaken.set(0);
         let known = self.remote.known(self.group, worker);
         if known.is_none() {
             self.give_back();
@@ -334,9 +345,10 @@ impl QueuedRequest<'_> {
     }
 
     /// Waits for a thread from now on, behind those that came before.
-    pub fn wait_in_line(&mut self) {
+    pub fn wait_in_line(&self) {
         let (queue, place) = (self.remote.queue, self.place);
-        let ticket = *self.ticket.get_or_insert_with(|| queue.ticket());
+        let ticket = self.ticket.get().unwrap_or_else(|| queue.ticket());
+        self.ticket.set(Some(ticket));
         queue.wait_in_line(self.slot, place, ticket, || self.candidates());
     }
 
@@ -351,7 +363,7 @@ impl QueuedRequest<'_> {
         let (queue, place) = (self.remote.queue, self.place);
         let granted = queue.await_grant(self.slot, seen, time);
         let granted = granted.and_then(|worker| self.granted(worker));
-        match (queue.state(self.slot), self.ticket) {
+        match (queue.state(self.slot), self.ticket.get()) {
             _ if granted.is_some() => {}
             (WaitState::Idle | WaitState::Watching { .. }, Some(ticket)) => {
                 queue.wait_in_line(self.slot, place, ticket, || self.candidates());
@@ -369,6 +381,7 @@ impl QueuedRequest<'_> {
     /// Waits, no longer than so long, for news of the group, unless there is some already: `is_old` says whether there is none, and is
     /// asked when news wakes the request.
     pub fn await_news(&self, time: Duration, is_old: impl FnOnce() -> bool) {
+        self.stop_waiting_for_another();
         let queue = self.remote.queue;
         let seen = self.wake_count();
         queue.watch(self.slot, self.place);
@@ -378,10 +391,38 @@ impl QueuedRequest<'_> {
         queue.stop_waiting(self.slot);
     }
 
-    /// Reserves a thread of another worker for a request that this one has not taken.
+    /// Reserves a thread of another worker for a request that this one has not taken. While other requests wait for each thread that
+    /// becomes free, this one waits in line with them after a while.
     pub fn reserve_another(&self, than: &Worker) -> Option<WorkerRef> {
+        let (queue, place) = (self.remote.queue, self.place);
+        if self.waits_for_another.get() {
+            if let WaitState::Waiting { .. } = queue.state(self.slot) {
+                return None;
+            }
+            self.waits_for_another.set(false);
+            let given = queue.stop_waiting_for_another(self.slot)?;
+            if given != than.reference() {
+                return Some(given);
+            }
+            self.stay(given);
+            return None;
+        }
         let others = || self.candidates().filter(|other| other.worker != than.reference());
-        self.remote.queue.reserve_another(self.slot, self.place, others)
+        let found = queue.reserve_another(self.slot, place, others);
+        self.untaken.set(self.untaken.get() + 1);
+        if found.is_none() && self.untaken.get() >= OFTEN && queue.has_waiting(place) {
+            self.waits_for_another.set(true);
+            self.wait_in_line();
+        }
+        found
+    }
+
+    /// The request has been taken, or needs no thread any more.
+    pub fn stop_waiting_for_another(&self) {
+        if self.waits_for_another.take() {
+            let given = self.remote.queue.stop_waiting_for_another(self.slot);
+            given.into_iter().for_each(|given| self.stay(given));
+        }
     }
 
     /// The request goes to the worker of which [that](QueuedRequest::reserve_another) was reserved.
@@ -410,6 +451,7 @@ impl QueuedRequest<'_> {
 
 impl Drop for QueuedRequest<'_> {
     fn drop(&mut self) {
+        self.stop_waiting_for_another();
         self.remote.queue.stop_waiting(self.slot);
         self.give_back();
         locked(&self.remote.slots).push(self.slot);
