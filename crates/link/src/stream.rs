@@ -20,6 +20,10 @@ pub struct Stream(Option<OwnedFd>);
 /// As many descriptors go together.
 pub const DESCRIPTORS: usize = 2;
 
+/// As many descriptors as the kernel lets a process send together (`SCM_MAX_FD`). There is room for all of them: what found none the
+/// kernel would close for this process, and a [lingering](forbid_lingering) socket would keep it waiting.
+const AT_ONCE: usize = 253;
+
 /// Who is at the other end: for whoever connected, the process that made the socket listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Credentials {
@@ -111,7 +115,7 @@ impl Stream {
     }
 
     /// Reads what there is, or waits for something. 0 is the end. Descriptors that come along are appended to
-    /// `descriptors`, up to [`DESCRIPTORS`] at a time.
+    /// `descriptors`, however many they are.
     ///
     /// # Errors
     /// `WouldBlock` when the time is over.
@@ -137,7 +141,7 @@ impl Stream {
         descriptors: &mut VecDeque<OwnedFd>,
         flags: RecvFlags,
     ) -> io::Result<usize> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
         let mut beside = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
             match recvmsg(self, &mut [IoSliceMut::new(into)], &mut beside, flags) {
@@ -292,13 +296,20 @@ mod tests {
         for is_read in [true, false] {
             let (_directory, client, server) = pair();
             let (stuck, _listener) = lingering();
-            client.write(&[b"x"], &[stuck.as_fd()]).unwrap();
+            // The last of as many as go together.
+            let file = tempfile::tempfile().unwrap();
+            let all: Vec<_> = std::iter::repeat_n(file.as_fd(), AT_ONCE - 1).collect();
+            let all = [all, vec![stuck.as_fd()]].concat();
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
+            let mut beside = SendAncillaryBuffer::new(&mut space);
+            assert!(beside.push(SendAncillaryMessage::ScmRights(&all)));
+            sendmsg(&client, &[IoSlice::new(b"x")], &mut beside, SendFlags::empty()).unwrap();
             drop(stuck);
             let begun = std::time::Instant::now();
             if is_read {
                 let mut descriptors = VecDeque::new();
                 assert_eq!(server.read(&mut [0; 4], &mut descriptors).unwrap(), 1);
-                assert_eq!(descriptors.len(), 1);
+                assert_eq!(descriptors.len(), AT_ONCE);
             }
             drop(server);
             assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
