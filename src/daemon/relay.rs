@@ -237,6 +237,7 @@ impl<'r, C: Client> Relay<'r, C> {
         turn: &Turn,
         used: Option<(&Arc<Worker>, Box<Connection>)>,
     ) {
+        queued.stop_waiting_for_another();
         // Then the thread of the worker before is given back together with the move.
         let moves = matches!(turn, Turn::Move(_));
         match used {
@@ -263,6 +264,7 @@ impl<'r, C: Client> Relay<'r, C> {
     ) -> Result<(), Turn> {
         let timeout = self.particulars.timeout;
         if connection.is_taken() {
+            queued.stop_waiting_for_another();
             if connection.wait(timeout) {
                 return Ok(());
             }

@@ -6,7 +6,10 @@ use super::spool::{self, GroupSpool, SpoolBudget};
 use super::supervisor::Inherited;
 use crate::config::daemon::Daemon;
 use crate::httpd::ServerRec;
-use link::{Board, Candidate, Mapped, NameHash, Page, Queue, State, Worker as Posted, WorkerRef};
+use link::{
+    Board, Candidate, Mapped, NameHash, Page, Queue, State, WaitState, Worker as Posted, WorkerRef,
+};
+use std::cell::Cell;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -192,7 +195,9 @@ impl Remote {
     pub fn enqueue<'r>(&'r self, group: &'r Group) -> Option<QueuedRequest<'r>> {
         let slot = locked(&self.slots).pop();
         let slot = slot.or_else(|| self.queue.claim_slot(std::process::id()))?;
-        Some(QueuedRequest { remote: self, group, slot, place: NO_PLACE, ticket: None })
+        let (ticket, untaken, waits_for_another) = Default::default();
+        let (remote, place) = (self, NO_PLACE);
+        Some(QueuedRequest { remote, group, slot, place, ticket, untaken, waits_for_another })
     }
 
     /// The worker that a thread was reserved of, unless it has gone.
@@ -288,8 +293,15 @@ pub struct QueuedRequest<'r> {
     /// The place of its group on the board, as it was found last.
     place: u32,
     /// Its place among those that wait, once it has had to.
-    ticket: Option<u64>,
+    ticket: Cell<Option<u64>>,
+    /// How often its worker was found not to have taken it.
+    untaken: Cell<u32>,
+    /// It has a thread reserved of a worker that does not take it, and waits in line for one of another worker.
+    waits_for_another: Cell<bool>,
 }
+
+/// When its worker was found so often not to have taken it, a request waits in line as well: after about half a second.
+const OFTEN: u32 = 5;
 
 /// No group has this place.
 const NO_PLACE: u32 = u32::MAX;
@@ -324,6 +336,7 @@ impl QueuedRequest<'_> {
     }
 
     fn granted(&self, worker: WorkerRef) -> Option<Arc<Worker>> {
+        self.untaken.set(0);
         let known = self.remote.known(self.group, worker);
         if known.is_none() {
             self.give_back();
@@ -332,9 +345,10 @@ impl QueuedRequest<'_> {
     }
 
     /// Waits for a thread from now on, behind those that came before.
-    pub fn wait_in_line(&mut self) {
+    pub fn wait_in_line(&self) {
         let (queue, place) = (self.remote.queue, self.place);
-        let ticket = *self.ticket.get_or_insert_with(|| queue.ticket());
+        let ticket = self.ticket.get().unwrap_or_else(|| queue.ticket());
+        self.ticket.set(Some(ticket));
         queue.wait_in_line(self.slot, place, ticket, || self.candidates());
     }
 
@@ -344,13 +358,19 @@ impl QueuedRequest<'_> {
     }
 
     /// Waits until it is given a thread, there is trouble in the group, or the time is over; not if it has been woken since `seen`.
+    /// Without a thread it goes on waiting, even if it had been given one of a worker that has gone since.
     pub fn await_grant(&self, seen: u32, time: Duration) -> Option<Arc<Worker>> {
-        let queue = self.remote.queue;
+        let (queue, place) = (self.remote.queue, self.place);
         let granted = queue.await_grant(self.slot, seen, time);
-        if granted.is_none() {
-            queue.hand_over(Some(self.slot), self.place, || self.candidates());
+        let granted = granted.and_then(|worker| self.granted(worker));
+        match (queue.state(self.slot), self.ticket.get()) {
+            _ if granted.is_some() => {}
+            (WaitState::Idle | WaitState::Watching { .. }, Some(ticket)) => {
+                queue.wait_in_line(self.slot, place, ticket, || self.candidates());
+            }
+            _ => queue.hand_over(Some(self.slot), place, || self.candidates()),
         }
-        granted.and_then(|worker| self.granted(worker))
+        granted
     }
 
     /// Waits no longer. The worker of which it was given a thread meanwhile.
@@ -361,6 +381,7 @@ impl QueuedRequest<'_> {
     /// Waits, no longer than so long, for news of the group, unless there is some already: `is_old` says whether there is none, and is
     /// asked when news wakes the request.
     pub fn await_news(&self, time: Duration, is_old: impl FnOnce() -> bool) {
+        self.stop_waiting_for_another();
         let queue = self.remote.queue;
         let seen = self.wake_count();
         queue.watch(self.slot, self.place);
@@ -370,10 +391,38 @@ impl QueuedRequest<'_> {
         queue.stop_waiting(self.slot);
     }
 
-    /// Reserves a thread of another worker for a request that this one has not taken.
+    /// Reserves a thread of another worker for a request that this one has not taken. While other requests wait for each thread that
+    /// becomes free, this one waits in line with them after a while.
     pub fn reserve_another(&self, than: &Worker) -> Option<WorkerRef> {
+        let (queue, place) = (self.remote.queue, self.place);
+        if self.waits_for_another.get() {
+            if let WaitState::Waiting { .. } = queue.state(self.slot) {
+                return None;
+            }
+            self.waits_for_another.set(false);
+            let given = queue.stop_waiting_for_another(self.slot)?;
+            if given != than.reference() {
+                return Some(given);
+            }
+            self.stay(given);
+            return None;
+        }
         let others = || self.candidates().filter(|other| other.worker != than.reference());
-        self.remote.queue.reserve_another(self.slot, self.place, others)
+        let found = queue.reserve_another(self.slot, place, others);
+        self.untaken.set(self.untaken.get() + 1);
+        if found.is_none() && self.untaken.get() >= OFTEN && queue.has_waiting(place) {
+            self.waits_for_another.set(true);
+            self.wait_in_line();
+        }
+        found
+    }
+
+    /// The request has been taken, or needs no thread any more.
+    pub fn stop_waiting_for_another(&self) {
+        if self.waits_for_another.take() {
+            let given = self.remote.queue.stop_waiting_for_another(self.slot);
+            given.into_iter().for_each(|given| self.stay(given));
+        }
     }
 
     /// The request goes to the worker of which [that](QueuedRequest::reserve_another) was reserved.
@@ -402,6 +451,7 @@ impl QueuedRequest<'_> {
 
 impl Drop for QueuedRequest<'_> {
     fn drop(&mut self) {
+        self.stop_waiting_for_another();
         self.remote.queue.stop_waiting(self.slot);
         self.give_back();
         locked(&self.remote.slots).push(self.slot);
@@ -422,6 +472,47 @@ pub fn socket_timeout(terms: &Terms, server: ServerRec<'_>) -> Duration {
 mod tests {
     use super::*;
     use link::Shared;
+
+    #[test]
+    fn a_request_that_was_given_a_thread_of_a_worker_that_has_gone_waits_in_line_again() {
+        let board = Shared::<Board>::create("board").unwrap().write().unwrap();
+        let queue = Shared::<Queue>::create("queue").unwrap().write().unwrap();
+        board.begin(std::process::id());
+        board.set_name(0, b"site");
+        let budget = SpoolBudget::new([0]);
+        let group = Group {
+            name: b"site".to_vec(),
+            terms: Terms::default(),
+            secret: Secret::default(),
+            spool: GroupSpool::new(&budget, b"site", 0, PathBuf::new()),
+            place: Place::new(b"site"),
+            workers: Mutex::default(),
+            last: AtomicU32::new(0),
+        };
+        let (prefix, groups, slots) = (PathBuf::new(), vec![group], Mutex::default());
+        let remote = Remote { board, queue, prefix, groups, slots };
+        let posted = board.group(0).unwrap();
+        let start = |number| {
+            let (place, worker) = board.add(posted, number, posted.generation(), 1).unwrap();
+            worker.set_state(State::Ready);
+            place
+        };
+        let gone = start(1);
+        // A request of another child, so that this one does not know the first worker.
+        let other = queue.claim_slot(7).unwrap();
+        let candidates = || board.candidates(0);
+        queue.reserve(other, 0, candidates, 0).unwrap();
+        let mut queued = remote.enqueue(&remote.groups[0]).unwrap();
+        queued.locate().unwrap();
+        queued.wait_in_line();
+        queue.give_back(other, 0, candidates);
+        // It has been given the thread, but its process does not run before another worker has the place.
+        board.remove(posted, gone);
+        assert_eq!(start(2), gone);
+        let none = Duration::ZERO;
+        let given = (0..2).find_map(|_| queued.await_grant(queued.wake_count(), none));
+        assert_eq!(given.unwrap().number, 2);
+    }
 
     #[test]
     fn a_group_is_found_by_its_name_and_again_when_it_has_another_place() {

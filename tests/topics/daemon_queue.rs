@@ -5,7 +5,7 @@ use crate::harness::{Builder, Connection, Mpm, Server, request, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Writes a line when a request begins. Then sleeps for so many seconds, or waits until the test writes the file of the request's name.
 const APPLICATION: &str = "
@@ -260,6 +260,54 @@ fn a_request_that_its_worker_does_not_take_goes_to_one_that_does() {
         (server.get("/again?0").text() == text).then_some(())
     });
     assert_eq!(begun(&server).iter().filter(|line| *line == "quick").count(), 6);
+}
+
+#[test]
+fn a_worker_that_is_stopped_and_whose_socket_is_full_delays_no_request_while_another_has_a_free_thread()
+ {
+    let server = builder("processes=2 threads=2 listen-backlog=2 connect-timeout=4").start();
+    let stopped = wait_for("both workers", || {
+        let is_answered = server.get("/first?0").status == 200;
+        let workers = server.workers();
+        (is_answered && workers.len() == 2).then(|| Pid::from_raw(workers[0] as i32))
+    });
+    kill(stopped, Signal::SIGSTOP).unwrap();
+    let statuses: Vec<u16> =
+        (0..20).map(|number| server.get(&format!("/{number}?0")).status).collect();
+    kill(stopped, Signal::SIGCONT).unwrap();
+    assert_eq!(statuses, [200; 20], "{}", server.error_log());
+}
+
+#[test]
+fn requests_of_a_worker_that_is_stopped_go_to_another_one_although_requests_wait_for_its_threads() {
+    let builder = builder("processes=2 threads=1 socket-timeout=8").config("Timeout 60");
+    let server = builder.children(1, 16).start();
+    wait_for("both workers", || {
+        (server.get("/first?0").status == 200 && server.workers().len() == 2).then_some(())
+    });
+    let stopped = Pid::from_raw(server.workers()[0]);
+    kill(stopped, Signal::SIGSTOP).unwrap();
+    let end = Instant::now() + Duration::from_secs(12);
+    let statuses = std::thread::scope(|scope| {
+        let client = |number: usize| {
+            let server = &server;
+            scope.spawn(move || {
+                let mut statuses = Vec::new();
+                while Instant::now() < end {
+                    statuses.push(server.get(&format!("/{number}?0.1")).status);
+                }
+                statuses
+            })
+        };
+        let clients: Vec<_> = (0..6).map(client).collect();
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<Vec<_>>()
+    });
+    kill(stopped, Signal::SIGCONT).unwrap();
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    // No thread of a worker is left reserved.
+    let both = ["one", "two"].map(|what| hold(&server, what));
+    ["one", "two"].iter().for_each(|what| let_end(&server, what));
+    both.into_iter().for_each(|mut it| assert_eq!(it.receive().status, 200));
 }
 
 /// A library that shows a process the time that stands in a file.

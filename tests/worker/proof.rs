@@ -2,6 +2,9 @@
 
 use crate::driver::{Plan, Python, Worker, secret};
 use std::collections::VecDeque;
+use std::io::Write;
+use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 use wire::Secret;
 
@@ -78,5 +81,30 @@ fn a_proof_may_arrive_in_pieces() {
         let (mut said, mut descriptors) = ([0; 64], VecDeque::new());
         assert!(stream.read(&mut said, &mut descriptors).unwrap() > 0);
         assert_eq!(descriptors.len(), 2);
+    });
+}
+
+#[test]
+fn a_process_that_sends_descriptors_whose_closing_takes_long_keeps_the_worker_from_nothing() {
+    let each_connection = |worker: &Worker| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        for bytes in [1, 4096] {
+            let mut stuck = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            stuck.set_nonblocking(true).unwrap();
+            while stuck.write(&[0; 65_536]).is_ok() {}
+            let linger = Some(Duration::from_secs(60));
+            rustix::net::sockopt::set_socket_linger(&stuck, linger).unwrap();
+            let stream = worker.connect_without_proof();
+            // The worker reads the descriptor, or closes the connection before it does.
+            let _ = stream.write(&[&vec![0; bytes]], &[]);
+            let _ = stream.write(&[b"x"], &[stuck.as_fd()]);
+        }
+        listener
+    };
+    each(|worker| {
+        let _listener = each_connection(&worker);
+        let begun = Instant::now();
+        assert_eq!(worker.get("/dev/null").text(), "ok");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     });
 }

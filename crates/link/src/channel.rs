@@ -4,9 +4,9 @@
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
-    sockopt,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, recv,
+    recvmsg, sendmsg, shutdown, socketpair, sockopt,
 };
 use std::collections::VecDeque;
 use std::fs::File;
@@ -67,7 +67,9 @@ impl Channel {
         Channel { socket, received, descriptors, most_bytes: MOST, most_descriptors: MOST, unsent }
     }
 
-    /// Takes no message that is longer or has more descriptors: the other end is not trusted.
+    /// Takes no message that is longer or has more descriptors: the other end is not trusted. If no descriptors may come, none is
+    /// received: the process that closes the last descriptor of a file may have to wait for as long as the sender likes (a socket
+    /// that lingers, a file system that does not answer).
     pub fn accept_at_most(&mut self, bytes: usize, descriptors: usize) {
         (self.most_bytes, self.most_descriptors) = (bytes, descriptors);
     }
@@ -290,7 +292,43 @@ impl Channel {
         Ok(Some((message, descriptors)))
     }
 
+    /// Ends the channel to a process that is not trusted. If something that it has sent was not received, there may be descriptors
+    /// among it: then the socket is returned, and the caller must see to it that closing it keeps nothing waiting.
+    pub fn end(self) -> Option<OwnedFd> {
+        // From here on nothing can come.
+        let _ = shutdown(&self.socket, Shutdown::Both);
+        let mut byte = [0];
+        let unread = recv(&self.socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        unread.is_ok_and(|(_, count)| count > 0).then_some(self.socket)
+    }
+
+    /// As `fill`, but descriptors stay in the socket, and are an error.
+    fn fill_with_bytes(&mut self, flags: RecvFlags) -> io::Result<usize> {
+        let mut buffer = [0; 8192];
+        let look = |buffer: &mut [u8], flags| loop {
+            let mut beside = RecvAncillaryBuffer::default();
+            match recvmsg(&self.socket, &mut [IoSliceMut::new(buffer)], &mut beside, flags) {
+                Err(Errno::INTR) => {}
+                other => return other,
+            }
+        };
+        let there = look(&mut buffer, flags | RecvFlags::PEEK)?;
+        // There is no room for descriptors, and the kernel says so if there are some with these bytes.
+        if there.flags.contains(ReturnFlags::CTRUNC) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors have come"));
+        }
+        if there.bytes == 0 {
+            return Ok(0);
+        }
+        let received = look(&mut buffer[..there.bytes], RecvFlags::DONTWAIT)?;
+        self.received.extend_from_slice(&buffer[..received.bytes]);
+        Ok(received.bytes)
+    }
+
     fn fill(&mut self, flags: RecvFlags) -> io::Result<usize> {
+        if self.most_descriptors == 0 {
+            return self.fill_with_bytes(flags);
+        }
         let mut buffer = [0; 8192];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
         let mut beside = RecvAncillaryBuffer::new(&mut space);
@@ -434,6 +472,28 @@ mod tests {
         here.write(&head, &[], SendFlags::empty()).unwrap();
         here.write(&[0], &[file.as_fd()], SendFlags::empty()).unwrap();
         assert!(there.receive().is_err());
+    }
+
+    #[test]
+    fn descriptors_that_may_not_come_are_not_received() {
+        let (here, mut there) = Channel::pair().unwrap();
+        there.accept_at_most(100, 0);
+        let (mut kept, sent) = std::os::unix::net::UnixStream::pair().unwrap();
+        here.send(b"first", &[]).unwrap();
+        here.write(&[7], &[sent.as_fd()], SendFlags::empty()).unwrap();
+        drop(sent);
+        let received = there.try_receive().and_then(|_| there.try_receive());
+        assert_eq!(received.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        let socket = there.end().unwrap();
+        kept.set_nonblocking(true).unwrap();
+        let mut has_other_end = || io::Read::read(&mut kept, &mut [0]).is_err();
+        assert!(has_other_end(), "the descriptor is still on its way");
+        assert!(here.send(b"more", &[]).is_err());
+        drop(socket);
+        assert!(!has_other_end());
+        let (here, there) = Channel::pair().unwrap();
+        assert!(there.end().is_none());
+        drop(here);
     }
 
     #[test]

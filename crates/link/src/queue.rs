@@ -390,13 +390,25 @@ impl<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize>
 
     /// The request at a slot waits no longer. The thread that it was given meanwhile, if it was: it is reserved for the slot then.
     pub fn stop_waiting(&self, slot: u32) -> Option<WorkerRef> {
-        let (state, held) = (self.states.get(slot as usize)?, &self.slots.get(slot as usize)?.held);
+        self.stop_waiting_for(|slot| &slot.held, slot)
+    }
+
+    /// As [`stop_waiting`](RequestQueue::stop_waiting) for a request that has reserved a thread of a worker that does not take it, and
+    /// waits in line for one of another: the thread that it was given is reserved as by
+    /// [`reserve_another`](RequestQueue::reserve_another).
+    pub fn stop_waiting_for_another(&self, slot: u32) -> Option<WorkerRef> {
+        self.stop_waiting_for(|slot| &slot.passing, slot)
+    }
+
+    fn stop_waiting_for(&self, note: impl Fn(&Slot) -> &AtomicU64, slot: u32) -> Option<WorkerRef> {
+        let state = self.states.get(slot as usize)?;
+        let note = note(self.slots.get(slot as usize)?);
         loop {
             let word = state.load(ORDER);
             match WaitState::of_word(word) {
                 WaitState::Granted(worker) => {
                     // First, so that a process that dies in between is taken to hold the thread.
-                    held.store(worker.word(), Ordering::Relaxed);
+                    note.store(worker.word(), Ordering::Relaxed);
                     state.store(0, ORDER);
                     return Some(worker);
                 }
@@ -558,6 +570,28 @@ mod tests {
         queue.give_back(first, 0, all);
         assert!(queue.reserve(new, 0, all, 0).is_some());
         assert_eq!(queue.state(other), WaitState::Waiting { group: 1, ticket: 2 });
+    }
+
+    #[test]
+    fn a_request_that_its_worker_does_not_take_waits_in_line_for_another_thread() {
+        let queue = Small::default();
+        let all = || [worker(0, 1), worker(1, 1)].into_iter();
+        let [stuck, busy, late] = std::array::from_fn(|_| queue.claim_slot(7).unwrap());
+        let ticket = queue.ticket();
+        assert_eq!(queue.reserve(stuck, 0, all, 9), Some(worker(0, 1).worker));
+        assert_eq!(queue.reserve(busy, 0, all, 9), Some(worker(1, 1).worker));
+        queue.wait_in_line(late, 0, queue.ticket(), all);
+        assert_eq!(queue.reserve_another(stuck, 0, all), None);
+        queue.wait_in_line(stuck, 0, ticket, all);
+        queue.give_back(busy, 0, all);
+        let another = queue.stop_waiting_for_another(stuck);
+        assert_eq!(another, Some(worker(1, 1).worker));
+        // The thread that the request leaves goes to the one that waits.
+        queue.move_to(stuck, 0, another.unwrap(), all);
+        assert_eq!(queue.stop_waiting(late), Some(worker(0, 1).worker));
+        [stuck, late].iter().for_each(|slot| queue.give_back(*slot, 0, all));
+        assert_eq!([0, 1].map(|at| queue.reserved_of(worker(at, 1).worker)), [Some(0); 2]);
+        assert!(!queue.has_waiting(0));
     }
 
     #[test]

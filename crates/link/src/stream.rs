@@ -3,8 +3,8 @@
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind,
-    recvmsg, sendmsg, socket_with, sockopt,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
+    accept_with, bind, recvmsg, sendmsg, shutdown, socket_with, sockopt,
 };
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -13,12 +13,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A connection.
+/// A connection. The other end is not trusted: closing what it sends must not keep a thread waiting.
 #[derive(Debug)]
-pub struct Stream(OwnedFd);
+pub struct Stream(Option<OwnedFd>);
 
 /// As many descriptors go together.
 pub const DESCRIPTORS: usize = 2;
+
+/// As many descriptors as the kernel lets a process send together (`SCM_MAX_FD`). There is room for all of them: what found none the
+/// kernel would close for this process, and a [lingering](forbid_lingering) socket would keep it waiting.
+const AT_ONCE: usize = 253;
 
 /// Who is at the other end: for whoever connected, the process that made the socket listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +75,7 @@ pub fn connect(path: &Path, patience: Duration) -> io::Result<Stream> {
     let patience = patience.max(Duration::from_millis(1));
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(patience))?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-    Ok(Stream(socket))
+    Ok(Stream::new(socket))
 }
 
 /// Who is at the other end of a connection.
@@ -87,7 +91,7 @@ pub fn peer(socket: impl AsFd) -> io::Result<Credentials> {
 impl Stream {
     /// A connection that was accepted.
     pub fn new(socket: OwnedFd) -> Stream {
-        Stream(socket)
+        Stream(Some(socket))
     }
 
     /// For how long a read or a write may wait. `None`: for ever.
@@ -96,8 +100,8 @@ impl Stream {
     /// Those of the system.
     pub fn set_timeout(&self, time: Option<Duration>) -> io::Result<()> {
         let time = time.map(|time| time.max(Duration::from_millis(1)));
-        sockopt::set_socket_timeout(&self.0, sockopt::Timeout::Recv, time)?;
-        sockopt::set_socket_timeout(&self.0, sockopt::Timeout::Send, time)?;
+        sockopt::set_socket_timeout(self, sockopt::Timeout::Recv, time)?;
+        sockopt::set_socket_timeout(self, sockopt::Timeout::Send, time)?;
         Ok(())
     }
 
@@ -107,11 +111,11 @@ impl Stream {
     /// Those of the system.
     pub fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
         let time = time.map(|time| time.max(Duration::from_millis(1)));
-        Ok(sockopt::set_socket_timeout(&self.0, sockopt::Timeout::Recv, time)?)
+        Ok(sockopt::set_socket_timeout(self, sockopt::Timeout::Recv, time)?)
     }
 
     /// Reads what there is, or waits for something. 0 is the end. Descriptors that come along are appended to
-    /// `descriptors`, up to [`DESCRIPTORS`] at a time.
+    /// `descriptors`, however many they are.
     ///
     /// # Errors
     /// `WouldBlock` when the time is over.
@@ -137,17 +141,17 @@ impl Stream {
         descriptors: &mut VecDeque<OwnedFd>,
         flags: RecvFlags,
     ) -> io::Result<usize> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
         let mut beside = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
-            match recvmsg(&self.0, &mut [IoSliceMut::new(into)], &mut beside, flags) {
+            match recvmsg(self, &mut [IoSliceMut::new(into)], &mut beside, flags) {
                 Err(Errno::INTR) => {}
                 other => break other?,
             }
         };
         for message in beside.drain() {
             if let RecvAncillaryMessage::ScmRights(received) = message {
-                descriptors.extend(received);
+                descriptors.extend(received.inspect(forbid_lingering));
             }
         }
         Ok(received.bytes)
@@ -173,7 +177,7 @@ impl Stream {
                 let fit = beside.push(SendAncillaryMessage::ScmRights(descriptors));
                 assert!(fit, "no more descriptors go together");
             }
-            match sendmsg(&self.0, left, &mut beside, SendFlags::NOSIGNAL) {
+            match sendmsg(self, left, &mut beside, SendFlags::NOSIGNAL) {
                 Ok(count) => {
                     descriptors = &[];
                     IoSlice::advance_slices(&mut left, count);
@@ -188,19 +192,45 @@ impl Stream {
     /// Sends one byte that says nothing, if there is room: whoever waits wakes up.
     pub fn nudge(&self) {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        let _is_awake = rustix::net::send(&self.0, b"n", flags);
+        let _is_awake = rustix::net::send(self, b"n", flags);
     }
+}
+
+/// The process that closes the last descriptor of a TCP socket waits for as long as the process likes that had it before
+/// (`SO_LINGER`).
+fn forbid_lingering(descriptor: &OwnedFd) {
+    // Of what is no socket nothing is to be forbidden.
+    let _ = sockopt::set_socket_linger(descriptor, None);
 }
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        let Some(socket) = &self.0 else { unreachable!("it is there until the end of the stream") };
+        socket.as_fd()
     }
 }
 
 impl From<Stream> for OwnedFd {
-    fn from(stream: Stream) -> OwnedFd {
-        stream.0
+    fn from(mut stream: Stream) -> OwnedFd {
+        let Some(socket) = stream.0.take() else {
+            unreachable!("it is there until the end of the stream")
+        };
+        socket
+    }
+}
+
+/// What has come and was not read is read now: there may be descriptors among it that the end of the socket would close.
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.0.is_none() {
+            return;
+        }
+        // From here on nothing can come.
+        let _ = shutdown(&*self, Shutdown::Both);
+        let (mut bytes, mut descriptors) = ([0; 4096], VecDeque::new());
+        while self.try_read(&mut bytes, &mut descriptors).is_ok_and(|count| count > 0) {
+            descriptors.clear();
+        }
     }
 }
 
@@ -213,7 +243,7 @@ pub fn pair() -> io::Result<(Stream, Stream)> {
         SocketFlags::CLOEXEC,
         None,
     )?;
-    Ok((Stream(one), Stream(other)))
+    Ok((Stream::new(one), Stream::new(other)))
 }
 
 #[cfg(test)]
@@ -249,6 +279,41 @@ mod tests {
         std::io::Seek::rewind(&mut received).unwrap();
         received.read_to_string(&mut text).unwrap();
         assert_eq!(text, "content");
+    }
+
+    /// A descriptor whose closing takes 30 s, and the other end of its connection.
+    fn lingering() -> (OwnedFd, std::net::TcpListener) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stuck = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        stuck.set_nonblocking(true).unwrap();
+        while std::io::Write::write(&mut stuck, &[0; 65_536]).is_ok() {}
+        sockopt::set_socket_linger(&stuck, Some(Duration::from_secs(30))).unwrap();
+        (stuck.into(), listener)
+    }
+
+    #[test]
+    fn closing_what_another_process_has_sent_takes_no_time() {
+        for is_read in [true, false] {
+            let (_directory, client, server) = pair();
+            let (stuck, _listener) = lingering();
+            // The last of as many as go together.
+            let file = tempfile::tempfile().unwrap();
+            let all: Vec<_> = std::iter::repeat_n(file.as_fd(), AT_ONCE - 1).collect();
+            let all = [all, vec![stuck.as_fd()]].concat();
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
+            let mut beside = SendAncillaryBuffer::new(&mut space);
+            assert!(beside.push(SendAncillaryMessage::ScmRights(&all)));
+            sendmsg(&client, &[IoSlice::new(b"x")], &mut beside, SendFlags::empty()).unwrap();
+            drop(stuck);
+            let begun = std::time::Instant::now();
+            if is_read {
+                let mut descriptors = VecDeque::new();
+                assert_eq!(server.read(&mut [0; 4], &mut descriptors).unwrap(), 1);
+                assert_eq!(descriptors.len(), AT_ONCE);
+            }
+            drop(server);
+            assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+        }
     }
 
     #[test]

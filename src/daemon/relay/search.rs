@@ -1,7 +1,7 @@
 //! The search for a worker that takes a request: a thread is reserved or waited for, and when there is no hope the request fails.
 
 use super::{Client, Relay, Turn, of_worker};
-use crate::daemon::connection::{Connection, Lost};
+use crate::daemon::connection::{Connection, Knock, Lost};
 use crate::daemon::remote::{QueuedRequest, Worker};
 use exchange::{Code, Outcome};
 use std::io;
@@ -153,24 +153,7 @@ impl<C: Client> Relay<'_, C> {
         if let Some(connection) = worker.idle() {
             return Ok(connection);
         }
-        let patience = self.group.terms.patience;
-        let writing = Some(self.particulars.timeout);
-        let mut knock = match self.remote.connect(self.group, worker, patience, writing) {
-            Ok(knock) => knock,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(Turn::Over(self.fail(Code::WorkerFull, &of_worker(worker))));
-            }
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let why = format!("{}: {error}", of_worker(worker));
-                return Err(Turn::Over(self.fail(Code::WorkerUnreachable, &why)));
-            }
-            // It has gone since its thread was reserved.
-            Err(error) if self.rejected_for >= patience => {
-                let why = format!("{}: {error}", of_worker(worker));
-                return Err(Turn::Over(self.fail(Code::WorkerUnreachable, &why)));
-            }
-            Err(_) => return Err(Turn::Again),
-        };
+        let mut knock = self.knock(queued, worker)?;
         loop {
             match knock.answered(worker.number, worker.page()) {
                 Ok(Ok(connection)) => return Ok(Box::new(connection)),
@@ -182,6 +165,38 @@ impl<C: Client> Relay<'_, C> {
                 Err(_) => return Err(Turn::Again),
             }
             self.untaken(queued, worker)?;
+        }
+    }
+
+    /// A connection to a worker, which has not accepted it. Connections that were given up before the worker accepted them stay in the
+    /// queue of its socket, so a worker that is stopped has a full one, and the request must be able to go elsewhere.
+    fn knock(&mut self, queued: &QueuedRequest<'_>, worker: &Worker) -> Result<Knock, Turn> {
+        /// How long it waits for room in that queue before it looks for a thread of another worker.
+        const STEP: Duration = Duration::from_millis(30);
+        let patience = self.group.terms.patience;
+        let writing = Some(self.particulars.timeout);
+        let since = Instant::now();
+        loop {
+            let left = patience.saturating_sub(since.elapsed());
+            let error = match self.remote.connect(self.group, worker, STEP.min(left), writing) {
+                Ok(knock) => return Ok(knock),
+                Err(error) => error,
+            };
+            let code = match error.kind() {
+                io::ErrorKind::WouldBlock if since.elapsed() < patience => {
+                    self.untaken(queued, worker)?;
+                    continue;
+                }
+                io::ErrorKind::WouldBlock => {
+                    return Err(Turn::Over(self.fail(Code::WorkerFull, &of_worker(worker))));
+                }
+                io::ErrorKind::PermissionDenied => Code::WorkerUnreachable,
+                // It has gone since its thread was reserved.
+                _ if self.rejected_for >= patience => Code::WorkerUnreachable,
+                _ => return Err(Turn::Again),
+            };
+            let why = format!("{}: {error}", of_worker(worker));
+            return Err(Turn::Over(self.fail(code, &why)));
         }
     }
 

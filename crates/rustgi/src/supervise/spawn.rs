@@ -202,6 +202,34 @@ pub fn spawn(
     }
 }
 
+/// Closes a socket in which a worker has left something: a process of its own does, because closing descriptors that are on
+/// their way can take as long as their sender likes.
+pub fn close_elsewhere(socket: OwnedFd) {
+    let Ok((gate, held)) = nix::unistd::pipe2(OFlag::O_CLOEXEC) else {
+        return std::mem::forget(socket);
+    };
+    // SAFETY: this process has one thread, so the new one may do whatever this one may.
+    match unsafe { nix::unistd::fork() } {
+        Ok(ForkResult::Parent { .. }) => {
+            drop(socket);
+            // The other process holds the last descriptor, and may end now.
+            drop(held);
+        }
+        Ok(ForkResult::Child) => {
+            let taken = nix::unistd::dup2_stdin(&gate);
+            let taken = taken.and_then(|()| nix::unistd::dup2_stdout(&socket));
+            if taken.is_ok() {
+                close_all_from(2);
+                let _ = io::stdin().read(&mut [0]);
+            }
+            // SAFETY: ends the process at once, and with it its descriptors.
+            unsafe { nix::libc::_exit(0) }
+        }
+        // It stays open: that harms less than waiting.
+        Err(_) => std::mem::forget(socket),
+    }
+}
+
 /// Makes these the standard streams of this process, and closes all other descriptors but the one for reports: a process
 /// that hangs before it has become another program must hold nothing of the supervisor's.
 fn take_streams(channel: BorrowedFd<'_>, log: BorrowedFd<'_>, report: OwnedFd) -> io::Result<File> {

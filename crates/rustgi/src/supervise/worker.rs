@@ -246,12 +246,20 @@ impl Worker {
                 }
                 Err(error) => {
                     self.is_confused = error.kind() == io::ErrorKind::InvalidData;
-                    self.channel = None;
+                    self.end_channel();
                     self.lost = Some(now + GRACE);
                 }
             }
         }
         heard
+    }
+
+    /// Ends the channel. What the worker has sent may hold descriptors whose closing takes any time, so this process does not close
+    /// them.
+    fn end_channel(&mut self) {
+        if let Some(unread) = self.channel.take().and_then(Channel::end) {
+            spawn::close_elsewhere(unread);
+        }
     }
 
     /// Sends it a signal.
@@ -282,6 +290,12 @@ impl Worker {
     pub fn ran_out_of_memory(&self) -> bool {
         let has_killed = death::memory_kills() > self.memory_kills;
         has_killed && death::kernel_names(self.pid()).unwrap_or(true)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.end_channel();
     }
 }
 

@@ -145,3 +145,26 @@ fn a_worker_that_reads_nothing_of_a_long_first_message_holds_up_no_other() {
     supervised.run(vec![Group { program, ..group("deaf", 10) }, group("quick", 1)]);
     until("a worker of the other group", || workers_of(&supervised, 1, State::Ready).pop());
 }
+
+#[test]
+fn a_descriptor_of_a_workers_whose_closing_takes_long_keeps_no_other_group_waiting() {
+    let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = peer.local_addr().unwrap().port();
+    // The first is received as all messages are; the second is still in the channel when its worker has ended.
+    for (messages, then) in [(0, "sleep 60"), (200, "exit 0")] {
+        let mut supervised = Supervised::new(READY);
+        let [hostile, other] = supervised.run(vec![group("a", 1), group("b", 1)])[..] else {
+            panic!("two groups have two places")
+        };
+        let first = |place| workers_of(&supervised, place, State::Ready).first().copied();
+        let worker = until("a worker is ready", || first(hostile));
+        let before = until("a worker is ready", || first(other));
+        let begun = Instant::now();
+        supervised.order(worker, &format!("lingering {port} {messages}"));
+        supervised.order(worker, then);
+        kill(Pid::from_raw(before as i32), Signal::SIGKILL).unwrap();
+        until("another one is ready", || first(other).filter(|pid| *pid != before));
+        until("the hostile one is replaced", || first(hostile).filter(|pid| *pid != worker));
+        assert!(begun.elapsed().as_secs() < 15, "{:?}", begun.elapsed());
+    }
+}

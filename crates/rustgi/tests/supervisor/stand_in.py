@@ -96,6 +96,20 @@ def order(words):
         for _ in range(int(rest[0])):
             path = f'/nowhere/{_}/'.ljust(int(rest[1]) if rest[1:] else 0, 'x')
             say(b'\1' + text(path) + text('') + b'\1' + number(0))
+    elif verb == 'lingering':
+        # A descriptor whose closing takes a minute, behind so many messages.
+        stuck = socket.create_connection(('127.0.0.1', int(rest[0])))
+        stuck.setblocking(False)
+        try:
+            while True:
+                stuck.send(bytes(65536))
+        except BlockingIOError:
+            pass
+        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 60))
+        for _ in range(int(rest[1])):
+            say(b'\1' + text(f'/nowhere/{_}') + text('') + b'\1' + number(0))
+        socket.send_fds(channel, [b'x'], [stuck.fileno()])
+        stuck.close()
     elif verb == 'deaf':
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         while True:
