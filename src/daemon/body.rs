@@ -1,7 +1,7 @@
-//! The body of a request, gathered before a worker is asked: whoever sends slowly keeps no worker waiting. A small one
-//! stays in memory, a larger one goes to memory that can be handed on, and one that is larger still to a file without a
-//! name, as far as the budget of the child allows ([`GroupSpool`]). Memory is bounded without a budget: a request thread of
-//! the child gathers one body at a time, and keeps up to `request-body-memory` of it there.
+//! The body of a request, received completely before a thread of a worker is reserved, so that a client that sends slowly does not
+//! occupy one. Up to 64 KiB stay in memory; a larger body goes to a memfd, whose descriptor can be sent; above `request-body-memory` it
+//! goes to a file without a name, up to the budget of the child ([`GroupSpool`]). Memory needs no budget: a request thread of the child
+//! receives one body at a time and keeps at most `request-body-memory` of it in memory.
 
 use super::spool::{GroupSpool, NoRoom, SpoolFile, Spooled};
 use exchange::{Exchange, ReadError};
@@ -106,7 +106,7 @@ impl Gathered {
 impl Large {
     fn in_memory() -> io::Result<Large> {
         let file = File::from(memfd_create(c"rustgi-body", MFdFlags::MFD_CLOEXEC)?);
-        // It is made with all rights for everybody.
+        // The kernel creates it with mode 0777.
         fchmod(file.as_fd(), Mode::S_IRUSR | Mode::S_IWUSR)?;
         Ok(Large::Memory { file, length: 0 })
     }
@@ -117,7 +117,7 @@ impl Large {
         Ok(Large::Disk { file, for_worker })
     }
 
-    /// On the disk, with what was in memory.
+    /// Moves a body from memory to a file.
     fn moved(memory: &File, length: u64, spool: &Arc<GroupSpool>) -> Result<Large, NoRoom> {
         let mut large = Large::on_disk(spool)?;
         let (mut piece, mut at) = (vec![0; INLINE], 0);
@@ -154,7 +154,7 @@ mod tests {
     use super::{Gathered, GroupSpool, INLINE, Large};
 
     #[test]
-    fn a_body_that_outgrows_memory_lies_on_the_disk_whole_and_gives_its_bytes_back() {
+    fn a_body_above_request_body_memory_goes_to_disk_whole_and_returns_its_bytes_to_the_budget() {
         let spool = GroupSpool::of_test(1 << 20);
         let sent: Vec<u8> = (0..500_000_u32).map(|n| (n * 7 % 251) as u8).collect();
         let mut gathered = Gathered::default();
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_finds_no_room_gives_back_what_it_had() {
+    fn a_body_without_room_returns_its_bytes_to_the_budget() {
         let spool = GroupSpool::of_test(300_000);
         let mut gathered = Gathered::default();
         let refused = (0..20).any(|_| gathered.add(&[b'x'; INLINE], 100_000, &spool).is_err());

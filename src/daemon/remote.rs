@@ -31,7 +31,7 @@ pub struct Group {
     /// What was agreed on with it.
     pub terms: Terms,
     secret: Secret,
-    /// What this child keeps in files of its requests and responses.
+    /// The group's part of the child's budget for bytes in files.
     pub spool: Arc<GroupSpool>,
     place: Place,
     workers: Mutex<Vec<Arc<Worker>>>,
@@ -39,11 +39,11 @@ pub struct Group {
     last: AtomicU32,
 }
 
-/// Where a group is on the board, as far as this child knows: it looks for the group by name when it needs it first, and
-/// again when the place does not fit any more. The parent does not wait for the supervisor, so it cannot tell.
+/// The place of a group on the board, as far as this child knows. The child looks the group up by name at its first request, and again
+/// when the place belongs to another group. httpd's parent does not wait for the supervisor, so it cannot tell children the place.
 struct Place {
     name: NameHash,
-    /// The last place found; `u32::MAX` before the first.
+    /// The last known place; `u32::MAX` before the first look-up.
     found: AtomicU32,
     /// [`Board::renamed`], plus one, when the group was not on the board; 0 if it was.
     missed: AtomicU64,
@@ -55,7 +55,7 @@ impl Place {
         Place { name, found, missed }
     }
 
-    /// The place of the group. `None` as long as the supervisor has not begun, or has no place for it.
+    /// The place of the group. `None` as long as the supervisor has given it none.
     fn look_up(&self, board: &Board) -> Option<u32> {
         let place = self.found.load(Ordering::Relaxed);
         let is_its = board.group(place).is_some_and(|group| group.has_name(self.name));
@@ -142,7 +142,7 @@ impl Terms {
 }
 
 impl Remote {
-    /// What the configuration of a child and its parent say.
+    /// From the configuration and from what the child has inherited of its parent.
     pub fn new(inherited: &Inherited, prefix: &[u8], daemons: &[Daemon<'_>]) -> Remote {
         let budget = SpoolBudget::new(daemons.iter().map(spool_limit));
         let group = |daemon: &Daemon<'_>| Group {
@@ -173,7 +173,7 @@ impl Remote {
         self.groups.iter().find(|group| group.name == name)
     }
 
-    /// The group as the supervisor has posted it; `None` as long as it has not.
+    /// The group on the board; `None` as long as the supervisor has given it no place.
     pub fn posted(&self, group: &Group) -> Option<&'static link::Group> {
         self.board.group(group.place.look_up(self.board)?)
     }
@@ -183,19 +183,19 @@ impl Remote {
         self.board.worker(worker.place).filter(|posted| posted.number() == worker.number)
     }
 
-    /// The process of the supervisor.
+    /// The pid of the supervisor.
     pub fn supervisor(&self) -> u32 {
         self.board.supervisor()
     }
 
-    /// A request of the group gets a slot in the request queue. `None` if more requests are in daemon mode than there are slots.
+    /// Gives a request of the group a slot in the request queue. `None` if all 32,768 slots are in use.
     pub fn enqueue<'r>(&'r self, group: &'r Group) -> Option<QueuedRequest<'r>> {
         let slot = locked(&self.slots).pop();
         let slot = slot.or_else(|| self.queue.claim_slot(std::process::id()))?;
         Some(QueuedRequest { remote: self, group, slot, place: NO_PLACE, ticket: None })
     }
 
-    /// The worker that a thread was reserved of, unless it has gone.
+    /// The worker of a reserved thread, unless it has ended.
     fn known(&self, group: &Group, worker: WorkerRef) -> Option<Arc<Worker>> {
         group.last.store(worker.number, Ordering::Relaxed);
         let mut workers = locked(&group.workers);
@@ -230,7 +230,7 @@ impl Remote {
         let supervisor = self.board.supervisor();
         let path = link::path(&self.prefix, supervisor, worker.number);
         let stream = link::connect(&path, patience)?;
-        // Sockets of workers are made by the supervisor. No other process learns the secret.
+        // The supervisor makes the sockets of workers. The secret must not be sent to a socket of any other process.
         if link::peer(&stream)?.pid != supervisor {
             return Err(std::io::ErrorKind::PermissionDenied.into());
         }
@@ -254,7 +254,7 @@ fn spool_directory(daemon: &Daemon<'_>) -> PathBuf {
 }
 
 impl Worker {
-    /// Which it is.
+    /// Its place and number.
     pub fn reference(&self) -> WorkerRef {
         WorkerRef { place: self.place, number: self.number }
     }
@@ -269,7 +269,7 @@ impl Worker {
         locked(&self.idle).pop()
     }
 
-    /// Keeps a connection for a later request, unless the worker has so many that others might find no slot.
+    /// Keeps a connection for a later request, unless the worker has so many that other children might find no slot.
     pub fn keep(&self, mut connection: Box<Connection>) {
         let page = self.page.get_or_init(|| Arc::clone(connection.page()));
         if page.is_crowded() {
@@ -280,18 +280,19 @@ impl Worker {
     }
 }
 
-/// A request in the request queue: it waits for a thread of its group, or has one reserved. Dropped, it does neither any more.
+/// A request in the request queue: it waits for a thread of its group or has one reserved. When this is dropped, the request stops
+/// waiting and its thread is given back.
 pub struct QueuedRequest<'r> {
     remote: &'r Remote,
     group: &'r Group,
     slot: u32,
-    /// The place of its group on the board, as it was found last.
+    /// The last known place of its group on the board.
     place: u32,
-    /// Its place among those that wait, once it has had to.
+    /// Its ticket, once it has had to wait.
     ticket: Option<u64>,
 }
 
-/// No group has this place.
+/// A place that no group has.
 const NO_PLACE: u32 = u32::MAX;
 
 impl QueuedRequest<'_> {
@@ -299,13 +300,13 @@ impl QueuedRequest<'_> {
         self.remote.board.candidates(self.place)
     }
 
-    /// Looks where the group is on the board. `None` as long as it is not there.
+    /// Looks up the place of the group. `None` as long as it has none.
     pub fn locate(&mut self) -> Option<u32> {
         self.place = self.group.place.look_up(self.remote.board)?;
         Some(self.place)
     }
 
-    /// Reserves a thread, unless none is free or other requests wait. The group has been located.
+    /// Reserves a thread. `None` if none is free or other requests wait. The caller has called [`locate`](QueuedRequest::locate).
     pub fn reserve(&self) -> Option<Arc<Worker>> {
         let last = self.group.last.load(Ordering::Relaxed);
         let (queue, place) = (self.remote.queue, self.place);
@@ -313,7 +314,7 @@ impl QueuedRequest<'_> {
         self.granted(worker)
     }
 
-    /// Whether the group has got another place since it was located.
+    /// Whether the group has another place than at the last [`locate`](QueuedRequest::locate).
     pub fn has_moved(&self) -> bool {
         self.group.place.look_up(self.remote.board) != Some(self.place)
     }
@@ -331,11 +332,11 @@ impl QueuedRequest<'_> {
         known
     }
 
-    /// Waits for a thread from now on, behind those that came before.
-    pub fn wait_in_line(&mut self) {
+    /// From now on the request waits for a thread, behind the requests that arrived before it.
+    pub fn start_waiting(&mut self) {
         let (queue, place) = (self.remote.queue, self.place);
         let ticket = *self.ticket.get_or_insert_with(|| queue.ticket());
-        queue.wait_in_line(self.slot, place, ticket, || self.candidates());
+        queue.start_waiting(self.slot, place, ticket, || self.candidates());
     }
 
     /// How often it has been woken.
@@ -343,24 +344,25 @@ impl QueuedRequest<'_> {
         self.remote.queue.wake_count(self.slot)
     }
 
-    /// Waits until it is given a thread, there is trouble in the group, or the time is over; not if it has been woken since `seen`.
+    /// Sleeps until the request is given a thread or the group changes, but no longer than `time`, and not at all if it has been woken
+    /// since its wake count was `seen`.
     pub fn await_grant(&self, seen: u32, time: Duration) -> Option<Arc<Worker>> {
         let queue = self.remote.queue;
         let granted = queue.await_grant(self.slot, seen, time);
         if granted.is_none() {
-            queue.hand_over(Some(self.slot), self.place, || self.candidates());
+            queue.grant_free_threads(Some(self.slot), self.place, || self.candidates());
         }
         granted.and_then(|worker| self.granted(worker))
     }
 
-    /// Waits no longer. The worker of which it was given a thread meanwhile.
+    /// The request stops waiting. Returns the worker of which it was given a thread meanwhile, if it was.
     pub fn stop_waiting(&self) -> Option<Arc<Worker>> {
         self.remote.queue.stop_waiting(self.slot).and_then(|worker| self.granted(worker))
     }
 
-    /// Waits, no longer than so long, for news of the group, unless there is some already: `is_old` says whether there is none, and is
-    /// asked when news wakes the request.
-    pub fn await_news(&self, time: Duration, is_old: impl FnOnce() -> bool) {
+    /// Sleeps until the group changes, but no longer than `time`, and not at all if it has changed already: `is_old` returns whether it
+    /// has not, and is called after the slot begins to watch the group.
+    pub fn await_change(&self, time: Duration, is_old: impl FnOnce() -> bool) {
         let queue = self.remote.queue;
         let seen = self.wake_count();
         queue.watch(self.slot, self.place);
@@ -370,33 +372,33 @@ impl QueuedRequest<'_> {
         queue.stop_waiting(self.slot);
     }
 
-    /// Reserves a thread of another worker for a request that this one has not taken.
+    /// Reserves a thread of another worker for a request that the worker `than` has not taken.
     pub fn reserve_another(&self, than: &Worker) -> Option<WorkerRef> {
         let others = || self.candidates().filter(|other| other.worker != than.reference());
         self.remote.queue.reserve_another(self.slot, self.place, others)
     }
 
-    /// The request goes to the worker of which [that](QueuedRequest::reserve_another) was reserved.
+    /// The request goes to the worker of which [`reserve_another`](QueuedRequest::reserve_another) has reserved a thread.
     pub fn move_to(&self, worker: WorkerRef) -> Option<Arc<Worker>> {
         let (queue, place) = (self.remote.queue, self.place);
         queue.move_to(self.slot, place, worker, || self.candidates());
         self.granted(worker)
     }
 
-    /// The request stays where it is, as its worker has taken it meanwhile.
-    pub fn stay(&self, worker: WorkerRef) {
+    /// The request stays with its worker, which has taken it meanwhile.
+    pub fn cancel_move(&self, worker: WorkerRef) {
         let (queue, place) = (self.remote.queue, self.place);
-        queue.stay(self.slot, place, worker, || self.candidates());
+        queue.cancel_move(self.slot, place, worker, || self.candidates());
     }
 
-    /// The thread that it had reserved is free.
+    /// Gives back the thread that it has reserved.
     pub fn give_back(&self) {
         self.remote.queue.give_back(self.slot, self.place, || self.candidates());
     }
 
-    /// The thread that it had reserved is still busy with it; the worker reports when it is free.
+    /// The thread that it has reserved is still busy with it: the worker reports to the supervisor when it is free.
     pub fn leave_busy(&self) {
-        self.remote.queue.leave_held(self.slot);
+        self.remote.queue.forget_held(self.slot);
     }
 }
 
@@ -424,7 +426,7 @@ mod tests {
     use link::Shared;
 
     #[test]
-    fn a_group_is_found_by_its_name_and_again_when_it_has_another_place() {
+    fn a_group_is_found_by_its_name_also_after_it_has_got_another_place() {
         let board = Shared::<Board>::create("board").unwrap().write().unwrap();
         let place = Place::new(b"site");
         assert_eq!(place.look_up(board), None);

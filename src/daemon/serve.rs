@@ -96,7 +96,7 @@ fn gather(
     let memory = group.terms.body_memory;
     let largest = group.spool.largest_body().max(memory).max(INLINE as u64);
     match body {
-        // No byte of it is read: there will never be room.
+        // Refused before any byte of it is read, because it can never fit.
         Body::Length(length) if length > largest => Err(NoRoom::Limit),
         _ => Gathered::read(exchange, memory, &group.spool),
     }
@@ -104,7 +104,7 @@ fn gather(
 
 /// Answers a request whose body could not be kept.
 fn refuse_body(group: &Group, call: &Call<'_>, no_room: &NoRoom) -> Status {
-    // What is left of the body is not read, so that a client that sends slowly does not keep this thread.
+    // The rest of the body is not read, so that a client that sends slowly does not occupy this thread.
     call.request.close_connection();
     match no_room {
         NoRoom::Limit => {
