@@ -1,6 +1,6 @@
 """An attacker that runs as httpd's user outside httpd, as a CGI program does. It finds the sockets of all workers below
-the socket prefix and tries one kind of attack on each of them. Prints one JSON object: what it got. A sound worker gives
-it the end of the connection and nothing else: no byte, no descriptor, no access.
+the socket prefix and tries one kind of attack on each of them. Prints one JSON object: what it received. A correct worker
+closes the connection and sends no byte and no descriptor, and this program cannot access its memory.
 
     attack.py KIND --prefix PATH [--frame FILE] [--proof FILE] [--number N] [--seconds N] [--pids PID...]
 
