@@ -51,7 +51,7 @@ check: ## the quick part: format, clippy, unit tests, separations
 	cargo test --workspace --exclude rustgi-tests
 	cargo test -p rustgi-tests --test architecture
 
-soak: module ## serve for MINUTES while processes are killed, stopped, reloaded and attacked, and account for every answer
+soak: module ## serve for MINUTES while processes are killed, stopped, reloaded and attacked, and check every answer
 	@tools/prerequisites.sh test
 	RUSTGI_MODULE="$$(tools/build.sh --where)/mod_rustgi.so" \
 	  cargo run --package rustgi-tests --example soak -- --minutes $(MINUTES) $(SEED:%=--seed %)
@@ -65,7 +65,7 @@ bench: module ## compare with mod_wsgi and others, for half an hour (SHORT=1: fo
 bench-scale: module ## how rate and memory change with threads, processes, clients, sizes, applications; how long starts take
 	$(BENCH) start-up scale --minutes 10 --document docs/benchmarks.md
 
-bench-load: module ## latency, fairness and the cost of waiting below, at and above the capacity: five minutes
+bench-load: module ## latency, fairness and the cost of waiting below, at and above the capacity: six minutes
 	$(BENCH) load --minutes 6 --document docs/benchmarks.md
 
 bench-growth: module ## what memory does in a million requests

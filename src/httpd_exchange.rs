@@ -359,11 +359,11 @@ impl Client for HttpdExchange<'_, '_> {
     }
 
     fn drop_stalled(&mut self, time: Duration) {
-        let line = format!("Client dropped: it has taken nothing of the response for {time:?}.");
+        let line = format!("Client dropped: it has taken no byte of the response for {time:?}.");
         self.call.note(&Record::new(Level::Info, line.as_bytes()));
         self.request().close_connection();
         if !self.request().is_multiplexed() {
-            // Closed as usual it would keep what is in its socket until the kernel gives up.
+            // Reset, because with an ordinary close the kernel would keep the bytes in the socket until its own time-out.
             self.request().reset_connection();
         }
         self.state = State::Failed(WriteError::Gone);

@@ -1,5 +1,5 @@
-//! Whom programs run as that are not httpd: its children's user, or the user of a group of processes. Made while the
-//! configuration is read, and of the configuration alone.
+//! The users as which other programs than httpd run: the user of httpd's children, or the user of a process group. Computed from the
+//! configuration alone while it is read.
 
 use crate::config::daemon::Options;
 use crate::httpd::process;

@@ -197,7 +197,7 @@ fn add_version_components(pool: Pool<'_>, python: Option<&str>) {
 }
 
 callback! {
-    /// In the parent, for each child that has ended, however it did.
+    /// httpd's parent calls this for each child that has ended, for whatever reason.
     fn child_status(
         main: *mut server_rec,
         pid: ffi::pid_t,

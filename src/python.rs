@@ -1,10 +1,10 @@
-//! The Pythons that are configured: examined while the configuration is read, so that `httpd -t` says what is missing. One
-//! is loaded by the children, the others are run by the workers of process groups.
+//! The configured Pythons. They are examined while the configuration is read, so that `httpd -t` reports what is missing. httpd's
+//! children load one of them (`WSGIPythonHome`); the workers of process groups run the others.
 //!
-//! `rustgi examine` looks at their files and runs them, all at the same time, each in a process that runs as the user of the
-//! group. httpd's parent makes no file look-up below a directory of such a user, and waits no longer than [`BOUND`] for all
-//! of them together. The supervisor finds out what is not known by then. What is known is kept until the next reading of
-//! the configuration; then a process only looks whether the files are still the same.
+//! `rustgi examine` looks up their files and runs them, all at the same time, each in a process that runs as the user of the group.
+//! httpd's parent makes no file look-up below a directory of such a user, and waits at most [`BOUND`] for all results together. The
+//! supervisor examines the Pythons that have no result by then. Results are kept; at the next reading of the configuration
+//! `rustgi examine` only checks whether the files are still the same.
 
 use crate::httpd::parent::{self, KeptBytes};
 use crate::httpd::{ServerRec, process};
@@ -23,14 +23,14 @@ use wire::control::{self, Examination, Examine, Facts, Interpreter, Python, deco
 /// The Python that is used when `WSGIPythonHome` is not given: the one this module was built with.
 const DEFAULT: &str = env!("RUSTGI_PYTHON");
 
-/// For how long httpd's parent waits for the examinations of all process groups together.
+/// How long httpd's parent waits for the examinations of all process groups together.
 pub const BOUND: Duration = Duration::from_secs(2);
-/// For how long it waits for the Python of the children if nothing is known about it. Nobody but the administrator of httpd
-/// controls that one, and children cannot start without it.
+/// How long it waits for the Python of the children if it has no earlier result. Only the administrator of httpd controls that Python,
+/// and children cannot start without it.
 const BOUND_OF_CHILDREN: Duration = Duration::from_secs(20);
-/// For how long it waits for one that has not answered in time when the configuration was read last.
+/// How long it waits for a Python that did not answer in time when the configuration was read last.
 const SHORT: Duration = Duration::from_millis(300);
-/// How much earlier `rustgi examine` gives up, so that it can end the processes it has started.
+/// How much earlier `rustgi examine` gives up, so that it can kill the processes that it has started.
 const MARGIN: Duration = Duration::from_millis(200);
 
 /// A Python that can be loaded, and the engine for it.
@@ -86,9 +86,9 @@ pub struct Unusable {
 /// The Python of a process group.
 #[derive(Clone, Debug)]
 pub struct Examined {
-    /// What was, or is to be, examined.
+    /// The examination.
     pub examination: Examination,
-    /// What was found; `None` if that was not known in time.
+    /// Its result; `None` if there was none in time.
     pub result: Option<Result<Interpreter, Unusable>>,
 }
 
@@ -101,8 +101,8 @@ impl Examined {
             None => {
                 let (name, seconds) = (name(&self.examination), BOUND.as_secs());
                 let text = format!(
-                    "{name} has not answered within {seconds} s. The supervisor goes on asking, and starts the processes \
-                     of the group when it has"
+                    "{name} has not answered within {seconds} s. The supervisor examines it again, and starts the processes \
+                     of the group when it answers"
                 );
                 Some(Unusable { code: Code::InterpreterSilent, text })
             }
@@ -110,7 +110,7 @@ impl Examined {
     }
 }
 
-/// The Python of a process group that is to be examined.
+/// The examination of the Python of a process group.
 pub fn of_group(choice: Choice<'_>, options: &crate::config::daemon::Options<'_>) -> Examination {
     Examination {
         python: choice.python(),
@@ -123,13 +123,13 @@ pub fn of_group(choice: Choice<'_>, options: &crate::config::daemon::Options<'_>
     }
 }
 
-/// The directory beside the module in which engines are.
+/// The directory of engines beside the module.
 fn engines() -> Vec<u8> {
     let directory = process::module_file().map(|module| module.with_file_name("rustgi"));
     directory.map(|directory| directory.as_os_str().as_bytes().to_vec()).unwrap_or_default()
 }
 
-/// Examines the Python of the children and those of the process groups, which may name one several times.
+/// Examines the Python of the children and those of the process groups. A Python that several groups name is examined once.
 pub fn examine(
     main: ServerRec<'_>,
     home: Option<&[u8]>,
@@ -197,7 +197,7 @@ fn installation(
     memory: &Memory,
 ) -> Result<Installation, Unusable> {
     let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
-    // Its files do not answer. They did when the configuration was read last, and children are to start.
+    // The examination has no result now, but had one when the configuration was read last; with that the children can start.
     let found = found.unwrap_or_else(|| memory.answer(examination).ok_or_else(silent))?;
     let program = if found.own_name.is_empty() { &found.facts.program } else { &found.own_name };
     // A virtual environment finds its base installation by itself, from the place of its executable.
@@ -213,13 +213,12 @@ fn installation(
 
 fn silent() -> Unusable {
     let seconds = BOUND_OF_CHILDREN.as_secs();
-    let text = format!(
-        "the Python of WSGIPythonHome, or {DEFAULT}, did not say within {seconds} s where it lies"
-    );
+    let text =
+        format!("the Python of WSGIPythonHome, or {DEFAULT}, did not answer within {seconds} s");
     Unusable { code: Code::InterpreterSilent, text }
 }
 
-/// A process that examines Pythons.
+/// A `rustgi examine` process.
 struct Run {
     all: Vec<Examination>,
     process: Child,
@@ -228,7 +227,7 @@ struct Run {
 }
 
 impl Run {
-    /// Starts it. What it cannot do by that time is not done.
+    /// Starts it. Examinations without a result at `until` are given up.
     fn start(all: Vec<Examination>, until: Instant) -> io::Result<Run> {
         let program = program()?;
         let mut process = Command::new(&program)
@@ -244,14 +243,14 @@ impl Run {
             })?;
         let left = until.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
         let order = Examine { all, time: left.as_millis().try_into().unwrap_or(u32::MAX) };
-        // It runs as the user of this process, and reads all of this before anything else.
+        // This write cannot block for long: the process runs as the user of this one and reads all of it before it does anything else.
         process.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(&encode(&order)))?;
         let output = process.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         Ok(Run { all: order.all, process, output, until })
     }
 
-    /// The results that come in time. A Python that was too slow the last time is waited for no longer than [`SHORT`], unless
-    /// another one is waited for: the supervisor finds it out anyway.
+    /// The results that arrive in time. If only Pythons that were too slow the last time are left, this waits no longer than [`SHORT`]:
+    /// the supervisor examines them anyway.
     fn results(mut self, is_slow: &[bool]) -> Vec<Found> {
         let mut results: Vec<Found> = self.all.iter().map(|_| None).collect();
         let (mut received, mut buffer) = (Vec::new(), [0; 16 * 1024]);
@@ -283,11 +282,11 @@ impl Run {
         results
     }
 
-    /// Ends the process, which ends those that it has started.
+    /// Ends the process, which kills those that it has started.
     fn end(self) {
         let Run { mut process, output, until, .. } = self;
         drop(output);
-        // It ends because nobody reads what it writes; it runs no code of a group's user that could keep it.
+        // It ends when its output is closed. It runs no code of a group's user that could keep it from ending.
         let until = until.max(Instant::now() + MARGIN);
         while matches!(process.try_wait(), Ok(None)) {
             if Instant::now() >= until {
@@ -300,7 +299,7 @@ impl Run {
     }
 }
 
-/// A result. It is the word of the group's user.
+/// Decodes a result. The group's user controls it, so it is untrusted.
 fn read(examination: &Examination, bytes: &[u8]) -> Result<Interpreter, Unusable> {
     let refused = |text: String| Unusable { code: Code::InterpreterRefused, text };
     match control::Examined::read(examination, bytes) {
@@ -311,7 +310,7 @@ fn read(examination: &Examination, bytes: &[u8]) -> Result<Interpreter, Unusable
         }
         Err(error) => {
             let name = name(examination);
-            Err(refused(format!("{name} was examined without a usable answer: {error}")))
+            Err(refused(format!("the examination of {name} had no valid result: {error}")))
         }
     }
 }
@@ -329,7 +328,7 @@ fn name(examination: &Examination) -> String {
 /// The program beside the module.
 ///
 /// # Errors
-/// There is none.
+/// The file does not exist.
 pub fn program() -> io::Result<PathBuf> {
     let module = process::module_file();
     let program = module.map(|module| module.with_file_name("rustgi").join("rustgi"));
@@ -341,15 +340,15 @@ pub fn program() -> io::Result<PathBuf> {
     })
 }
 
-/// What was known at the last reading of the configuration, and what is known now. It lies in the pool of the process,
-/// because httpd unloads this module between two readings.
+/// The results of earlier readings of the configuration. They are stored in the pool of the process, because httpd unloads this module
+/// between two readings.
 #[derive(Default)]
 struct Memory {
     before: Vec<Remembered>,
     now: Vec<Remembered>,
 }
 
-/// An examination, as bytes and without facts; and what it found, or nothing if it did not answer in time.
+/// An encoded examination without facts, and its result; `None` if it did not answer in time.
 type Remembered = (Vec<u8>, Option<Interpreter>);
 
 const MEMORY: KeptBytes = KeptBytes(c"mod_rustgi-pythons-1");
@@ -381,12 +380,12 @@ impl Memory {
         Examination { known: self.facts(examination), ..examination.clone() }
     }
 
-    /// It did not answer in time when the configuration was read last.
+    /// Whether the Python did not answer in time when the configuration was read last.
     fn is_slow(&self, examination: &Examination) -> bool {
         self.find(examination).is_some_and(Option::is_none)
     }
 
-    /// Remembers what was found now. A Python that cannot be used is examined anew the next time.
+    /// Remembers a result. An unusable Python is not remembered, so the next reading examines it again.
     fn replace(&mut self, examination: &Examination, result: &Found) {
         let answer = match result {
             Some(Ok(found)) => Some(Interpreter { variables: Vec::new(), ..found.clone() }),
@@ -402,7 +401,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_did_not_answer_is_not_waited_for_again_and_what_cannot_be_used_is_examined_anew() {
+    fn slow_pythons_are_remembered_as_slow_and_unusable_ones_are_examined_again() {
         let of = |name: &str| Examination {
             python: Python::Program(name.into()),
             ..Examination::default()

@@ -23,7 +23,7 @@ abi=${suffix#.}
 engines=$target/engine-${abi%.so}
 programs=$target/program
 
-# Where `rustgi ctl` looks for the supervisor.
+# The directory in which `rustgi ctl` looks for the supervisor.
 RUSTGI_RUNTIME_DIRECTORY=$("${APXS:-apxs}" -q runtimedir 2>/dev/null || :)
 [ -n "$RUSTGI_RUNTIME_DIRECTORY" ] && export RUSTGI_RUNTIME_DIRECTORY
 

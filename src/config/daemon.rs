@@ -19,7 +19,7 @@ pub struct Daemon<'p> {
     pub options: Options<'p>,
     /// The only application group that its processes will serve, as far as the configuration tells.
     pub sole: OnceLock<Option<Sole>>,
-    /// Its Python, as far as it was examined in time.
+    /// Its Python, with the result of the examination if there was one in time.
     pub python: OnceLock<Examined>,
 }
 
@@ -129,7 +129,7 @@ pub enum Takes {
     Path,
     /// As [`Path`](Takes::Path), if httpd was started by root.
     Jail,
-    /// As [`Path`](Takes::Path): a file of variables, which the user of the group reads.
+    /// As [`Path`](Takes::Path): a file of variables, which is read with the rights of the group's user.
     Variables,
     /// A variable, as NAME=VALUE.
     Variable,

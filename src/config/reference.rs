@@ -109,37 +109,37 @@ fn manual() -> String {
     text
 }
 
-/// What the documentation says of an option besides what it takes.
+/// Paragraphs of the documentation about single options.
 const NOTES: &[(&str, &str)] = &[
     (
         "script-user",
         "Every script that a process of the group loads must belong to this user, and so must its directory; no other user and \
          no group may have write access to them. Otherwise requests get 403 (WSGI1038), and nothing is loaded. The file that a \
-         request asks for is checked by httpd's child, the file that is loaded by the process that loads it: handler scripts \
-         and scripts of `WSGIImportScript` must belong to the user, too. `script-group` is the same for a group, which may have \
+         request names is checked by the httpd child, and each file that is loaded by the process that loads it: handler scripts \
+         and scripts of `WSGIImportScript` must belong to the user, too. `script-group` demands the same of a group, which may have \
          write access.",
     ),
     (
         "request-timeout",
-        "In seconds, times 1 + ln(`threads`), as in mod_wsgi: with more threads one slow request does less harm. \
-         `request-timeout=3 threads=5` lets a request run for 7.8 s, with 15 threads for 11.1 s, with 1 thread for 3 s. Then \
-         the stack of the request is written to the error log (WSGI1072), and its process is replaced: a new one is started, and \
-         the old one ends when the request has, at the latest `shutdown-timeout` after that. A request that is lost then is \
-         answered with 504. With `interrupt-timeout` the exception `mod_wsgi.RequestTimeout` is raised in the request first, and \
+        "In seconds, multiplied by 1 + ln(`threads`), as in mod_wsgi: with more threads a slow request blocks a smaller share of the process. \
+         `request-timeout=3 threads=5` lets a request run for 7.8 s, with 15 threads for 11.1 s, with 1 thread for 3 s. When it \
+         expires, the Python stack of the request is written to the error log (WSGI1072), and its process is replaced: another one is \
+         started, and the old one ends when the request has ended, at the latest `shutdown-timeout` after that. A request that is cut \
+         off then gets 504. With `interrupt-timeout` the exception `mod_wsgi.RequestTimeout` is raised in the request first, and \
          the process is replaced only if the request goes on for that many seconds more.",
     ),
     (
         "startup-timeout",
-        "In seconds. How long a process may take to load the scripts that it loads before it is ready: those of \
-         `WSGIImportScript`, and those that the processes before it had loaded; 60 if the option is not given. And, if it is \
-         given, how long the first request may take to have its script loaded. 0: any time. A process that takes longer is \
-         ended, and the log says where its import was (WSGI1072). Raise it for applications that take longer to import.",
+        "In seconds; 0 for any time. How long a process may take to load the scripts that it loads before it is ready: those of \
+         `WSGIImportScript`, and those that earlier processes of the group had loaded; 60 if the option is not given. If the option is \
+         given, it also limits how long the script of the first request may take to load. A process that takes longer is \
+         ended, and the log has the Python stack of its import (WSGI1072). Raise it for applications that take longer to import.",
     ),
     (
         "memory-limit",
-        "In bytes; `RLIMIT_DATA`. It counts what the process may write, the stacks of its threads among it (8 MiB each, unless \
-         `stack-size` says otherwise). A process in which memory cannot be allocated because this limit or \
-         `virtual-memory-limit` (`RLIMIT_AS`) is reached is replaced by a new one (WSGI1070).",
+        "In bytes; `RLIMIT_DATA`. It counts the writable memory of the process, including the stacks of its threads (8 MiB each, unless \
+         `stack-size` is set). A process that cannot allocate memory because it has reached this limit or \
+         `virtual-memory-limit` (`RLIMIT_AS`) is replaced (WSGI1070).",
     ),
 ];
 

@@ -23,7 +23,7 @@ pub fn all(main: ServerRec<'_>) -> Result<(), Refused> {
     let plan = store::keep_plan(main, plan.take());
     let process = &store::of_server(main).process;
     let wants_python = process.wants_python(plan);
-    // `httpd -k stop` reads the configuration too, and must stop the server whatever has become of Python.
+    // `httpd -k stop` reads the configuration, too, and must stop the server even if the Python is missing by now.
     let (python, examined) = if stops() {
         (None, Vec::new())
     } else {
@@ -160,7 +160,8 @@ fn examination(daemon: &Daemon<'_>, process: &Process<'_>) -> Examination {
     python::of_group(choice, options)
 }
 
-/// `httpd -k stop` or `graceful-stop`. The words as the process was started with them: the MPM takes `-k` out of httpd's own.
+/// Whether this is `httpd -k stop` or `graceful-stop`. Reads the arguments of the process, because the MPM removes `-k` from the
+/// arguments that httpd keeps.
 fn stops() -> bool {
     let mut words = std::env::args_os().map(std::ffi::OsString::into_encoded_bytes);
     let mut stops = false;

@@ -1,6 +1,6 @@
-//! What of an answer has come from the worker and the client has not taken yet, so that a client who reads slowly keeps no
-//! worker waiting: in memory up to a limit, and behind that in a file without a name, as far as the budget of the child
-//! allows ([`GroupSpool`]).
+//! The bytes of a response that the worker has produced and the client has not taken yet, so that a client that reads slowly does not
+//! occupy a thread of the worker. In memory up to a limit, then in a file without a name, up to the budget of the child
+//! ([`GroupSpool`]).
 
 use super::spool::{GroupSpool, NoRoom, SpoolFile, Spooled};
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct Backlog {
     memory: VecDeque<u8>,
-    /// It comes after what is in memory.
+    /// The bytes that follow those in memory.
     file: Option<SpoolFile>,
     /// Up to where the file has been read.
     read: u64,
@@ -36,7 +36,7 @@ impl Backlog {
     /// Adds bytes: all of them, or none.
     ///
     /// # Errors
-    /// There is no room for them on the disk.
+    /// The budget or the disk has no room for them.
     pub fn add(
         &mut self,
         bytes: &[u8],
@@ -137,7 +137,7 @@ mod tests {
             backlog.add(b"abc", 2, &spool).unwrap();
             backlog.add(b"def", 2, &spool).unwrap();
             assert!(backlog.is_full(2));
-            // There are 3 bytes on the disk, and responses may have 6.
+            // 3 bytes are on the disk, and responses may use 6.
             assert!(backlog.add(b"ghij", 2, &spool).is_err());
             assert_eq!(backlog.first(2).unwrap(), b"ab");
             backlog.take(2);

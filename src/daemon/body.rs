@@ -142,7 +142,7 @@ impl Gathered {
 impl Large {
     fn in_memory() -> io::Result<Large> {
         let file = File::from(memfd_create(c"rustgi-body", MFdFlags::MFD_CLOEXEC)?);
-        // It is made with all rights for everybody.
+        // The kernel creates it with mode 0777.
         fchmod(file.as_fd(), Mode::S_IRUSR | Mode::S_IWUSR)?;
         Ok(Large::Memory { file, length: 0 })
     }
@@ -153,7 +153,7 @@ impl Large {
         Ok(Large::Disk { file, for_worker })
     }
 
-    /// On the disk, with what was in memory.
+    /// Moves a body from memory to a file.
     fn moved(memory: &File, length: u64, spool: &Arc<GroupSpool>) -> Result<Large, NoRoom> {
         let mut large = Large::on_disk(spool)?;
         let (mut piece, mut at) = (vec![0; INLINE], 0);
@@ -191,7 +191,7 @@ mod tests {
     use crate::daemon::spool::SpoolBudget;
 
     #[test]
-    fn a_body_that_outgrows_memory_lies_on_the_disk_whole_and_gives_its_bytes_back() {
+    fn a_body_above_request_body_memory_goes_to_disk_whole_and_returns_its_bytes_to_the_budget() {
         let spool = GroupSpool::of_test(1 << 20);
         let sent: Vec<u8> = (0..500_000_u32).map(|n| (n * 7 % 251) as u8).collect();
         let mut gathered = Gathered::default();

@@ -18,7 +18,8 @@ const MOMENT: Duration = Duration::from_millis(2);
 /// after this one it is time to look elsewhere as well.
 const LAST: Duration = Duration::from_millis(16);
 
-/// The longest of these waits: a request that is not taken for so long waits for an interpreter, not for a thread.
+/// Upper bound of these waits. They double because a request that is not taken for so long waits for the lock of an interpreter, not for
+/// a thread.
 const LONGEST: Duration = Duration::from_millis(512);
 
 /// More than most answers need.
@@ -55,7 +56,7 @@ pub struct Connection {
     tick: Duration,
     /// How many requests the worker had finished when it was looked at last.
     served: u64,
-    /// The last frame of the answer to the request on it has come.
+    /// The last frame of the response to its request has arrived.
     is_finished: bool,
 }
 
@@ -186,17 +187,17 @@ impl Connection {
         self.line.offer().withdraw(self.offer)
     }
 
-    /// The last frame of the answer has come.
+    /// Notes that the last frame of the response has arrived.
     pub fn finish(&mut self) {
         self.is_finished = true;
     }
 
-    /// Whether the last frame of the answer has come.
+    /// Whether the last frame of the response has arrived.
     pub fn is_finished(&self) -> bool {
         self.is_finished
     }
 
-    /// Nothing more is done with the request. `true` if a thread of the worker is still busy with it and reports when it is free.
+    /// Gives up the request. `true` if a thread of the worker is still running it; the worker then reports when the thread is free.
     pub fn give_up(&self) -> bool {
         !self.is_finished && !self.withdraw() && self.line.offer().abandon(self.offer)
     }

@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 use wire::control::{Desired, Group, ScriptOwner, Worker};
 use wire::{Master, Secret};
 
-/// `startup-timeout` of what is loaded before a worker is ready, in seconds, if the option is not given. For the first
-/// request there is no limit then.
+/// Default of `startup-timeout` for the scripts that are loaded before a worker is ready, in seconds. Without the option the script of
+/// the first request may take any time.
 const LOADING: u32 = 60;
 
 /// What the whole configuration wants to run.
@@ -88,7 +88,7 @@ fn group(
     group
 }
 
-/// How the interpreter is called.
+/// The command line options of the interpreter.
 fn add_arguments(group: &mut Group, process: &Process<'_>) {
     let arguments = &mut group.arguments;
     arguments.extend((0..process.optimize.min(2)).map(|_| b"-O".to_vec()));
@@ -212,8 +212,8 @@ fn settings(plan: &Plan<'_>, process: &Process<'_>, daemon: &Daemon<'_>) -> Sett
     }
 }
 
-/// Scripts by the names that processes know them by whose root is `jail`. Directories of scripts, which are aliases as well,
-/// are among them: the worker passes over them, because this process must not wait for their file systems.
+/// The paths of scripts as a process with the root directory `jail` sees them. They may include directories, which aliases can name,
+/// too: this process does not check that, because it must not wait for their file systems; the worker ignores directories.
 fn inside(jail: Option<&[u8]>, mut scripts: Vec<Preload>) -> Vec<Preload> {
     if let Some(jail) = jail {
         scripts.retain_mut(|script| match super::inside(jail, &script.path) {

@@ -10,7 +10,7 @@
 //! | | one request of httpd: what is checked and made ready before, and what httpd is told after | `serve.rs` |
 //! | | the request: offered, perhaps offered again, and its answer relayed | `relay.rs` |
 //! | | what of an answer the client has not taken yet | `backlog.rs` |
-//! | | `spool-limit`: what of both lies in files, and the files | `spool.rs` |
+//! | | `spool-limit`: the budget for bytes of both in files, and the files | `spool.rs` |
 //! | | `script-user` and `script-group` | `owner.rs` |
 
 mod backlog;

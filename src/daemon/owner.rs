@@ -1,5 +1,5 @@
-//! `script-user` and `script-group` as a child of httpd checks them: the file that a request asks for. The worker checks the
-//! file that it loads.
+//! `script-user` and `script-group`: the check of an httpd child, of the file that a request names. The worker checks each file that it
+//! loads.
 
 use super::remote::Terms;
 use crate::handler::Call;

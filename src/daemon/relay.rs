@@ -52,10 +52,10 @@ pub trait Client: Exchange {
     /// Whether bytes may be kept on their way until a flush.
     fn buffers(&self) -> bool;
 
-    /// How many bytes of its connection the other end has acknowledged; `None` if that cannot be known.
+    /// How many bytes of its connection the client's system has acknowledged; `None` if that cannot be known.
     fn acknowledged(&self) -> Option<u64>;
 
-    /// It has taken nothing for so long: nothing more is sent to it, and its connection ends.
+    /// The client has taken nothing for `time`: sends nothing more to it and ends its connection.
     fn drop_stalled(&mut self, time: Duration);
 }
 
@@ -92,7 +92,7 @@ pub struct Relay<'r, C: Client> {
     as_loaded: bool,
     /// The generation and the failures of the group when it was offered last.
     seen: (u32, u32),
-    /// How often a worker that was ready has not taken it, and how long it has waited in between.
+    /// How often a ready worker has not taken the request.
     rejections: u32,
     rejected_for: Duration,
     /// The client has been told of an answer.
@@ -102,7 +102,7 @@ pub struct Relay<'r, C: Client> {
     backlog: Backlog,
     /// The client has not taken anything for a while, with its backlog full.
     is_slow: bool,
-    /// Since when the client has taken nothing of what waits for it.
+    /// Set while bytes wait for the client: since when it has taken nothing.
     stall: Option<delivery::Stall>,
     /// What is held in front of the client's socket shall not stay there.
     owes_flush: bool,
@@ -114,9 +114,9 @@ pub struct Relay<'r, C: Client> {
 enum Turn {
     /// The request has been answered, or never will be.
     Over(Outcome),
-    /// The worker has not taken it, because it leaves or has died: another one may have it.
+    /// The worker is leaving or has died and has not taken the request: it can be offered to another one.
     Again,
-    /// The worker has not taken it, and a thread of this other one was reserved for it.
+    /// The worker has not taken the request, and a thread of this other worker was reserved for it.
     Move(WorkerRef),
     /// The workers are being replaced by ones with the script as it is now.
     Reloading,
@@ -157,16 +157,16 @@ impl<'r, C: Client> Relay<'r, C> {
     /// Runs the request to completion.
     pub fn run(mut self) -> Ended {
         let outcome = match self.remote.enqueue(self.group) {
-            Some(mut queued) => self.find_taker(&mut queued),
-            None => self.fail(Code::NoWorker, "more requests are under way than there are slots"),
+            Some(mut queued) => self.offer_until_taken(&mut queued),
+            None => self.fail(Code::NoWorker, "all slots of the request queue are in use"),
         };
-        // The workers have nothing to do with the rest.
+        // From here on no worker is involved.
         let outcome = self.deliver(outcome);
         Ended { outcome, instead: self.instead, retry_after: self.retry_after }
     }
 
-    /// Offers the request to one worker, and to another one as long as it is not taken.
-    fn find_taker(&mut self, queued: &mut QueuedRequest<'_>) -> Outcome {
+    /// Reserves a thread and offers the request to its worker, and repeats that until a worker has taken the request.
+    fn offer_until_taken(&mut self, queued: &mut QueuedRequest<'_>) -> Outcome {
         loop {
             let mut worker = match self.worker(queued) {
                 Ok(worker) => worker,
@@ -176,7 +176,7 @@ impl<'r, C: Client> Relay<'r, C> {
                 let turn = match self.connection(queued, &worker) {
                     Ok(connection) => self.offer(queued, &worker, connection),
                     Err(turn) => {
-                        self.let_go(queued, &turn, None);
+                        self.release_thread(queued, &turn, None);
                         turn
                     }
                 };
@@ -226,12 +226,12 @@ impl<'r, C: Client> Relay<'r, C> {
             Err(_) if connection.withdraw() => Turn::Again,
             Err(error) => self.died(queued, worker, error.kind()),
         };
-        self.let_go(queued, &turn, Some((worker, connection)));
+        self.release_thread(queued, &turn, Some((worker, connection)));
         turn
     }
 
-    /// The request has nothing to do with a worker any more: its thread is free, or reported when it is.
-    fn let_go(
+    /// Gives back the thread of the worker, or leaves that to the worker if the thread is still busy with the request.
+    fn release_thread(
         &self,
         queued: &QueuedRequest<'_>,
         turn: &Turn,
@@ -278,12 +278,12 @@ impl<'r, C: Client> Relay<'r, C> {
             return Err(turn);
         }
         if let Turn::Move(to) = turn {
-            queued.stay(to);
+            queued.cancel_move(to);
         }
         if connection.is_taken() {
             return Ok(());
         }
-        let why = format!("{}: the state of a request makes no sense", of_worker(worker));
+        let why = format!("{}: the state of the request is impossible", of_worker(worker));
         Err(Turn::Over(self.fail(Code::AnswerMalformed, &why)))
     }
 
@@ -309,13 +309,11 @@ impl<'r, C: Client> Relay<'r, C> {
         Turn::Over(self.fail(code, &line))
     }
 
-    /// What is known of the end of a worker that the supervisor has not explained.
+    /// The cause of a worker's death if the supervisor has not written one.
     fn unexplained(&self, how: io::ErrorKind) -> String {
         let supervisor = self.remote.supervisor();
         match crate::httpd::process::exists(supervisor) {
-            false => format!(
-                "it ended without its supervisor (process {supervisor}), which had ended before it"
-            ),
+            false => format!("it ended after its supervisor (process {supervisor}) had died"),
             true => format!("the connection ended ({how}); how the process ended is not known"),
         }
     }
@@ -330,10 +328,10 @@ impl<'r, C: Client> Relay<'r, C> {
             if cause.is_some() || left.is_zero() {
                 return cause;
             }
-            // The request waits for no thread any more, and its slot may watch the group.
+            // The request no longer waits for a thread, so its slot can watch the group.
             let is_unknown =
                 || self.remote.posted_worker(worker).is_some_and(|posted| posted.cause().is_none());
-            queued.await_news(left, is_unknown);
+            queued.await_change(left, is_unknown);
         }
     }
 

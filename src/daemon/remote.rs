@@ -34,7 +34,7 @@ pub struct Group {
     /// What was agreed on with it.
     pub terms: Terms,
     secret: Secret,
-    /// What this child keeps in files of its requests and responses.
+    /// The group's part of the child's budget for bytes in files.
     pub spool: Arc<GroupSpool>,
     place: Place,
     workers: Mutex<Vec<Arc<Worker>>>,
@@ -42,11 +42,11 @@ pub struct Group {
     last: AtomicU32,
 }
 
-/// Where a group is on the board, as far as this child knows: it looks for the group by name when it needs it first, and
-/// again when the place does not fit any more. The parent does not wait for the supervisor, so it cannot tell.
+/// The place of a group on the board, as far as this child knows. The child looks the group up by name at its first request, and again
+/// when the place belongs to another group. httpd's parent does not wait for the supervisor, so it cannot tell children the place.
 struct Place {
     name: NameHash,
-    /// The last place found; `u32::MAX` before the first.
+    /// The last known place; `u32::MAX` before the first look-up.
     found: AtomicU32,
     /// [`Board::renamed`], plus one, when the group was not on the board; 0 if it was.
     missed: AtomicU64,
@@ -58,7 +58,7 @@ impl Place {
         Place { name, found, missed }
     }
 
-    /// The place of the group. `None` as long as the supervisor has not begun, or has no place for it.
+    /// The place of the group. `None` as long as the supervisor has given it none.
     fn look_up(&self, board: &Board) -> Option<u32> {
         let place = self.found.load(Ordering::Relaxed);
         let is_its = board.group(place).is_some_and(|group| group.has_name(self.name));
@@ -145,7 +145,7 @@ impl Terms {
 }
 
 impl Remote {
-    /// What the configuration of a child and its parent say.
+    /// From the configuration and from what the child has inherited of its parent.
     pub fn new(inherited: &Inherited, prefix: &[u8], daemons: &[Daemon<'_>]) -> Remote {
         let budget = SpoolBudget::new(daemons.iter().map(spool_limit));
         let group = |daemon: &Daemon<'_>| Group {
@@ -176,7 +176,7 @@ impl Remote {
         self.groups.iter().find(|group| group.name == name)
     }
 
-    /// The group as the supervisor has posted it; `None` as long as it has not.
+    /// The group on the board; `None` as long as the supervisor has given it no place.
     pub fn posted(&self, group: &Group) -> Option<&'static link::Group> {
         self.board.group(group.place.look_up(self.board)?)
     }
@@ -186,12 +186,12 @@ impl Remote {
         self.board.worker(worker.place).filter(|posted| posted.number() == worker.number)
     }
 
-    /// The process of the supervisor.
+    /// The pid of the supervisor.
     pub fn supervisor(&self) -> u32 {
         self.board.supervisor()
     }
 
-    /// A request of the group gets a slot in the request queue. `None` if more requests are in daemon mode than there are slots.
+    /// Gives a request of the group a slot in the request queue. `None` if all 32,768 slots are in use.
     pub fn enqueue<'r>(&'r self, group: &'r Group) -> Option<QueuedRequest<'r>> {
         let slot = locked(&self.slots).pop();
         let slot = slot.or_else(|| self.queue.claim_slot(std::process::id()))?;
@@ -200,7 +200,7 @@ impl Remote {
         Some(QueuedRequest { remote, group, slot, place, ticket, untaken, waits_for_another })
     }
 
-    /// The worker that a thread was reserved of, unless it has gone.
+    /// The worker of a reserved thread, unless it has ended.
     fn known(&self, group: &Group, worker: WorkerRef) -> Option<Arc<Worker>> {
         group.last.store(worker.number, Ordering::Relaxed);
         let mut workers = locked(&group.workers);
@@ -235,7 +235,7 @@ impl Remote {
         let supervisor = self.board.supervisor();
         let path = link::path(&self.prefix, supervisor, worker.number);
         let stream = link::connect(&path, patience)?;
-        // Sockets of workers are made by the supervisor. No other process learns the secret.
+        // The supervisor makes the sockets of workers. The secret must not be sent to a socket of any other process.
         if link::peer(&stream)?.pid != supervisor {
             return Err(std::io::ErrorKind::PermissionDenied.into());
         }
@@ -259,7 +259,7 @@ fn spool_directory(daemon: &Daemon<'_>) -> PathBuf {
 }
 
 impl Worker {
-    /// Which it is.
+    /// Its place and number.
     pub fn reference(&self) -> WorkerRef {
         WorkerRef { place: self.place, number: self.number }
     }
@@ -274,7 +274,7 @@ impl Worker {
         locked(&self.idle).pop()
     }
 
-    /// Keeps a connection for a later request, unless the worker has so many that others might find no slot.
+    /// Keeps a connection for a later request, unless the worker has so many that other children might find no slot.
     pub fn keep(&self, mut connection: Box<Connection>) {
         let page = self.page.get_or_init(|| Arc::clone(connection.page()));
         if page.is_crowded() {
@@ -285,12 +285,13 @@ impl Worker {
     }
 }
 
-/// A request in the request queue: it waits for a thread of its group, or has one reserved. Dropped, it does neither any more.
+/// A request in the request queue: it waits for a thread of its group or has one reserved. When this is dropped, the request stops
+/// waiting and its thread is given back.
 pub struct QueuedRequest<'r> {
     remote: &'r Remote,
     group: &'r Group,
     slot: u32,
-    /// The place of its group on the board, as it was found last.
+    /// The last known place of its group on the board.
     place: u32,
     /// Its place among those that wait, once it has had to.
     ticket: Cell<Option<u64>>,
@@ -311,13 +312,13 @@ impl QueuedRequest<'_> {
         self.remote.board.candidates(self.place)
     }
 
-    /// Looks where the group is on the board. `None` as long as it is not there.
+    /// Looks up the place of the group. `None` as long as it has none.
     pub fn locate(&mut self) -> Option<u32> {
         self.place = self.group.place.look_up(self.remote.board)?;
         Some(self.place)
     }
 
-    /// Reserves a thread, unless none is free or other requests wait. The group has been located.
+    /// Reserves a thread. `None` if none is free or other requests wait. The caller has called [`locate`](QueuedRequest::locate).
     pub fn reserve(&self) -> Option<Arc<Worker>> {
         let last = self.group.last.load(Ordering::Relaxed);
         let (queue, place) = (self.remote.queue, self.place);
@@ -325,7 +326,7 @@ impl QueuedRequest<'_> {
         self.granted(worker)
     }
 
-    /// Whether the group has got another place since it was located.
+    /// Whether the group has another place than at the last [`locate`](QueuedRequest::locate).
     pub fn has_moved(&self) -> bool {
         self.group.place.look_up(self.remote.board) != Some(self.place)
     }
@@ -345,11 +346,11 @@ impl QueuedRequest<'_> {
     }
 
     /// Waits for a thread from now on, behind those that came before.
-    pub fn wait_in_line(&self) {
+    pub fn start_waiting(&self) {
         let (queue, place) = (self.remote.queue, self.place);
         let ticket = self.ticket.get().unwrap_or_else(|| queue.ticket());
         self.ticket.set(Some(ticket));
-        queue.wait_in_line(self.slot, place, ticket, || self.candidates());
+        queue.start_waiting(self.slot, place, ticket, || self.candidates());
     }
 
     /// How often it has been woken.
@@ -366,21 +367,21 @@ impl QueuedRequest<'_> {
         match (queue.state(self.slot), self.ticket.get()) {
             _ if granted.is_some() => {}
             (WaitState::Idle | WaitState::Watching { .. }, Some(ticket)) => {
-                queue.wait_in_line(self.slot, place, ticket, || self.candidates());
+                queue.start_waiting(self.slot, place, ticket, || self.candidates());
             }
-            _ => queue.hand_over(Some(self.slot), place, || self.candidates()),
+            _ => queue.grant_free_threads(Some(self.slot), place, || self.candidates()),
         }
         granted
     }
 
-    /// Waits no longer. The worker of which it was given a thread meanwhile.
+    /// The request stops waiting. Returns the worker of which it was given a thread meanwhile, if it was.
     pub fn stop_waiting(&self) -> Option<Arc<Worker>> {
         self.remote.queue.stop_waiting(self.slot).and_then(|worker| self.granted(worker))
     }
 
     /// Waits, no longer than so long, for news of the group, unless there is some already: `is_old` says whether there is none, and is
     /// asked when news wakes the request.
-    pub fn await_news(&self, time: Duration, is_old: impl FnOnce() -> bool) {
+    pub fn await_change(&self, time: Duration, is_old: impl FnOnce() -> bool) {
         self.stop_waiting_for_another();
         let queue = self.remote.queue;
         let seen = self.wake_count();
@@ -404,7 +405,7 @@ impl QueuedRequest<'_> {
             if given != than.reference() {
                 return Some(given);
             }
-            self.stay(given);
+            self.cancel_move(given);
             return None;
         }
         let others = || self.candidates().filter(|other| other.worker != than.reference());
@@ -412,7 +413,7 @@ impl QueuedRequest<'_> {
         self.untaken.set(self.untaken.get() + 1);
         if found.is_none() && self.untaken.get() >= OFTEN && queue.has_waiting(place) {
             self.waits_for_another.set(true);
-            self.wait_in_line();
+            self.start_waiting();
         }
         found
     }
@@ -421,31 +422,31 @@ impl QueuedRequest<'_> {
     pub fn stop_waiting_for_another(&self) {
         if self.waits_for_another.take() {
             let given = self.remote.queue.stop_waiting_for_another(self.slot);
-            given.into_iter().for_each(|given| self.stay(given));
+            given.into_iter().for_each(|given| self.cancel_move(given));
         }
     }
 
-    /// The request goes to the worker of which [that](QueuedRequest::reserve_another) was reserved.
+    /// The request goes to the worker of which [`reserve_another`](QueuedRequest::reserve_another) has reserved a thread.
     pub fn move_to(&self, worker: WorkerRef) -> Option<Arc<Worker>> {
         let (queue, place) = (self.remote.queue, self.place);
         queue.move_to(self.slot, place, worker, || self.candidates());
         self.granted(worker)
     }
 
-    /// The request stays where it is, as its worker has taken it meanwhile.
-    pub fn stay(&self, worker: WorkerRef) {
+    /// The request stays with its worker, which has taken it meanwhile.
+    pub fn cancel_move(&self, worker: WorkerRef) {
         let (queue, place) = (self.remote.queue, self.place);
-        queue.stay(self.slot, place, worker, || self.candidates());
+        queue.cancel_move(self.slot, place, worker, || self.candidates());
     }
 
-    /// The thread that it had reserved is free.
+    /// Gives back the thread that it has reserved.
     pub fn give_back(&self) {
         self.remote.queue.give_back(self.slot, self.place, || self.candidates());
     }
 
-    /// The thread that it had reserved is still busy with it; the worker reports when it is free.
+    /// The thread that it has reserved is still busy with it: the worker reports to the supervisor when it is free.
     pub fn leave_busy(&self) {
-        self.remote.queue.leave_held(self.slot);
+        self.remote.queue.forget_held(self.slot);
     }
 }
 
@@ -504,7 +505,7 @@ mod tests {
         queue.reserve(other, 0, candidates, 0).unwrap();
         let mut queued = remote.enqueue(&remote.groups[0]).unwrap();
         queued.locate().unwrap();
-        queued.wait_in_line();
+        queued.start_waiting();
         queue.give_back(other, 0, candidates);
         // It has been given the thread, but its process does not run before another worker has the place.
         board.remove(posted, gone);

@@ -1,13 +1,13 @@
-//! `SpoolBudget`: how many bytes of request bodies and of responses one child of httpd keeps in files, and the files. Made
-//! when the child begins, lives as long as it; every request thread of the child takes from it and gives back to it.
+//! `SpoolBudget`: how many bytes of request bodies and of responses one child of httpd keeps in files; and the files. Made when the child
+//! starts, lives as long as the child; all request threads of the child share it.
 //!
 //! A group has at most its own `spool-limit`; all groups of the child together have at most the largest `spool-limit` of
 //! them. Of both, responses leave an eighth to bodies: an application whose response finds no room waits for one client
 //! that reads slowly, and whose request bodies find none for all of those that send slowly. If there are several groups, a group has
 //! at most twice as much as it leaves free, so that the clients of one tenant cannot take the last byte from the others.
 //!
-//! Every byte is taken before it is written. It is given back when the file system has been given its space back (a hole,
-//! or the file is cut to nothing), and at the latest when the [`SpoolFile`] is dropped.
+//! Every byte is taken from the budget before it is written. It is given back when the file system has freed its space (a hole is
+//! punched, or the file is truncated), and at the latest when the [`SpoolFile`] is dropped.
 
 use crate::httpd::log;
 use exchange::{Code, Level};
@@ -21,13 +21,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// `spool-limit` of a group that does not say it.
+/// Default of `spool-limit`, in bytes.
 pub const LIMIT: u64 = 256 << 20;
 
-/// After a line about a shortage, further ones of the same kind are only counted for so long.
+/// Least time between two log lines about the same kind of shortage in a group. Events in between are counted.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// What has been read of a file is given back to the file system in pieces of this size.
+/// Space of a file that has been read is freed in pieces of this many bytes.
 const HOLE: u64 = 1 << 20;
 
 /// The bytes that all groups of a child may keep in files.
@@ -39,7 +39,7 @@ pub struct SpoolBudget {
     used: AtomicU64,
 }
 
-/// A group's part of the budget, and where its files are.
+/// A group's part of the budget, and the directory of its files.
 #[derive(Debug)]
 pub struct GroupSpool {
     group: String,
@@ -51,16 +51,16 @@ pub struct GroupSpool {
     responses: Shortage,
 }
 
-/// What is kept in a file.
+/// The kind of bytes in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spooled {
     /// The body of a request.
     Body,
-    /// What a client has not taken of a response.
+    /// The part of a response that the client has not taken.
     Response,
 }
 
-/// Why bytes are not kept.
+/// Why bytes could not be written to a file.
 #[derive(Debug)]
 pub enum NoRoom {
     /// They would exceed `spool-limit`.
@@ -75,12 +75,12 @@ impl From<io::Error> for NoRoom {
     }
 }
 
-/// A kind of event that is told of once in a while, with how often it happened.
+/// A kind of event that is logged at most once in [`QUIET`], with how often it has happened.
 #[derive(Debug, Default)]
-struct Shortage(Mutex<Told>);
+struct Shortage(Mutex<Logged>);
 
 #[derive(Debug, Default)]
-struct Told {
+struct Logged {
     last: Option<Instant>,
     /// How often it has happened since.
     since: u64,
@@ -92,11 +92,11 @@ pub struct SpoolFile {
     file: File,
     spool: Arc<GroupSpool>,
     spooled: Spooled,
-    /// Where what has been written ends.
+    /// The end of the written bytes.
     end: u64,
-    /// Below this the file is a hole.
+    /// Below this offset the file is a hole.
     hole: u64,
-    /// How many bytes of the budget it has.
+    /// How many bytes of the budget it holds.
     taken: u64,
 }
 
@@ -133,7 +133,7 @@ impl GroupSpool {
     /// The largest body for which there is room when nothing else is kept.
     pub fn largest_body(&self) -> u64 {
         let whole = self.budget.limit;
-        // A group that has two thirds leaves one: half of what it has.
+        // A group may have twice as much as it leaves free, that is, two thirds of the whole.
         let alone = if self.budget.is_shared { whole - whole / 3 } else { whole };
         alone.min(self.limit)
     }
@@ -144,10 +144,10 @@ impl GroupSpool {
             Spooled::Body => limit,
             Spooled::Response => limit - limit / 8,
         };
-        let Some(own) = raise(&self.used, bytes, share(self.limit)) else { return false };
+        let Some(own) = add_within(&self.used, bytes, share(self.limit)) else { return false };
         let left_free = if self.budget.is_shared { own / 2 } else { 0 };
         let most = share(self.budget.limit).min(self.budget.limit.saturating_sub(left_free));
-        let is_taken = raise(&self.budget.used, bytes, most).is_some();
+        let is_taken = add_within(&self.budget.used, bytes, most).is_some();
         if !is_taken {
             self.used.fetch_sub(bytes, Ordering::Relaxed);
         }
@@ -159,7 +159,7 @@ impl GroupSpool {
         self.budget.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Tells the operator that bytes could not be kept, unless that was told a moment ago.
+    /// Logs that bytes could not be kept, at most once in [`QUIET`].
     pub fn note(&self, no_room: &NoRoom, spooled: Spooled) {
         let (shortage, level, on_disk, what, remedy) = match spooled {
             Spooled::Body => (
@@ -177,10 +177,10 @@ impl GroupSpool {
                 "raise spool-limit=, or lower response-socket-timeout=",
             ),
         };
-        let Some(more) = shortage.is_due(Instant::now()) else { return };
+        let Some(more) = shortage.count(Instant::now()) else { return };
         let more = match more {
             0 => String::new(),
-            more => format!(" (and {more} more since the last such line)"),
+            more => format!(" ({more} more since the last line)"),
         };
         let line = match no_room {
             NoRoom::Limit => format!(
@@ -206,24 +206,24 @@ impl GroupSpool {
     }
 }
 
-/// Adds to a counter unless that makes it exceed a limit; what it is then.
-fn raise(counter: &AtomicU64, by: u64, limit: u64) -> Option<u64> {
+/// Adds to a counter unless that exceeds a limit. Returns the new value.
+fn add_within(counter: &AtomicU64, by: u64, limit: u64) -> Option<u64> {
     let raised = |used: u64| used.checked_add(by).filter(|sum| *sum <= limit);
     let before = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, raised).ok()?;
     raised(before)
 }
 
 impl Shortage {
-    /// Whether it is to be told of now, and how often it has happened since it was told of last.
-    fn is_due(&self, now: Instant) -> Option<u64> {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = told.last.is_none_or(|last| now.saturating_duration_since(last) >= QUIET);
+    /// Counts an event. If it must be logged now, returns how many were counted since the last line.
+    fn count(&self, now: Instant) -> Option<u64> {
+        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = logged.last.is_none_or(|last| now.saturating_duration_since(last) >= QUIET);
         if !is_due {
-            told.since += 1;
+            logged.since += 1;
             return None;
         }
-        told.last = Some(now);
-        Some(std::mem::take(&mut told.since))
+        logged.last = Some(now);
+        Some(std::mem::take(&mut logged.since))
     }
 }
 
@@ -231,13 +231,13 @@ impl SpoolFile {
     /// A file with nothing in it.
     ///
     /// # Errors
-    /// The directory lets none be made.
+    /// No file can be made in the directory.
     pub fn new(spool: &Arc<GroupSpool>, spooled: Spooled) -> io::Result<SpoolFile> {
         let file = tempfile::tempfile_in(&spool.directory)?;
         Ok(SpoolFile { file, spool: Arc::clone(spool), spooled, end: 0, hole: 0, taken: 0 })
     }
 
-    /// Where what has been written ends.
+    /// The end of the written bytes.
     pub fn end(&self) -> u64 {
         self.end
     }
@@ -245,7 +245,7 @@ impl SpoolFile {
     /// Writes at the end: all of the bytes, or none.
     ///
     /// # Errors
-    /// There is no room.
+    /// The budget or the disk has no room.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
         let count = bytes.len() as u64;
         if !self.spool.take(count, self.spooled) {
@@ -253,7 +253,7 @@ impl SpoolFile {
         }
         self.taken += count;
         if let Err(error) = self.file.write_all_at(bytes, self.end) {
-            // Of what was written of it nothing stays, so the bytes can be given back.
+            // A partial write is undone, so the bytes can be given back.
             if self.file.set_len(self.end).is_ok() {
                 self.give_back(count);
             }
@@ -263,7 +263,7 @@ impl SpoolFile {
         Ok(())
     }
 
-    /// Fills `into` from this place.
+    /// Fills `into` from this offset.
     ///
     /// # Errors
     /// The file system fails.
@@ -271,22 +271,22 @@ impl SpoolFile {
         self.file.read_exact_at(into, at)
     }
 
-    /// What is before this place has been read and is not needed again: a client that reads a little slower than the
-    /// worker writes does not fill the disk with what it has read already.
+    /// Frees the space below this offset, which has been read. Without this, a client that reads a little slower than the worker writes
+    /// would fill the disk with bytes that it has already taken.
     pub fn release_until(&mut self, at: u64) {
         let length = at.saturating_sub(self.hole) / HOLE * HOLE;
         let (Ok(offset), Ok(size @ 1..)) = (i64::try_from(self.hole), i64::try_from(length)) else {
             return;
         };
         let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        // A file system that knows no holes keeps the space, and with it the bytes of the budget, until all has been read.
+        // A file system without holes keeps the space, and the bytes of the budget, until the whole file has been read.
         if fallocate(self.file.as_fd(), flags, offset, size).is_ok() {
             self.hole += length;
             self.give_back(length);
         }
     }
 
-    /// All of it has been read: it begins anew.
+    /// The whole file has been read: truncates it.
     pub fn clear(&mut self) {
         if self.file.set_len(0).is_ok() {
             (self.end, self.hole) = (0, 0);
@@ -294,10 +294,10 @@ impl SpoolFile {
         }
     }
 
-    /// The file for a worker. It cannot write to it: what a worker writes is in no budget.
+    /// The file for a worker, opened for reading only: bytes that a worker writes would be in no budget.
     pub fn for_reading(&self) -> io::Result<File> {
         File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
-            // Without /proc (httpd in a jail).
+            // There is no /proc, because httpd runs in a chroot.
             .or_else(|_| self.file.try_clone())
     }
 
@@ -309,7 +309,7 @@ impl SpoolFile {
 
 impl Drop for SpoolFile {
     fn drop(&mut self) {
-        // A worker that still has the file open keeps none of its space.
+        // Truncated, so that a worker that still has the file open does not keep its space.
         let _ = self.file.set_len(0);
         self.spool.give_back(self.taken);
     }
@@ -317,12 +317,12 @@ impl Drop for SpoolFile {
 
 #[cfg(test)]
 impl GroupSpool {
-    /// The only group, with its files where temporary ones are.
+    /// The only group of a child, with its files in the directory for temporary files.
     pub fn of_test(limit: u64) -> Arc<GroupSpool> {
         GroupSpool::new(&SpoolBudget::new([limit]), b"test", limit, std::env::temp_dir())
     }
 
-    /// How many bytes it keeps.
+    /// How many bytes of the budget it holds.
     pub fn used(&self) -> u64 {
         assert!(self.budget.used.load(Ordering::Relaxed) >= self.used.load(Ordering::Relaxed));
         self.used.load(Ordering::Relaxed)
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_been_read_takes_no_space_while_more_is_written() {
+    fn bytes_that_have_been_read_use_no_space_while_more_are_written() {
         let spool = GroupSpool::of_test(16 << 20);
         let mut file = SpoolFile::new(&spool, Spooled::Response).unwrap();
         let mut read = 0;
@@ -404,19 +404,19 @@ mod tests {
         of_worker.read_exact_at(&mut read, 0).unwrap();
         assert_eq!(&read, b"body");
         assert!(of_worker.write_all_at(b"more", 4).is_err() && of_worker.set_len(1 << 30).is_err());
-        // What it keeps open takes no space when the request is over.
+        // The open file uses no space when the request has ended.
         drop(file);
         assert_eq!(of_worker.metadata().unwrap().len(), 0);
     }
 
     #[test]
-    fn a_shortage_is_told_of_once_a_minute_with_how_often_it_happened() {
+    fn a_shortage_is_logged_once_a_minute_with_how_often_it_happened() {
         let (shortage, begun) = (Shortage::default(), Instant::now());
-        assert_eq!(shortage.is_due(begun), Some(0));
+        assert_eq!(shortage.count(begun), Some(0));
         for second in 0..59 {
-            assert_eq!(shortage.is_due(begun + Duration::from_secs(second)), None);
+            assert_eq!(shortage.count(begun + Duration::from_secs(second)), None);
         }
-        assert_eq!(shortage.is_due(begun + Duration::from_secs(60)), Some(59));
-        assert_eq!(shortage.is_due(begun + Duration::from_secs(61)), None);
+        assert_eq!(shortage.count(begun + Duration::from_secs(60)), Some(59));
+        assert_eq!(shortage.count(begun + Duration::from_secs(61)), None);
     }
 }

@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 use wire::Master;
 use wire::control::{self, Desired, FromSupervisor, ToSupervisor};
 
-/// How many states may wait in the channel of a supervisor that does not read. Each is small there, whatever its length.
+/// Upper bound of the states in the channel of a supervisor that does not read. Each is a memfd, so any 8 of them fit into the socket.
 const STATES: u32 = 8;
-/// A supervisor that has not acknowledged a state for so many seconds is reported in the log.
-const SILENT: i64 = 10;
-/// One that has not for so many seconds is killed, and another one is started.
-const LOST: i64 = 60;
+/// A supervisor that has not acknowledged a state for this many seconds is reported in the log.
+const REPORT_AFTER: i64 = 10;
+/// A supervisor that has not acknowledged a state for this many seconds is killed, and another one is started.
+const KILL_AFTER: i64 = 60;
 
 /// A supervisor that ends so soon after its start would do so again.
 const SOON: i64 = 2;
@@ -38,7 +38,7 @@ pub fn configure(main: ServerRec<'_>) {
         return;
     }
     let told = match kept {
-        Some(kept) => hand_over(main, kept).or_else(|_| start_and_tell(main)),
+        Some(kept) => send_desired(main, kept).or_else(|_| start_and_tell(main)),
         None => start_and_tell(main),
     };
     if let Err(error) = told {
@@ -48,8 +48,8 @@ pub fn configure(main: ServerRec<'_>) {
     parent::at_end_of_configuration(main, end);
 }
 
-/// What the secrets of the groups are derived from: the same as long as httpd's parent lives, so that children of the configuration
-/// before go on.
+/// The key from which the secrets of the groups are derived. It stays the same as long as httpd's parent lives, so that children of an
+/// earlier configuration can still connect to workers.
 fn master(kept: Option<Kept>) -> io::Result<Master> {
     if let Some(kept) = kept {
         return Ok(kept.master);
@@ -59,7 +59,7 @@ fn master(kept: Option<Kept>) -> io::Result<Master> {
     Ok(master)
 }
 
-/// A child of httpd has ended: the threads that its requests had reserved are free again, and its requests no longer wait.
+/// A child of httpd has ended: gives back the threads that its requests had reserved, and removes its waiting requests.
 pub fn child_ended(main: ServerRec<'_>, pid: u32) {
     let Some(kept) = Kept::find(main) else { return };
     let queue = kept.queue_file().and_then(|file| Shared::<Queue>::adopt(file)?.map_for_now());
@@ -67,7 +67,7 @@ pub fn child_ended(main: ServerRec<'_>, pid: u32) {
     let (Ok(queue), Ok(board)) = (queue, board) else { return };
     queue.reclaim(pid);
     for group in 0..Board::GROUPS {
-        queue.hand_over(None, group, || board.candidates(group));
+        queue.grant_free_threads(None, group, || board.candidates(group));
     }
 }
 
@@ -107,8 +107,8 @@ fn start_anew(main: ServerRec<'_>) {
     watch(main);
 }
 
-/// What httpd's parent does every few seconds: where a supervisor is missing, it tries again; where one has not
-/// acknowledged what it was told, it tells it again, reports it, or replaces it.
+/// httpd's parent calls this every few seconds. It starts a supervisor if there is none. If the supervisor has not acknowledged the last
+/// state, it sends the newest state, reports the supervisor in the log, or kills it.
 pub fn look_after(main: ServerRec<'_>) {
     let Some(kept) = Kept::find(main) else { return };
     if parent::phase() != Phase::Running || parent::stops_at_once() {
@@ -118,27 +118,33 @@ pub fn look_after(main: ServerRec<'_>) {
         start_anew(main);
         return;
     }
-    // Its end is noticed elsewhere.
-    let Ok(mut kept) = hear(main, kept) else { return };
+    // If the channel is closed, `watch` replaces the supervisor.
+    let Ok(mut kept) = read_acknowledgements(main, kept) else { return };
     if kept.is_behind && kept.taken == kept.sent {
-        let _ = hand_over(main, kept);
+        let _ = send_desired(main, kept);
         return;
     }
-    match verdict(&kept, parent::seconds()) {
-        Verdict::Well => {}
-        Verdict::Silent => {
+    match health(&kept, parent::seconds()) {
+        Health::Good => {}
+        Health::Unresponsive => {
             kept.is_reported = true;
             kept.keep(main);
             let text = format!(
-                "process {} has not for {SILENT} s; workers serve as they are. It is killed after {LOST} s, and another one is started",
+                "{}: process {}, for {REPORT_AFTER} s. The workers serve with the earlier configuration. httpd kills the supervisor after \
+                 {KILL_AFTER} s and starts another one.",
+                Code::SupervisorSilent.text(),
                 kept.supervisor
             );
             log::note_code(Level::Error, Code::SupervisorSilent, &text);
         }
-        Verdict::Lost => {
-            let text = format!("process {} has not for {LOST} s, and is killed", kept.supervisor);
+        Health::Dead => {
+            let text = format!(
+                "{}: process {}, for {KILL_AFTER} s. It is killed, and another one is started.",
+                Code::SupervisorSilent.text(),
+                kept.supervisor
+            );
             log::note_code(Level::Error, Code::SupervisorSilent, &text);
-            // It is not killed twice: what is told of its end starts another one.
+            // The time starts again, so that it is not killed twice. `watch` starts another supervisor when this one has ended.
             kept.silent_since = parent::seconds();
             kept.keep(main);
             parent::kill(kept.supervisor);
@@ -146,24 +152,24 @@ pub fn look_after(main: ServerRec<'_>) {
     }
 }
 
-/// What to think of a supervisor.
+/// The state of a supervisor.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    Well,
-    /// It is to be reported.
-    Silent,
-    /// It is to be replaced.
-    Lost,
+enum Health {
+    Good,
+    /// It must be reported in the log.
+    Unresponsive,
+    /// It must be killed.
+    Dead,
 }
 
-fn verdict(kept: &Kept, now: i64) -> Verdict {
+fn health(kept: &Kept, now: i64) -> Health {
     if kept.taken == kept.sent {
-        return Verdict::Well;
+        return Health::Good;
     }
     match now - kept.silent_since {
-        LOST.. => Verdict::Lost,
-        SILENT.. if !kept.is_reported => Verdict::Silent,
-        _ => Verdict::Well,
+        KILL_AFTER.. => Health::Dead,
+        REPORT_AFTER.. if !kept.is_reported => Health::Unresponsive,
+        _ => Health::Good,
     }
 }
 
@@ -192,13 +198,13 @@ fn end() {
             process::wait_readable(channel.as_fd(), left);
         }
         if remaining(until).is_none() {
-            // It does not run, and would never end.
+            // It is stopped and would never end.
             parent::kill(kept.supervisor);
         }
     });
 }
 
-/// Tells the supervisor to end, which may have been told before. The end of the channel says the same.
+/// Tells the supervisor to end. If the message cannot be sent, the end of the channel tells it the same.
 fn stop(main: ServerRec<'_>) {
     if let Some(channel) = Kept::find(main).and_then(Kept::channel) {
         let _ = channel.try_send(&control::encode(&ToSupervisor::Stop), &[]);
@@ -217,10 +223,10 @@ fn start_and_tell(main: ServerRec<'_>) -> io::Result<()> {
         }
     })?;
     kept.keep(main);
-    hand_over(main, kept)
+    send_desired(main, kept)
 }
 
-/// Starts a supervisor, with the board and the request queue that there are or new ones.
+/// Starts a supervisor with the present board and request queue, or with new ones.
 fn start(main: ServerRec<'_>) -> io::Result<Kept> {
     let before = Kept::find(main);
     // The board of another version may have another layout.
@@ -274,28 +280,28 @@ fn start(main: ServerRec<'_>) -> io::Result<Kept> {
     })
 }
 
-/// Reads what the supervisor has acknowledged, and keeps that.
-fn hear(main: ServerRec<'_>, kept: Kept) -> io::Result<Kept> {
+/// Reads the acknowledgements of the supervisor and stores the last one.
+fn read_acknowledgements(main: ServerRec<'_>, kept: Kept) -> io::Result<Kept> {
     let mut channel = kept.channel().ok_or(io::ErrorKind::BrokenPipe)?;
-    let mut heard = kept;
+    let mut newest = kept;
     while let Some((message, _)) = channel.try_receive()? {
         let FromSupervisor::Taken(serial) = control::decode(&message).map_err(io::Error::other)?;
-        heard =
-            Kept { taken: serial, silent_since: parent::seconds(), is_reported: false, ..heard };
+        newest =
+            Kept { taken: serial, silent_since: parent::seconds(), is_reported: false, ..newest };
     }
-    if heard != kept {
-        heard.keep(main);
+    if newest != kept {
+        newest.keep(main);
     }
-    Ok(heard)
+    Ok(newest)
 }
 
-/// Hands over what shall run, and does not wait until the supervisor has read it. If it has not read several states
-/// that came before, the newest follows when it has: see [`look_after`].
-fn hand_over(main: ServerRec<'_>, kept: Kept) -> io::Result<()> {
+/// Sends the desired state, and does not wait until the supervisor has read it. If the supervisor has not acknowledged [`STATES`]
+/// earlier ones, [`look_after`] sends the newest state when it has.
+fn send_desired(main: ServerRec<'_>, kept: Kept) -> io::Result<()> {
     if kept.version != wire::VERSION {
         return Err(io::Error::other("the supervisor is of another version of mod_rustgi"));
     }
-    let mut kept = hear(main, kept)?;
+    let mut kept = read_acknowledgements(main, kept)?;
     if kept.sent.wrapping_sub(kept.taken) >= STATES {
         Kept { is_behind: true, ..kept }.keep(main);
         return Ok(());
@@ -307,7 +313,7 @@ fn hand_over(main: ServerRec<'_>, kept: Kept) -> io::Result<()> {
     let (logs, queue) = (logs(main, &desired), kept.queue_file()?);
     let mut logs: Vec<BorrowedFd<'_>> = logs.iter().map(AsFd::as_fd).collect();
     logs.insert(1, queue.as_fd());
-    channel.hand_over(&control::encode(&ToSupervisor::Run(desired)), &logs)?;
+    channel.try_send(&control::encode(&ToSupervisor::Run(desired)), &logs)?;
     if kept.sent == kept.taken {
         kept.silent_since = parent::seconds();
     }
@@ -339,23 +345,24 @@ pub fn prefix(main: ServerRec<'_>) -> Vec<u8> {
     })
 }
 
-/// What a child of httpd has from its parent.
+/// What a child of httpd inherits from its parent.
 pub struct Inherited {
-    /// The groups and workers.
+    /// The board of groups and workers.
     pub board: &'static Board,
-    /// The threads of workers that are reserved, and the requests that wait for one.
+    /// The request queue.
     pub queue: &'static Queue,
-    /// What the secrets of the groups are derived from.
+    /// The key from which the secrets of the groups are derived.
     pub master: Master,
 }
 
-/// A child of httpd begins: what it inherited of the parent's and has no part in is closed.
+/// A child of httpd starts: maps the shared memory and closes the descriptors that only the parent may have.
 pub fn inherit(main: ServerRec<'_>) -> Option<Inherited> {
     let kept = Kept::find(main)?;
     let board = Shared::<Board>::adopt(kept.board_to_read().ok()?).ok()?.read().ok();
     let queue = Shared::<Queue>::adopt(kept.queue_file().ok()?).ok()?.write().ok();
     if kept.parent != std::process::id() {
-        // Only the parent is to be at this end, so that its end is seen; and no program that runs in a child may write to the board.
+        // Only the parent may hold this end of the channel, so that the supervisor notices its end; and code in a child must not be able
+        // to write to the board.
         kept.forget();
     }
     Some(Inherited { board: board?, queue: queue?, master: kept.master })
@@ -384,14 +391,14 @@ mod tests {
         };
         let reported = Kept { is_reported: true, ..kept };
         for (kept, now, expected) in [
-            (kept, 109, Verdict::Well),
-            (kept, 110, Verdict::Silent),
-            (reported, 159, Verdict::Well),
-            (reported, 160, Verdict::Lost),
-            (kept, 160, Verdict::Lost),
-            (Kept { taken: 7, ..kept }, 500, Verdict::Well),
+            (kept, 109, Health::Good),
+            (kept, 110, Health::Unresponsive),
+            (reported, 159, Health::Good),
+            (reported, 160, Health::Dead),
+            (kept, 160, Health::Dead),
+            (Kept { taken: 7, ..kept }, 500, Health::Good),
         ] {
-            assert_eq!(verdict(&kept, now), expected, "{now}");
+            assert_eq!(health(&kept, now), expected, "{now}");
         }
     }
 }

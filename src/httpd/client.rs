@@ -69,10 +69,9 @@ impl<'r> Request<'r> {
         counts[ALLOWED].saturating_sub(counts[QUEUED]) as usize / 2
     }
 
-    /// How many bytes the other end of the client's connection has acknowledged (`TCP_INFO`, tcp(7)); `None` if that
-    /// cannot be known.
+    /// How many bytes the client's system has acknowledged on the connection (`TCP_INFO`, tcp(7)); `None` if that cannot be known.
     pub fn acknowledged_by_client(self) -> Option<u64> {
-        /// Where it stands (`tcpi_bytes_acked` of linux/tcp.h, since Linux 4.1), and how long it is.
+        /// Offset and length in bytes of `tcpi_bytes_acked` (linux/tcp.h, since Linux 4.1).
         const AT: usize = 120;
         const LENGTH: usize = size_of::<u64>();
         let client = self.client_descriptor()?;

@@ -22,7 +22,7 @@ pub struct Kept {
     pub board: RawFd,
     /// The memory of the request queue.
     pub queue: RawFd,
-    /// What the secrets of the process groups are derived from. Children inherit it with this memory, and nothing else does.
+    /// The key from which the secrets of the process groups are derived. Children inherit it with this memory; it is stored nowhere else.
     pub master: Master,
     /// The supervisor's process.
     pub supervisor: u32,
@@ -36,11 +36,11 @@ pub struct Kept {
     pub sent: u32,
     /// Serial number of the last state that it has acknowledged.
     pub taken: u32,
-    /// When it began not to acknowledge, if `sent` is not `taken`.
+    /// Since when it has not acknowledged a state, if `sent` is not `taken`.
     pub silent_since: i64,
-    /// There is a newer state than the last that was sent.
+    /// There is a newer state than the one that was sent last.
     pub is_behind: bool,
-    /// The log says that it does not acknowledge.
+    /// The log already says that it does not acknowledge.
     pub is_reported: bool,
 }
 
@@ -93,7 +93,7 @@ impl Kept {
         let path = format!("/proc/self/fd/{}", self.board);
         match std::fs::File::open(path) {
             Ok(file) => Ok(file.into()),
-            // There is no /proc: as it is.
+            // There is no /proc: the channel stays as it is.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => self.board_file(),
             Err(error) => Err(error),
         }
@@ -136,7 +136,7 @@ impl Kept {
     }
 }
 
-/// Keeps plain data under a name as long as the process lives, in place of what was kept under it.
+/// Stores plain data under a key for as long as the process lives, and replaces older data under that key.
 fn keep_at<T: Copy>(server: ServerRec<'_>, key: &CStr, value: T) {
     let pool = server.process_pool();
     let mut place = std::ptr::null_mut();
@@ -155,11 +155,11 @@ fn keep_at<T: Copy>(server: ServerRec<'_>, key: &CStr, value: T) {
     unsafe { ffi::apr_pool_userdata_set(place, key.as_ptr(), None, pool) };
 }
 
-/// The name of bytes that are kept as long as the parent lives.
+/// The key of bytes that are stored for as long as the parent lives.
 #[derive(Clone, Copy)]
 pub struct KeptBytes(pub &'static CStr);
 
-/// Where they lie.
+/// The address and length of stored bytes.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Place {
@@ -176,15 +176,15 @@ fn place_of_bytes(server: ServerRec<'_>, name: KeptBytes) -> Option<Place> {
     (!found.is_null()).then(|| unsafe { *found.cast::<Place>() })
 }
 
-/// The bytes that were kept under a name.
+/// The bytes that are stored under a key.
 pub fn kept_bytes(server: ServerRec<'_>, name: KeptBytes) -> Option<Vec<u8>> {
     let place = place_of_bytes(server, name)?;
     // SAFETY: `length` bytes of the pool of the process, which only the parent's one thread writes.
     Some(unsafe { std::slice::from_raw_parts(place.start, place.length) }.to_vec())
 }
 
-/// Keeps bytes under a name, in place of those that were kept. Memory of the process's pool is never freed, so there is
-/// room for twice as many when it is taken: all of it together is at most four times what is kept.
+/// Stores bytes under a key and replaces older ones. Memory of the process's pool is never freed, so an allocation has twice the needed
+/// size: all allocations together are at most four times the largest stored length.
 pub fn keep_bytes(server: ServerRec<'_>, name: KeptBytes, bytes: &[u8]) {
     let place = place_of_bytes(server, name).filter(|place| place.room >= bytes.len());
     let place = place.unwrap_or_else(|| {
@@ -193,12 +193,12 @@ pub fn keep_bytes(server: ServerRec<'_>, name: KeptBytes, bytes: &[u8]) {
         let start = unsafe { ffi::apr_palloc(server.process_pool(), room) };
         Place { start: start.cast(), length: 0, room }
     });
-    // SAFETY: there is room for as many, and nobody else refers to it.
+    // SAFETY: the allocation is large enough, and there is no other reference to it.
     unsafe { place.start.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     keep_at(server, name.0, Place { length: bytes.len(), ..place });
 }
 
-/// Ends a process of ours that may not listen to anything else.
+/// Kills the supervisor, which may be stopped and so react to no other signal.
 pub fn kill(pid: u32) {
     if let Some(pid) = c_int::try_from(pid).ok().filter(|pid| *pid > 0) {
         // SAFETY: a system call; the process is a child of this one that has not been waited for.

@@ -123,7 +123,7 @@ pub fn own_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Whether there is a process with this identifier, whichever user it is of.
+/// Whether a process with this pid exists, of any user.
 pub fn exists(pid: u32) -> bool {
     let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0) else { return false };
     // SAFETY: a system call on numbers; signal 0 is not delivered.

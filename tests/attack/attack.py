@@ -1,6 +1,6 @@
 """An attacker that runs as httpd's user outside httpd, as a CGI program does. It finds the sockets of all workers below
-the socket prefix and tries one kind of attack on each of them. Prints one JSON object: what it got. A sound worker gives
-it the end of the connection and nothing else: no byte, no descriptor, no access.
+the socket prefix and tries one kind of attack on each of them. Prints one JSON object: what it received. A correct worker
+closes the connection and sends no byte and no descriptor, and this program cannot access its memory.
 
     attack.py KIND --prefix PATH [--frame FILE] [--proof FILE] [--number N] [--seconds N] [--pids PID...]
 
@@ -30,7 +30,7 @@ import time
 
 
 def sockets(prefix):
-    """Paths of all sockets of workers. The directories cannot be listed by httpd's user, but the kernel names the sockets."""
+    """Paths of all sockets of workers. httpd's user cannot list the directories, but /proc/net/unix names the sockets."""
     found = set(glob.glob(glob.escape(prefix) + '.*/*.sock'))
     with open('/proc/net/unix') as table:
         for line in table:
@@ -41,7 +41,7 @@ def sockets(prefix):
 
 
 class Got:
-    """What came of the connections of one attack."""
+    """Counts what the connections of one attack received."""
 
     def __init__(self, kind):
         self.counts = dict.fromkeys(('connected', 'refused', 'full', 'ended', 'kept', 'bytes', 'descriptors', 'placed'), 0)
@@ -60,14 +60,14 @@ class Got:
         return connection
 
     def send(self, connection, sent):
-        """Sends as much as the worker takes."""
+        """Sends as many bytes as fit into the socket."""
         try:
             connection.send(sent, socket.MSG_NOSIGNAL)
         except OSError:
             pass
 
     def read(self, connection, frame=None):
-        """Takes what has come. False at the end of the connection."""
+        """Reads the bytes that have arrived. False at the end of the connection."""
         space = socket.CMSG_SPACE(16 * struct.calcsize('i'))
         try:
             came, beside, _, _ = connection.recvmsg(65536, space)
@@ -88,8 +88,8 @@ class Got:
         return bool(came)
 
     def place(self, hello, descriptors, frame):
-        """Lays a request into the memory that the worker has handed out, as a child of httpd did in version 4 of the protocol:
-        what a worker has to refuse. A worker of another layout takes it for noise."""
+        """Writes a request into the shared memory that the worker has sent, as a child of httpd did in version 4 of the protocol.
+        A worker must refuse it. In another layout it is random bytes."""
         try:
             page = mmap.mmap(descriptors[0], os.fstat(descriptors[0]).st_size)
             ring = mmap.mmap(descriptors[1], os.fstat(descriptors[1]).st_size)
@@ -103,7 +103,7 @@ class Got:
         ring[:len(frame)] = frame[:8] + struct.pack('<I', serial) + frame[12:]
         struct.pack_into('<6I', page, at + 4, len(frame), 0, 0, 0, 0, 0)
         struct.pack_into('<I', page, at, serial << 2 | 1)
-        # The bit of the slot; then the bell, after requests have been declared long, so that a thread is woken.
+        # Sets the bit of the slot and leaves short-request mode, so that incrementing the wake sequence wakes a thread.
         word = 40 + 8 * (slot // 64)
         struct.pack_into('<Q', page, word, struct.unpack_from('<Q', page, word)[0] | 1 << slot % 64)
         words = max(struct.unpack_from('<I', page, 32)[0], slot // 64 + 1)
@@ -114,7 +114,7 @@ class Got:
         self.counts['placed'] += 1
 
     def await_ends(self, connections, seconds, frame=None):
-        """Waits until the workers have ended all connections, or until the time is over: those are kept."""
+        """Waits until the workers have closed all connections. Connections that are open after `seconds` count as kept."""
         until = time.monotonic() + seconds
         poll = select.poll()
         by_number = {connection.fileno(): connection for connection in connections}
@@ -171,7 +171,7 @@ class Iovec(ctypes.Structure):
 
 
 def accesses(pid):
-    """The ways in which this program gets at a process that is not its own."""
+    """The ways in which this program can access the memory and descriptors of another process."""
     libc = ctypes.CDLL(None, use_errno=True)
     place = f'/proc/{pid}'
     try:
@@ -198,7 +198,7 @@ def accesses(pid):
         pass
     byte = ctypes.create_string_buffer(1)
     local = Iovec(ctypes.cast(byte, ctypes.c_void_p), 1)
-    # A process that may be read answers that this address is none of its own.
+    # If this program may read the process, the error is EFAULT, because the address is not mapped there.
     remote = Iovec(1, 1)
     done = libc.syscall(READV, pid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0)
     if done >= 0 or ctypes.get_errno() == errno.EFAULT:
@@ -208,7 +208,7 @@ def accesses(pid):
         if libc.syscall(PIDFD_GETFD, handle, 0, 0) >= 0:
             yield 'pidfd_getfd'
         os.close(handle)
-    # The process runs on: SEIZE does not stop it, and the end of this program lets go of it.
+    # The process is not stopped: SEIZE does not stop it, and it is detached when this program ends.
     if libc.ptrace(SEIZE, pid, None, None) == 0:
         yield 'ptrace'
 

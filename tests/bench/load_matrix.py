@@ -3,7 +3,7 @@
 
 The load is a closed loop: at `n` times the capacity there are `n` clients for each thread of the group, and each client
 sends its next request when it has the answer to the last one. The clients number their requests in the order in which they
-send them, so that it can be told by how much later requests overtake earlier ones."""
+send them, so that the matrix shows by how much later requests overtake earlier ones."""
 import collections
 import contextlib
 import dataclasses
@@ -23,7 +23,7 @@ from rounds import say
 from running import start
 
 CASE = cases.Case('waiter', 'an application that sleeps 20 ms', 'waiter', with_floor=False)
-# Seconds that the application takes, as `applications/waiter.py` says it.
+# Service time of `applications/waiter.py` in seconds.
 SERVICE = 0.02
 THREADS = 4
 PROCESSES = (1, 2, 8)
@@ -31,7 +31,7 @@ CHILDREN = (1, 4)
 TIMES = (0.5, 1, 2, 10)
 # Requests that wait for a thread while the processor time of waiting is measured, and for how many seconds.
 WAITERS, WATCHED = 100, 1.5
-# Longest that a client waits for an answer, in seconds.
+# How many seconds a client waits for an answer.
 PATIENCE = 30
 USUAL = [contenders.OURS_DAEMON, 'mod_wsgi 6.1.1 daemon']
 
@@ -44,7 +44,7 @@ class Sent:
 
 
 def measure(against, seconds, rounds, running_time, keep):
-    """Measures all cells; what there is after each pair of process and child numbers is kept."""
+    """Measures all cells, and keeps the results after each pair of process and child numbers."""
     cells, waiting, missing = [], [], {}
     for processes, children in itertools.product(PROCESSES, CHILDREN):
         if running_time.is_up():
@@ -83,7 +83,7 @@ def measure(against, seconds, rounds, running_time, keep):
 
 
 def overload(server, clients, seconds):
-    """Loads a server with so many clients for so long: rate, latencies, processor time, and how requests overtook others."""
+    """Loads a server with `clients` clients for `seconds`: rate, latencies, processor time, and how requests overtook others."""
     before = cpu_by_role(server)
     begun = time.monotonic()
     sent, failed = closed_loop(server.port, clients, seconds)
@@ -100,7 +100,7 @@ REQUEST = 'GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n'
 
 
 def closed_loop(port, clients, seconds):
-    """The requests in the order in which they were sent, and how many failed how. Each client keeps its connection."""
+    """The requests in the order in which they were sent, and the number of failures by kind. Each client keeps its connection."""
     request = REQUEST.format('').encode()
     poll = select.epoll()
     by_number, under_way, sent = {}, {}, []
@@ -186,7 +186,7 @@ def overtaken(sent):
 
 
 def cpu_by_role(server):
-    """Processor seconds until now: of the httpd children, of the processes that run the application, of all others."""
+    """Processor seconds until now: of the httpd children, of the processes that run the application, of the other processes."""
     parent = server.started[0].pid
     used = {'children': 0, 'workers': 0, 'others': 0}
     for pid in meter.processes(server):

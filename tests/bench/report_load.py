@@ -1,4 +1,4 @@
-"""Reports in Markdown of a daemon group below, at and above its capacity."""
+"""The Markdown report of a daemon group below, at and above its capacity."""
 import statistics
 
 import load_matrix

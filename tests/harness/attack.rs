@@ -18,37 +18,37 @@ use wire::{Carried, Request, Secret};
 /// The attacks on one server.
 pub struct Attack {
     place: TempDir,
-    /// What the paths of sockets begin with.
+    /// The prefix of the paths of sockets.
     prefix: PathBuf,
 }
 
-/// What the attacker got.
+/// What the attacker received.
 #[derive(Debug)]
-pub struct Loot {
-    /// The process that attacked.
+pub struct AttackResult {
+    /// The pid of the attacker.
     pub pid: u32,
-    /// What it says it got; null if it has ended without a word.
+    /// Its report; null if it has ended without one.
     pub said: Value,
 }
 
-impl Loot {
-    /// One of its counts; 0 if the attacker does not say it.
+impl AttackResult {
+    /// One of its counts; 0 if the report does not have it.
     pub fn count(&self, name: &str) -> u64 {
         self.said[name].as_u64().unwrap_or_default()
     }
 
-    /// Whether no worker has given anything away: a byte, a descriptor, its memory.
+    /// Whether no worker has sent a byte, a descriptor or memory.
     pub fn got_nothing(&self) -> bool {
         !self.said.is_null()
             && ["bytes", "descriptors", "placed"].iter().all(|name| self.count(name) == 0)
     }
 
-    /// Whether all workers have ended the connections, besides.
+    /// Whether, in addition, the workers have closed all connections.
     pub fn is_empty(&self) -> bool {
         self.got_nothing() && self.count("kept") == 0
     }
 
-    /// How the attacker gets at this process, if it does.
+    /// How the attacker can access this process, if it can.
     pub fn access(&self, pid: i32) -> Option<&Value> {
         self.said["access"].get(pid.to_string())
     }
@@ -61,8 +61,8 @@ pub struct Underway {
 }
 
 impl Attack {
-    /// Attacks on the server whose sockets have this prefix. The script `theirs` is the attacker's own: it is what the frame
-    /// of the attacker's request names, as an httpd child would write it.
+    /// Attacks on the server whose sockets have this prefix. `theirs` is a script of the attacker, which the frame of its request names as
+    /// an httpd child would.
     pub fn on(prefix: &Path, theirs: &Path) -> Attack {
         let place = tempfile::Builder::new().prefix("rustgi-attack-").tempdir().unwrap();
         open_to_everybody(place.path());
@@ -103,8 +103,8 @@ impl Attack {
         Underway { process, output }
     }
 
-    /// Attacks as httpd's user, and waits for the end of the attack.
-    pub fn run(&self, kind: &str, more: &[String]) -> Loot {
+    /// Runs an attack as httpd's user to its end.
+    pub fn run(&self, kind: &str, more: &[String]) -> AttackResult {
         self.begin(kind, more).end()
     }
 }
@@ -118,7 +118,7 @@ impl Underway {
     }
 
     /// Waits for its end.
-    pub fn end(mut self) -> Loot {
+    pub fn end(mut self) -> AttackResult {
         let mut last = Value::Null;
         loop {
             match self.next() {
@@ -127,7 +127,7 @@ impl Underway {
             }
         }
         let _ = self.process.wait();
-        Loot { pid: self.process.id(), said: last }
+        AttackResult { pid: self.process.id(), said: last }
     }
 }
 

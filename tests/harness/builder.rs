@@ -214,7 +214,7 @@ impl Builder {
         self
     }
 
-    /// The configuration has no `CoreDumpDirectory`, which would let httpd's user trace the children.
+    /// Leaves out `CoreDumpDirectory`, which would let httpd's user trace the children.
     pub fn without_core_dumps(mut self) -> Builder {
         self.dumps_core = false;
         self

@@ -10,7 +10,7 @@
 //! | [`Load`], [`Tally`] | clients that keep asking, and what came of it | `load.rs` |
 //! | [`Visitor`] | a client with cookies and forms | `visitor.rs` |
 //! | [`Browser`] | a headless Chromium | `browser.rs` |
-//! | [`Attack`], [`Loot`] | a program of httpd's user that attacks workers and children, and what it got | `attack.rs` |
+//! | [`Attack`], [`AttackResult`] | a program of httpd's user that attacks workers and children, and what it received | `attack.rs` |
 //! | [`Venv`] | a Python that has what real applications stand on | `venv.rs` |
 //! | `Waiting` | what a loaded machine keeps from a server | `waiting.rs` |
 //! | `watch` | what is looked at after every server: log, processes, open files | `watch.rs` |
@@ -29,7 +29,7 @@ mod visitor;
 mod waiting;
 mod watch;
 
-pub use attack::{Attack, Loot};
+pub use attack::{Attack, AttackResult};
 pub use browser::Browser;
 pub use builder::{Builder, free_port};
 pub use client::{Connection, Framing, Response, chunked, request};

@@ -1,5 +1,6 @@
-//! The clients: some ask as fast as they are answered, over kept and new connections; some ask the tenant's group only; some
-//! stop reading or leave in the middle. Right answers are counted; everything else is kept with its token.
+//! The clients: some send a request as soon as they have the last answer, over kept and new connections; some send requests to the
+//! tenant's group only; some stop reading or close the connection too early. Right answers are counted; all others are recorded with
+//! their tokens.
 
 use crate::http::{Asked, Got, Http};
 use crate::random::Random;
@@ -10,20 +11,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-/// Clients that ask all groups but the tenant's; clients of the tenant; clients that stop reading or leave.
-const CLIENTS: [(u64, Kind); 3] = [(20, Kind::Plain), (2, Kind::OfTenant), (4, Kind::Rude)];
+/// Clients of all groups but the tenant's; clients of the tenant; clients that stop reading or close the connection too early.
+const CLIENTS: [(u64, Kind); 3] = [(20, Kind::Plain), (2, Kind::OfTenant), (4, Kind::Aborting)];
 
 /// How long a client waits for the next byte of an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A request that takes longer, in seconds, is kept to be looked at.
+/// A request that takes longer than this many seconds is recorded.
 const SLOW: f64 = 10.0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Plain,
     OfTenant,
-    Rude,
+    Aborting,
 }
 
 /// A request that did not get its right answer, or took long.
@@ -39,14 +40,14 @@ pub struct Failure {
     pub took: f64,
 }
 
-/// What all requests came to.
+/// The outcomes of all requests.
 #[derive(Default)]
 pub struct Records {
     pub requests: u64,
     /// By group and outcome.
     pub outcomes: BTreeMap<(Group, String), u64>,
     pub failures: Vec<Failure>,
-    /// Requests that took long, whatever came of them.
+    /// Requests that took longer than [`SLOW`], with any outcome.
     pub slow: Vec<Failure>,
     /// The tokens of POST requests with the right answer.
     pub posted: Vec<u64>,
@@ -88,7 +89,7 @@ impl Records {
     }
 }
 
-/// What all clients share.
+/// The state that all clients share.
 struct Common {
     port: u16,
     begun: Instant,
@@ -97,7 +98,7 @@ struct Common {
     tokens: AtomicU64,
 }
 
-/// Clients that ask until [`Load::end`].
+/// Clients that send requests until [`Load::end`].
 pub struct Load<'scope> {
     common: Arc<Common>,
     clients: Vec<ScopedJoinHandle<'scope, Records>>,
@@ -123,7 +124,7 @@ impl<'scope> Load<'scope> {
         Load { common, clients }
     }
 
-    /// Says every half a minute how far it has come.
+    /// Prints the number of answered requests every 30 s.
     pub fn report_progress(&self, elapsed: Duration) {
         if elapsed.as_secs() % 30 == 0 {
             let answered = self.common.answered.load(Ordering::Relaxed);
@@ -157,7 +158,7 @@ impl Client {
                     self.records.unconnected.push(error.to_string());
                     std::thread::sleep(Duration::from_millis(100));
                 }
-                Ok(http) if kind == Kind::Rude => self.be_rude(http),
+                Ok(http) if kind == Kind::Aborting => self.abort_request(http),
                 Ok(http) => self.use_connection(http, kind),
             }
         }
@@ -175,7 +176,7 @@ impl Client {
             let refused = matches!(got, Got::Status(_) | Got::Cut(_));
             self.note(asked, got, number > 1, begun);
             if refused {
-                // Nor does a browser ask at once again.
+                // Like a browser, the client does not repeat a failed request at once.
                 std::thread::sleep(Duration::from_millis(20));
             }
             if !http.open || self.common.over.load(Ordering::Relaxed) {
@@ -184,8 +185,8 @@ impl Client {
         }
     }
 
-    /// A client that stops reading, or leaves in the middle of its request or of the answer.
-    fn be_rude(&mut self, mut http: Http) {
+    /// A client that stops reading, or closes the connection in the middle of its request or of the answer.
+    fn abort_request(&mut self, mut http: Http) {
         let mut asked = self.asked(Kind::Plain);
         let begun = Instant::now();
         match self.random.below(4) {
@@ -235,7 +236,7 @@ impl Client {
             [(30, Group::Embedded), (30, Group::Site), (20, Group::Other), (20, Group::Stream)];
         let group = match kind {
             Kind::OfTenant => Group::Tenant,
-            Kind::Plain | Kind::Rude => self.random.weighted(&groups),
+            Kind::Plain | Kind::Aborting => self.random.weighted(&groups),
         };
         Asked {
             group,

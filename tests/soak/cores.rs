@@ -10,10 +10,11 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 const PATTERN: &str = "/proc/sys/kernel/core_pattern";
-/// 2: processes that have changed their user leave core dumps that root alone can read, and still cannot be traced.
+/// 2: the kernel writes core dumps of processes that have changed their user, readable by root alone; such processes still cannot be
+/// traced.
 const DUMPABLE: &str = "/proc/sys/fs/suid_dumpable";
 
-/// Waits for the end of its input. Without the word before, the soak has been killed, and httpd is to be ended.
+/// Waits for the end of its input. If the input is not the word `done`, the soak has been killed, and this ends httpd.
 const WATCH: &str = r#"
 read word
 [ "$word" = done ] || kill -TERM "$(cat "$1/run/httpd.pid")"
@@ -34,12 +35,12 @@ for _ in range(60):
 
 /// Where core dumps go.
 pub struct Cores {
-    /// Nothing where the kernel's settings cannot be changed.
+    /// `None` where the kernel's settings cannot be changed.
     place: Option<TempDir>,
     watch: Option<Child>,
 }
 
-/// A process that has left a core dump.
+/// A process of which there is a core dump.
 #[derive(Debug)]
 pub struct Crash {
     pub pid: i32,
@@ -93,7 +94,7 @@ impl Cores {
         }
     }
 
-    /// The core dumps that there are, with their stacks.
+    /// All core dumps, with their stacks.
     pub fn crashes(&self) -> Vec<Crash> {
         let Some(place) = &self.place else { return Vec::new() };
         let entries = fs::read_dir(place.path()).into_iter().flatten().flatten();

@@ -1,7 +1,8 @@
-//! What goes on while clients ask: workers are killed, scripts rewritten, httpd reloaded, the supervisor killed or stopped,
-//! the tenant's interpreter hangs, and a program of httpd's user attacks. Each kind has a thread and random numbers of its own.
+//! The disturbances while clients send requests: workers are killed, scripts rewritten, httpd reloaded, the supervisor killed or
+//! stopped, the tenant's interpreter hangs, and a program of httpd's user attacks. Each kind has its own thread and its own random
+//! numbers.
 
-use crate::harness::{Attack, Loot, Server};
+use crate::harness::{Attack, AttackResult, Server};
 use crate::processes::{self, Process};
 use crate::random::Random;
 use crate::site::Group;
@@ -14,25 +15,25 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-/// Everything that was done to the server.
+/// All disturbances of the run.
 #[derive(Default)]
 pub struct Events {
-    /// What was done, with the second in which it was.
+    /// Each disturbance, with the second in which it happened.
     pub told: Vec<(f64, String)>,
     /// Workers that were sent SIGKILL.
     pub killed: HashSet<i32>,
-    /// Workers that were sent SIGTERM, which finish what they have.
+    /// Workers that were sent SIGTERM, which finish their requests.
     pub ended: HashSet<i32>,
     /// Workers of a supervisor that was killed.
     pub orphaned: HashSet<i32>,
     pub supervisors_killed: usize,
-    /// Attacks that got something, and what.
-    pub robbed: Vec<String>,
-    /// Attacks.
+    /// Attacks that received something from a worker or a child, with their reports.
+    pub successful_attacks: Vec<String>,
+    /// The number of attacks.
     pub attacks: u64,
 }
 
-/// What all threads of disturbances share.
+/// The state that all threads of disturbances share.
 struct Common {
     begun: Instant,
     events: Mutex<Events>,
@@ -95,7 +96,7 @@ impl<'scope> Disturbances<'scope> {
         Disturbances { common, threads }
     }
 
-    /// Waits until nothing is disturbed any more.
+    /// Waits until the last disturbance has ended.
     pub fn end(self) -> Events {
         *self.common.over.lock().unwrap() = true;
         self.common.ends.notify_all();
@@ -107,7 +108,7 @@ impl<'scope> Disturbances<'scope> {
 }
 
 impl Common {
-    /// Waits so many milliseconds. True if the soak is over before.
+    /// Waits this many milliseconds. True if the soak ends before.
     fn rest(&self, milliseconds: u64) -> bool {
         let over = self.over.lock().unwrap();
         let time = Duration::from_millis(milliseconds);
@@ -127,7 +128,8 @@ fn send(process: Process, signal: Signal) {
     }
 }
 
-/// One that has had time to start: a worker that dies while it starts makes its group wait on purpose.
+/// Ends a worker that is older than 3 s. A younger one is spared, because the supervisor delays the next start after a worker that died
+/// while it started.
 fn kill_worker(common: &Common, random: &mut Random) {
     const GROWN: f64 = 3.0;
     let mut workers = processes::workers(common.parent);
@@ -162,7 +164,7 @@ fn change_script(common: &Common, random: &mut Random) {
             .collect(),
         false => text,
     };
-    // The file is never seen half written.
+    // Renamed into place, so that no process reads a half-written file.
     let new = path.with_extension("new");
     let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
     let how = if is_rewritten { "rewritten" } else { "touched" };
@@ -176,7 +178,7 @@ fn reload(common: &Common, _: &mut Random) {
 
 fn trouble_supervisor(common: &Common, random: &mut Random) {
     let Some(supervisor) = processes::supervisor(common.parent) else { return };
-    // httpd does not start another one at once if this one has only just begun.
+    // A younger supervisor is spared, because httpd delays the next start after it.
     if random.percent(40) && supervisor.age() > 5.0 {
         let workers = processes::workers(common.parent);
         let mut events = common.events.lock().unwrap();
@@ -194,7 +196,8 @@ fn trouble_supervisor(common: &Common, random: &mut Random) {
     send(supervisor, Signal::SIGCONT);
 }
 
-/// The tenant's interpreter hangs whenever it is started, and it has to be started. Sometimes httpd is reloaded then.
+/// Makes the tenant's interpreter hang when it is started, and kills the tenant's worker so that it is started. Sometimes reloads httpd
+/// meanwhile.
 fn hang_tenant(common: &Common, random: &mut Random) {
     let hang = common.root.join("tenant/hang");
     let _ = fs::write(&hang, "");
@@ -240,26 +243,26 @@ fn attack_workers(common: &Common, attack: &Attack, random: &mut Random) {
         more.push("--pids".into());
         more.extend(watched.iter().map(|process| process.pid.to_string()));
     }
-    let loot = attack.run(kind, &more);
-    let found = robbed(kind, &loot, &watched);
+    let result = attack.run(kind, &more);
+    let found = success_of(kind, &result, &watched);
     let mut events = common.events.lock().unwrap();
     events.attacks += 1;
-    events.robbed.extend(found);
+    events.successful_attacks.extend(found);
     drop(events);
-    common.tell(format!("attack by process {}: {}", loot.pid, loot.said));
+    common.tell(format!("attack by process {}: {}", result.pid, result.said));
 }
 
-/// What an attack got, if it got something.
-fn robbed(kind: &str, loot: &Loot, watched: &[Process]) -> Option<String> {
+/// The report of an attack that received something.
+fn success_of(kind: &str, result: &AttackResult, watched: &[Process]) -> Option<String> {
     let has = match kind {
-        // A number may have been given to another process since.
-        "processes" => watched.iter().any(|it| loot.access(it.pid).is_some() && it.is_there()),
+        // The pid may belong to another process by now.
+        "processes" => watched.iter().any(|it| result.access(it.pid).is_some() && it.is_there()),
         _ => {
             // The tenant's workers accept nothing while their interpreter hangs: there may be two of them, one of them leaving.
-            let sockets = loot.count("sockets").max(1);
-            let unaccepted = 2 * (loot.count("connected") / sockets + 1);
-            !loot.got_nothing() || loot.count("kept") > unaccepted
+            let sockets = result.count("sockets").max(1);
+            let unaccepted = 2 * (result.count("connected") / sockets + 1);
+            !result.got_nothing() || result.count("kept") > unaccepted
         }
     };
-    has.then(|| loot.said.to_string())
+    has.then(|| result.said.to_string())
 }

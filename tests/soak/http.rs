@@ -1,5 +1,5 @@
-//! One HTTP/1.1 connection of a client that says what came of a request and never panics. The body of the request and of the
-//! right answer is the token of the request again and again.
+//! One HTTP/1.1 connection of a client. It reports the outcome of a request and never panics. The body of the request and of the right
+//! answer is the token of the request, repeated.
 
 use crate::site::Group;
 use std::fmt;
@@ -19,22 +19,22 @@ pub struct Asked {
     pub size: usize,
     /// Milliseconds that the application sleeps.
     pub delay: u64,
-    /// The application does not say how long its answer is.
+    /// The application sends no Content-Length.
     pub chunked: bool,
 }
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Clone, Debug)]
 pub enum Got {
     /// The right answer, all of it.
     Right,
     /// Another status than 200.
     Status(u16),
-    /// An answer of 200 that is not that of this request.
+    /// A 200 answer that does not belong to this request.
     Wrong(String),
-    /// The connection ended before the answer did, after so many bytes.
+    /// The connection ended before the answer was complete, after this many bytes of it.
     Cut(usize),
-    /// Nothing came for as long as the client is patient.
+    /// No byte arrived for as long as the client waits.
     Silence,
     /// The client itself closed the connection.
     Left,
@@ -54,7 +54,7 @@ impl fmt::Display for Got {
 }
 
 impl Asked {
-    /// The token as it stands in requests, answers and logs.
+    /// The token as text, as in requests, answers and logs.
     pub fn text(&self) -> String {
         text(self.token)
     }
@@ -81,7 +81,7 @@ impl Asked {
         bytes
     }
 
-    /// What is wrong with an answer of 200.
+    /// What is wrong with a 200 answer, if anything.
     fn fault(&self, answer: &[u8]) -> Option<String> {
         let token = self.text();
         let shown = || String::from_utf8_lossy(&answer[..answer.len().min(80)]).into_owned();
@@ -114,7 +114,7 @@ fn filled(token: &str, size: usize) -> Vec<u8> {
 pub struct Http {
     stream: TcpStream,
     unread: Vec<u8>,
-    /// Bytes of the answer that have come.
+    /// Bytes of the answer that have arrived.
     came: usize,
     /// Whether another request may follow.
     pub open: bool,
@@ -135,19 +135,19 @@ impl Http {
         Ok(Http { stream, unread: Vec::new(), came: 0, open: true })
     }
 
-    /// Sends some bytes. The server may have closed; its answer tells more than this does.
+    /// Sends some bytes. An error is ignored, because the answer that follows tells more.
     pub fn send(&mut self, bytes: &[u8]) {
         if self.stream.write_all(bytes).is_err() {
             self.open = false;
         }
     }
 
-    /// Reads up to so many bytes, and leaves.
+    /// Reads up to `most` bytes and then no more.
     pub fn read_some(&mut self, most: usize) {
         while self.came < most && self.fill().is_ok() {}
     }
 
-    /// Sends a request and takes its answer.
+    /// Sends a request and reads its answer.
     pub fn exchange(&mut self, asked: &Asked, close: bool) -> Got {
         self.came = 0;
         self.send(&asked.bytes(close));

@@ -1,17 +1,17 @@
 //! The soak: one httpd with embedded and daemon applications serves requests with unique tokens while workers are killed,
 //! scripts are rewritten, httpd is reloaded, the supervisor is killed and stopped, a tenant's interpreter hangs, clients stop
-//! reading or leave, and a program of httpd's user attacks. At the end every answer, every execution and every failure is
-//! accounted for. `make soak MINUTES=10` runs it; the exit status is 0 if all promises were kept.
+//! reading or leave, and a program of httpd's user attacks. At the end the soak checks every answer, every execution and every failure.
+//! `make soak MINUTES=10` runs it; the exit status is 0 if all checks passed.
 //!
 //! | what | file |
 //! |---|---|
 //! | the configuration and the applications | `site.rs` |
 //! | one HTTP connection that never panics | `http.rs` |
-//! | the clients, and the records of what they were answered | `clients.rs` |
-//! | what goes on meanwhile: kills, reloads, attacks | `disturbances.rs` |
+//! | the clients, and the records of their answers | `clients.rs` |
+//! | the disturbances meanwhile: kills, reloads, attacks | `disturbances.rs` |
 //! | processes as `/proc` shows them | `processes.rs` |
 //! | core dumps, and the stacks in them | `cores.rs` |
-//! | which failure has which cause, and which promises were kept | `verdict.rs` |
+//! | the causes of failures, and the checks at the end | `verdict.rs` |
 //! | random numbers from a seed | `random.rs` |
 
 mod clients;
@@ -31,7 +31,7 @@ use harness::Attack;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// What the command line says.
+/// The options of the command line.
 struct Arguments {
     time: Duration,
     seed: u64,
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     let prefix = server.root().join("run/wsgi");
     let attack = Attack::on(&prefix, &server.root().join("theirs/theirs.wsgi"));
     if let Err(refused) = site::await_service(server.port, Duration::from_secs(60)) {
-        println!("the server does not begin to serve: {refused}\n{}", server.error_log());
+        println!("the server does not answer: {refused}\n{}", server.error_log());
         return ExitCode::FAILURE;
     }
     let begun = Instant::now();
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
         (begun.elapsed(), load.end(), events)
     });
     let serves = site::await_service(server.port, Duration::from_secs(60));
-    let promises = verdict::judge(verdict::Evidence {
+    let checks = verdict::judge(verdict::Evidence {
         full_length: time >= Duration::from_secs(600),
         took,
         serves,
@@ -79,9 +79,9 @@ fn main() -> ExitCode {
         cores: &cores,
         server,
     });
-    let kept = promises.iter().filter(|promise| promise.broken.is_empty()).count();
-    println!("soak: {kept} passed, {} failed", promises.len() - kept);
-    if kept == promises.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let passed = checks.iter().filter(|check| check.failures.is_empty()).count();
+    println!("soak: {passed} passed, {} failed", checks.len() - passed);
+    if passed == checks.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn arguments() -> Result<Arguments, String> {
@@ -97,7 +97,7 @@ fn arguments() -> Result<Arguments, String> {
                 found.time = Duration::try_from_secs_f64(minutes * 60.0).map_err(|_| wrong())?;
             }
             "--seed" => found.seed = value.parse().map_err(|_| wrong())?,
-            _ => return Err(format!("there is no {word}")),
+            _ => return Err(format!("there is no option {word}")),
         }
     }
     Ok(found)

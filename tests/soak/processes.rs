@@ -1,4 +1,4 @@
-//! Processes as `/proc` shows them. A process is known by its number and the time of its start, as numbers are used again.
+//! Processes as `/proc` shows them. A process is identified by its pid and the time of its start, because pids are reused.
 
 use std::fs;
 
@@ -65,7 +65,7 @@ pub fn supervisor(parent: i32) -> Option<Process> {
     })
 }
 
-/// The workers below httpd's parent, those on their way out included.
+/// The workers of a httpd, including those that are leaving.
 pub fn workers(parent: i32) -> Vec<Process> {
     supervisor(parent).map(|supervisor| children(supervisor.pid)).unwrap_or_default()
 }

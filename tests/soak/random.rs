@@ -27,7 +27,7 @@ impl Random {
         low + self.below(high - low)
     }
 
-    /// True in so many of a hundred cases.
+    /// True in `share` of 100 cases.
     pub fn percent(&mut self, share: u64) -> bool {
         self.below(100) < share
     }

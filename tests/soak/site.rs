@@ -18,9 +18,9 @@ pub enum Group {
     Site,
     /// Two workers of another user, if root runs the soak.
     Other,
-    /// Two workers that are given request bodies as they come.
+    /// Two workers with `request-body=stream`.
     Stream,
-    /// One worker whose interpreter hangs now and then. Its requests may fail; nobody else's may because of it.
+    /// One worker whose interpreter hangs now and then. Its own requests may fail because of that; those of other groups must not.
     Tenant,
 }
 
@@ -40,7 +40,7 @@ impl Group {
     }
 }
 
-/// Answers with the token of the request, what it thinks of the request's body, and so many bytes made of the token.
+/// Answers with the token of the request, whether the request's body was right, and `s` bytes made of the token.
 const APPLICATION: &str = r#"
 import os, time
 
@@ -67,10 +67,10 @@ def application(environ, start_response):
     return [answer]
 "#;
 
-/// The script that a program of httpd's user names to workers. It leaves a file, named after the user that has run it.
+/// The script that a program of httpd's user names to workers. It writes a file with the name of the user that has run it.
 const THEIRS: &str = "
 import os
-open('@root@/loot/user-%d' % os.getuid(), 'w').close()
+open('@root@/attacked/user-%d' % os.getuid(), 'w').close()
 def application(environ, start_response):
     start_response('200 OK', [])
     return [b'']
@@ -104,7 +104,7 @@ pub fn builder() -> Builder {
         .config(&CONFIGURATION.replace("OF_OTHER", other))
         .file("tenant/python3", hanging)
         .file("theirs/theirs.wsgi", THEIRS)
-        .file("loot/README", "what the attacker's script writes");
+        .file("attacked/README", "what the attacker's script writes");
     for group in Group::ALL {
         let name = group.name();
         let process_group = if group == Group::Embedded { "%{GLOBAL}" } else { name };
@@ -115,7 +115,7 @@ pub fn builder() -> Builder {
                 "WSGIScriptAlias /{name} @apps@/{name}.wsgi process-group={process_group} application-group=%{{GLOBAL}}"
             ));
     }
-    // httpd asks this program for its version before it runs.
+    // httpd runs this program when it reads its configuration.
     let directory = builder.root().join("tenant");
     fs::create_dir_all(&directory).unwrap();
     open_to_everybody(&directory);
@@ -129,9 +129,9 @@ pub fn builder() -> Builder {
     builder
 }
 
-/// Lets every user append to the files of executions, and write where the attacker's script writes.
+/// Lets every user append to the files of executions and create files in the directory of the attacker's script.
 pub fn prepare(root: &Path) {
-    set_mode(&root.join("loot"), 0o777);
+    set_mode(&root.join("attacked"), 0o777);
     for group in Group::ALL {
         set_mode(&root.join("executions").join(group.name()), 0o666);
     }
@@ -191,8 +191,8 @@ fn execution(line: &str) -> Option<Execution> {
 }
 
 /// Files that the attacker's script has written.
-pub fn loot(root: &Path) -> Vec<String> {
-    let entries = fs::read_dir(root.join("loot")).into_iter().flatten().flatten();
+pub fn attacker_files(root: &Path) -> Vec<String> {
+    let entries = fs::read_dir(root.join("attacked")).into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter(|name| name.starts_with("user-")).collect()
 }

@@ -1,4 +1,4 @@
-//! Which failure has which cause, and which promises were kept.
+//! The causes of failures, and the checks at the end of the soak.
 
 use crate::clients::{Failure, Records};
 use crate::cores::Cores;
@@ -10,15 +10,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-/// Requests that a run of ten minutes has to make.
+/// The least number of requests of a run of ten minutes.
 const LEAST: u64 = 200_000;
 
-/// Lines that are shown of each kind of trouble.
+/// How many lines are printed of each failed check.
 const SHOWN: usize = 12;
 
-/// Everything that is known at the end.
+/// What the soak has recorded.
 pub struct Evidence<'a> {
-    /// The run was long enough for the number of requests to be judged.
+    /// The run was long enough for the check of the number of requests.
     pub full_length: bool,
     pub took: Duration,
     /// Whether all applications answered when the disturbances were over.
@@ -29,10 +29,10 @@ pub struct Evidence<'a> {
     pub server: Server,
 }
 
-/// Something that has to be so, and what was seen that is not.
-pub struct Promise {
+/// A check of the whole run, with its failures.
+pub struct Check {
     pub text: &'static str,
-    pub broken: Vec<String>,
+    pub failures: Vec<String>,
 }
 
 /// The cause of a failure.
@@ -48,9 +48,9 @@ enum Cause {
     Ended,
     /// A worker ended because the supervisor was killed.
     Orphaned,
-    /// The log says something else of the request.
+    /// The log names the request with another cause.
     Logged,
-    /// The log says nothing of the request.
+    /// The log does not name the request.
     Unknown,
 }
 
@@ -60,7 +60,7 @@ impl Cause {
     }
 }
 
-/// What is known of requests besides what their clients saw.
+/// What logs and executions show about requests.
 struct Accounts<'a> {
     /// The lines of the error log that are about a request.
     log: HashMap<u64, Vec<&'a str>>,
@@ -70,7 +70,7 @@ struct Accounts<'a> {
     events: &'a Events,
 }
 
-/// The tokens in a line of a log: of the URL, and of the header that the format of the error log shows.
+/// The tokens in a line of a log: in the URL, and in the header that `ErrorLogFormat` prints.
 fn tokens(line: &str) -> BTreeSet<u64> {
     let begins = line.match_indices("[token ").chain(line.match_indices("?t="));
     begins
@@ -151,7 +151,7 @@ impl<'a> Accounts<'a> {
     }
 }
 
-/// The numbers in a line, but for those of its head.
+/// The numbers in the message of a log line.
 fn numbers(line: &str) -> impl Iterator<Item = i32> + '_ {
     let message = line.split_once("WSGI").map_or(line, |(_, message)| message);
     all_numbers(message)
@@ -161,16 +161,16 @@ fn all_numbers(line: &str) -> impl Iterator<Item = i32> + '_ {
     line.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok())
 }
 
-/// Judges, stops the server, and prints what was found.
-pub fn judge(evidence: Evidence<'_>) -> Vec<Promise> {
+/// Stops the server, prints what the soak has recorded, and makes the checks.
+pub fn judge(evidence: Evidence<'_>) -> Vec<Check> {
     let Evidence { full_length, took, serves, events, records, cores, server } = evidence;
     let executions = site::executions(server.root());
-    let loot = site::loot(server.root());
+    let attacker_files = site::attacker_files(server.root());
     let root = server.root().to_owned();
     let access_log = server.access_log();
     let mut text = server.error_log();
     let stopped = stop(server).map(|log| text = log);
-    println!("\nWhat was done:");
+    println!("\nDisturbances:");
     for (at, what) in &events.told {
         println!("{at:7.1} s  {what}");
     }
@@ -213,8 +213,9 @@ pub fn judge(evidence: Evidence<'_>) -> Vec<Promise> {
     let executions = &accounts.executions;
     let missing = records.posted.iter().filter(|token| !executions.contains_key(token));
     let few = full_length && records.requests < LEAST;
-    let mut attacked = events.robbed.clone();
-    attacked.extend(loot.into_iter().map(|name| format!("the attacker's script ran: {name}")));
+    let mut attacked = events.successful_attacks.clone();
+    let ran = attacker_files.into_iter().map(|name| format!("the attacker's script ran: {name}"));
+    attacked.extend(ran);
     let bound = harness::patience().as_secs_f64() / 2.0;
     let is_slow = |one: &&Failure| one.took > bound && one.asked.group != Group::Tenant;
     let slow: Vec<String> =
@@ -223,38 +224,35 @@ pub fn judge(evidence: Evidence<'_>) -> Vec<Promise> {
     if deaths.len() <= events.supervisors_killed {
         deaths.clear();
     }
-    let promises = vec![
-        promise(
+    let checks = vec![
+        check(
             "a run of ten minutes makes 200,000 requests",
             few.then(|| records.requests.to_string()),
         ),
-        promise("all connections are accepted", records.unconnected.clone()),
-        promise("no answer is wrong", wrong),
-        promise("no POST is executed twice", twice),
-        promise(
+        check("all connections are accepted", records.unconnected.clone()),
+        check("no answer is wrong", wrong),
+        check("no POST is executed twice", twice),
+        check(
             "every POST that was answered has been executed",
             missing.map(|token| http::text(*token)),
         ),
-        promise("no request waits for longer than a minute", silent),
-        promise("no request but the tenant's takes longer than ten seconds", slow),
-        promise(
-            "requests are lost only in the hands of a worker that was killed, and the log says so",
-            lost,
-        ),
-        promise("no request but the tenant's is answered with 503 or 504", refused),
-        promise("no request is answered with another status", others),
-        promise(
+        check("no request waits for longer than a minute", silent),
+        check("no request but the tenant's takes longer than ten seconds", slow),
+        check("requests are lost only if their worker was killed, and the log says so", lost),
+        check("no request but the tenant's is answered with 503 or 504", refused),
+        check("no request is answered with another status", others),
+        check(
             "no httpd child and no worker crashes in code of this project",
             crashes(&text, cores, &events),
         ),
-        promise("the supervisor dies only when it is killed", deaths),
-        promise("no panic is caught", lines_with(&text, &["panicked at", "WSGI1010"])),
-        promise(
-            "a program of httpd's user gets nothing from workers and children, and runs nothing",
+        check("the supervisor dies only when it is killed", deaths),
+        check("no panic is caught", lines_with(&text, &["panicked at", "WSGI1010"])),
+        check(
+            "a program of httpd's user receives nothing from workers and children, and runs nothing",
             attacked,
         ),
-        promise("at the end all applications answer", serves.err()),
-        promise("httpd stops in time, and no process is left", stopped.err()),
+        check("at the end all applications answer", serves.err()),
+        check("httpd stops in time, and no process is left", stopped.err()),
     ];
     println!(
         "\n{} attacks, {} executions, the log has {} lines.",
@@ -262,27 +260,27 @@ pub fn judge(evidence: Evidence<'_>) -> Vec<Promise> {
         executions.len(),
         text.lines().count()
     );
-    println!("\nPromises:");
-    for promise in &promises {
-        let kept = if promise.broken.is_empty() { "kept  " } else { "BROKEN" };
-        println!("{kept} {} ({})", promise.text, promise.broken.len());
-        for line in promise.broken.iter().take(SHOWN) {
+    println!("\nChecks:");
+    for check in &checks {
+        let result = if check.failures.is_empty() { "passed" } else { "FAILED" };
+        println!("{result} {} ({})", check.text, check.failures.len());
+        for line in check.failures.iter().take(SHOWN) {
             println!("         {line}");
         }
     }
-    if promises.iter().any(|promise| !promise.broken.is_empty()) {
+    if checks.iter().any(|check| !check.failures.is_empty()) {
         let kept = std::env::temp_dir().join(format!("rustgi-soak-{}.log", std::process::id()));
         let written = std::fs::write(&kept, &text);
         println!("The error log of {} is kept: {} ({written:?})", root.display(), kept.display());
     }
-    promises
+    checks
 }
 
-fn promise(text: &'static str, broken: impl IntoIterator<Item = String>) -> Promise {
-    Promise { text, broken: broken.into_iter().collect() }
+fn check(text: &'static str, failures: impl IntoIterator<Item = String>) -> Check {
+    Check { text, failures: failures.into_iter().collect() }
 }
 
-/// Stops the server with the checks that every test makes, and gives its log.
+/// Stops the server with the checks that every test makes, and returns its log.
 fn stop(server: Server) -> Result<String, String> {
     let stopped = std::panic::catch_unwind(AssertUnwindSafe(|| server.stop().error_log));
     stopped.map_err(|panic| {
@@ -315,7 +313,7 @@ fn print_causes(by_cause: &BTreeMap<(Cause, String), Vec<String>>) {
     println!("\nFailures by cause:");
     for ((cause, outcome), lines) in by_cause {
         println!("{:6} × {outcome}, {cause:?}", lines.len());
-        // Every 503 and 504 is shown; of the others some.
+        // All lines of 503 and 504 are printed (up to 200), and three of each other outcome.
         let all = matches!(outcome.as_str(), "503" | "504");
         for line in lines.iter().take(if all { 200 } else { 3 }) {
             println!("         {line}");
@@ -328,8 +326,8 @@ fn lines_with(log: &str, texts: &[&str]) -> Vec<String> {
     log.lines().filter(has).map(str::to_owned).collect()
 }
 
-/// Crash lines of the log, each with the stack of its process if there is one. A crash of httpd alone, in which no code of this
-/// project was running, is told and breaks nothing.
+/// Crash lines of the log, each with the stack of its process if there is one. A crash in which no code of this project was running is
+/// printed and is no failure.
 fn crashes(log: &str, cores: &Cores, events: &Events) -> Vec<String> {
     const SIGNS: [&str; 6] = ["exit signal", "SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE"];
     let crashes = cores.crashes();
@@ -352,12 +350,12 @@ fn crashes(log: &str, cores: &Cores, events: &Events) -> Vec<String> {
             false => println!("A crash without code of this project: {line}; {stack}"),
         }
     }
-    // Perhaps of another program of this machine, which writes its core dumps here meanwhile.
+    // Such a core dump may be of another program of this machine: the setting of the kernel is for all programs.
     for crash in crashes.iter().filter(|crash| !told.contains(&crash.pid)) {
         let stack = crash.frames.iter().take(15).cloned().collect::<Vec<_>>().join(" < ");
         let program = crash.program.display();
         println!(
-            "A core dump that the log says nothing of: process {} ({program}): {stack}",
+            "A core dump without a line in the log: process {} ({program}): {stack}",
             crash.pid
         );
     }

@@ -82,7 +82,7 @@ fn sixty_four_slow_uploads_leave_all_threads_to_others() {
 
 #[test]
 fn sixty_four_slow_readers_leave_all_threads_to_others() {
-    // One of the children may have all of them.
+    // One child may serve all of these clients.
     let server = builder().daemon("site threads=4 spool-limit=1073741824").start();
     stays_fast(&server, || {
         let begin = |_| {

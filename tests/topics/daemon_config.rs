@@ -36,7 +36,7 @@ fn what_a_group_cannot_be_is_refused_with_the_name_of_the_option() {
 }
 
 #[test]
-fn a_file_of_variables_that_cannot_be_used_is_told_and_refuses_no_configuration() {
+fn an_unusable_environment_file_is_reported_and_does_not_refuse_the_configuration() {
     for (file, words) in [
         ("@root@/httpd.conf", &["WSGI1080", "'a'", "NAME=VALUE", "line 1"][..]),
         ("@root@/missing", &["WSGI1080", "environment-file", "missing", "No such file"]),

@@ -46,7 +46,7 @@ fn killed(processes: usize, times: usize, longest: Duration) {
                 let all = server.workers();
                 (all.len() == processes).then_some(all)
             });
-            // One that has been ready for less than a second is not always replaced at once.
+            // A worker that has been ready for less than a second is not always replaced at once.
             std::thread::sleep(Duration::from_millis(1100));
             kill(Pid::from_raw(all[0]), Signal::SIGKILL).unwrap();
             wait_for("it to be gone", || (!server.workers().contains(&all[0])).then_some(()));

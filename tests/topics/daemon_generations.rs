@@ -162,7 +162,7 @@ fn code_that_breaks_does_not_replace_code_that_works() {
     wait_for("the mended code", mended);
 }
 
-/// Writes a script that is no version of the application.
+/// Writes a script that is not one of the versions of the application.
 fn write(server: &Server, source: &str) {
     fs::write(server.root().join("apps/app.wsgi"), source).unwrap();
 }
@@ -213,7 +213,7 @@ fn a_callable_that_is_renamed_in_script_and_configuration_is_found() {
     }
 }
 
-/// An import that does not end until the test says so.
+/// An import that does not end until the test lets it.
 const STUCK: &str = "
 import os, time
 def wait_for_the_test():
@@ -241,7 +241,7 @@ fn an_import_that_never_ends_is_in_the_log_with_its_stack_and_gives_way_to_newer
         assert!(line.contains("/apps/app.wsgi' has been loading for"), "{line}");
         assert!(line.contains("startup-timeout is 60"), "{line}");
         server.await_log("in wait_for_the_test");
-        // One request alone waits, whichever worker it went to.
+        // Only one request waits for the new workers, in whichever worker it is.
         for _ in 0..20 {
             assert!(server.get("/").text().contains("version one"));
         }
@@ -279,7 +279,7 @@ fn startup_timeout_gives_a_generation_up_and_the_request_that_waits_gets_the_old
     assert!(server.get("/").text().contains("version one"));
     let line = server.await_log("generation 2 was given up");
     assert!(line.contains("it was still loading '") && line.contains("/apps/app.wsgi'"), "{line}");
-    assert!(line.contains("startup-timeout=7 is over"), "{line}");
+    assert!(line.contains("startup-timeout=7 has expired"), "{line}");
     let line = server.await_log("WSGI1072");
     assert!(line.contains("startup-timeout=7: '"), "{line}");
 }

@@ -1,5 +1,5 @@
-//! What the user of a group controls, and what does not answer, keeps nobody else waiting: interpreters, files of variables, and
-//! a supervisor that does not run.
+//! Interpreters and environment files that hang delay their own group alone, and a supervisor that is stopped delays neither a start nor
+//! a reload of httpd.
 
 use super::with_notes;
 use crate::harness::{Builder, Installation, Server, wait_for};
@@ -18,7 +18,7 @@ def application(environ, start_response):
     return [f\"{environ['mod_wsgi.process_group']} {os.environ.get('COLOUR')} {os.getpid()}\".encode()]
 ";
 
-/// Notes the user of each examination in a file `run/examined.PID`, and does not answer as long as there is `run/hang`.
+/// Writes the user of each examination to a file `run/examined.PID`, and hangs as long as `run/hang` exists.
 const PYTHON: &str = "#!/bin/sh
 if [ \"$1\" = -I ]; then
     id -u > @root@/run/examined.$$
@@ -27,8 +27,7 @@ fi
 exec @python@ \"$@\"
 ";
 
-/// What waits for something that never comes would wait for minutes. This is longer than two seconds take on a machine with
-/// too much to do.
+/// A wait that the server bounds to 2 s ends within this time even on a loaded machine; without the bound it would take minutes.
 const SOON: Duration = Duration::from_secs(12);
 
 fn python() -> String {
@@ -90,7 +89,7 @@ fn link_directory(server: &Server) -> std::path::PathBuf {
 }
 
 #[test]
-fn an_interpreter_that_does_not_answer_concerns_its_own_group_alone() {
+fn an_interpreter_that_does_not_answer_affects_its_own_group_alone() {
     let builder = builder();
     hang(builder.root());
     let (took, server) = time(|| builder.start());
@@ -116,7 +115,7 @@ fn an_interpreter_that_does_not_answer_concerns_its_own_group_alone() {
         assert!(answer.text().starts_with("sound "), "{}", answer.text());
         assert!(took < SOON, "{took:?}");
     }
-    // Nobody reads the configuration again: the supervisor has gone on asking.
+    // The configuration is not read again: the supervisor repeats the examination.
     go_on(server.root());
     wait_for("the group serves", || (server.get("/slow").status == 200).then_some(()));
     assert!(server.get("/slow").text().starts_with("slow "));
@@ -147,7 +146,7 @@ fn many_interpreters_that_do_not_answer_take_no_longer_than_one() {
 fn an_interpreter_is_run_again_only_when_its_file_has_changed() {
     let server = builder().start();
     wait_for("the group serves", || (server.get("/slow").status == 200).then_some(()));
-    // On a machine with too much to do the supervisor may have had to ask as well.
+    // On a loaded machine the supervisor may have had to run an examination, too.
     let before = examinations(&server).len();
     for _ in 0..2 {
         server.graceful();
@@ -184,7 +183,7 @@ WSGIScriptAlias /other @apps@/app.wsgi process-group=other application-group=%{G
 }
 
 #[test]
-fn a_file_of_variables_is_read_by_the_user_of_the_group_and_keeps_nobody_waiting() {
+fn an_environment_file_is_read_as_the_user_of_the_group_and_delays_no_other_group() {
     let builder = builder().file("sound.env", "COLOUR=red\n").config(
         "WSGIDaemonProcess coloured environment-file=@root@/tenant/env threads=2 connect-timeout=1
 WSGIScriptAlias /coloured @apps@/app.wsgi process-group=coloured application-group=%{GLOBAL}",
@@ -203,7 +202,7 @@ WSGIScriptAlias /coloured @apps@/app.wsgi process-group=coloured application-gro
         assert_eq!(answer.text(), "static");
         assert!(took < SOON, "{took:?}");
     };
-    // A pipe that nobody writes to has no variables.
+    // A pipe without a writer has no variables.
     exchange(&|| {
         nix::unistd::mkfifo(&place, nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
     });
@@ -225,7 +224,7 @@ WSGIScriptAlias /coloured @apps@/app.wsgi process-group=coloured application-gro
 }
 
 #[test]
-fn a_stop_does_not_ask_whether_python_is_there() {
+fn httpd_stop_works_without_the_configured_python() {
     let python = Installation::get().python.clone();
     let builder = Server::builder_of(APPLICATION).embedded();
     let home = builder.root().join("home/bin");
@@ -248,7 +247,7 @@ fn a_stop_does_not_ask_whether_python_is_there() {
 }
 
 #[test]
-fn a_supervisor_that_does_not_run_delays_no_restart_and_follows_when_it_runs_again() {
+fn a_stopped_supervisor_delays_no_restart_and_takes_the_newest_configuration_when_it_runs_again() {
     let server = Server::builder_of(APPLICATION)
         .file("docs/static.txt", "static")
         .daemon("site threads=2 env=COLOUR=first")
@@ -270,7 +269,7 @@ fn a_supervisor_that_does_not_run_delays_no_restart_and_follows_when_it_runs_aga
             });
             println!("graceful and {body} while the supervisor is stopped: {took:?}");
             assert!(answer.text().starts_with(what), "{}", answer.text());
-            // It took ten seconds and more for each; half of that is enough for a machine with too much to do.
+            // If httpd waited for the supervisor, each would take 10 s or longer; 6 s are enough for a loaded machine.
             assert!(took < Duration::from_secs(6), "{body}: {took:?}");
         }
     }
@@ -283,7 +282,7 @@ fn a_supervisor_that_does_not_run_delays_no_restart_and_follows_when_it_runs_aga
 }
 
 #[test]
-fn more_restarts_than_a_channel_holds_do_not_delay_anything_either() {
+fn more_restarts_than_a_channel_holds_are_not_delayed_by_a_stopped_supervisor() {
     let server = Server::builder_of(APPLICATION).daemon("site threads=2 env=COLOUR=first").start();
     assert!(server.get("/").text().starts_with("site first "));
     let supervisor = Pid::from_raw(server.supervisor());
@@ -308,7 +307,7 @@ fn more_restarts_than_a_channel_holds_do_not_delay_anything_either() {
 }
 
 #[test]
-fn a_stop_ends_a_supervisor_that_does_not_run() {
+fn httpd_stop_ends_a_stopped_supervisor() {
     let mut server = Server::builder_of(APPLICATION)
         .daemon("site threads=2 shutdown-timeout=1")
         .files_may_stay_open()
@@ -318,13 +317,13 @@ fn a_stop_ends_a_supervisor_that_does_not_run() {
     kill(Pid::from_raw(supervisor), Signal::SIGSTOP).unwrap();
     server.signal(Signal::SIGTERM);
     server.await_end();
-    // Nobody has to wait for it any more; it may be reaped a little later.
+    // It has ended; httpd's parent may reap it a little later.
     wait_for("its end", || (!Path::new(&format!("/proc/{supervisor}/exe")).exists()).then_some(()));
 }
 
 #[test]
 #[ignore = "takes more than a minute"]
-fn a_supervisor_that_does_not_run_for_a_minute_is_replaced() {
+fn a_supervisor_that_is_stopped_for_a_minute_is_replaced() {
     let server = Server::builder_of(APPLICATION)
         .daemon("site threads=2 env=COLOUR=first")
         .expect_in_log("exit signal Killed")
@@ -340,7 +339,7 @@ fn a_supervisor_that_does_not_run_for_a_minute_is_replaced() {
         server.graceful();
         assert!(server.get("/").text().starts_with("site first "));
         let begun = Instant::now();
-        while !server.error_log().contains("and is killed") {
+        while !server.error_log().contains("It is killed, and another one is started") {
             assert!(begun.elapsed() < Duration::from_secs(150), "{}", server.error_log());
             std::thread::sleep(Duration::from_millis(100));
         }

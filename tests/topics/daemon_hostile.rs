@@ -12,7 +12,7 @@ import array, ctypes, os, socket, struct, time
 HOLD, FLUSH, LAST = 0, 1, 2
 ANSWER, DATA, FILE, END, NOTE = 7, 8, 9, 10, 5
 
-# Where slots begin in a page, with the word that the child sleeps on, and how far they are apart.
+# The offset of the slots in a page, each of which begins with the word that the child sleeps on, and their size.
 SLOTS, SLOT = 576, 64
 # In the memory of a line: the state of its request, how much was written to the worker and to the child, and the bytes that go to
 # the child.
@@ -39,7 +39,7 @@ def memories(name):
             yield (ctypes.c_uint8 * (end - start)).from_address(start)
 
 def place():
-    # The line in whose memory this request lies: taken, with this serial, and of this length.
+    # The memory of the connection with this request: taken, with this serial number and this length.
     for line in memories('rustgi-line'):
         length, serial = struct.unpack_from('<II', bytes(line[REQUEST + 4:REQUEST + 12]))
         state, written = struct.unpack_from('<II', bytes(line[:8]))
@@ -72,7 +72,7 @@ def send(raw, file=None):
     wake()
 
 def wake():
-    # Which slot it is the line does not say.
+    # The memory of a connection does not name its slot, so all slots are woken.
     page, = memories('rustgi-page')
     FUTEX, WAKE = 202 if os.uname().machine == 'x86_64' else 98, 1
     for at in range(SLOTS, SLOTS + 256 * SLOT, SLOT):

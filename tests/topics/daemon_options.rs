@@ -256,7 +256,7 @@ except SystemExit:
     }
 }
 
-/// Keeps a megabyte of each request, and says what has become of it in one of three ways.
+/// Allocates and keeps 1 MB in each request, and reports a MemoryError in one of three ways.
 const GREEDY: &str = "
 KEPT = []
 
@@ -277,7 +277,7 @@ def application(environ, start_response):
 ";
 
 #[test]
-fn a_worker_that_has_reached_its_limit_of_memory_is_replaced_and_the_log_names_the_option() {
+fn a_worker_that_has_reached_its_memory_limit_is_replaced_and_the_log_names_the_option() {
     for (option, way) in [
         ("memory-limit", "/uncaught"),
         ("memory-limit", "/caught"),
@@ -288,7 +288,7 @@ fn a_worker_that_has_reached_its_limit_of_memory_is_replaced_and_the_log_names_t
             .start();
         let worker = server.worker();
         assert_eq!(server.get("/").status, 200);
-        // Far away from the limit it says nothing.
+        // Far below the limit nothing is logged.
         assert_eq!(server.get("/raise").status, 500);
         let failed = (0..100).any(|_| server.get(way).status == 500);
         assert!(failed, "{}", server.error_log());
@@ -302,7 +302,7 @@ fn a_worker_that_has_reached_its_limit_of_memory_is_replaced_and_the_log_names_t
 }
 
 #[test]
-fn memory_error_far_away_from_the_limit_is_no_reason_to_replace_a_worker() {
+fn memory_error_far_below_the_limit_does_not_replace_a_worker() {
     let server =
         Server::builder_of(GREEDY).daemon("site threads=2 memory-limit=4000000000").start();
     let worker = server.worker();
@@ -315,7 +315,7 @@ fn memory_error_far_away_from_the_limit_is_no_reason_to_replace_a_worker() {
 }
 
 #[test]
-fn a_worker_that_cannot_start_under_its_limit_of_memory_says_under_which() {
+fn the_log_names_the_memory_limit_of_a_worker_that_cannot_start() {
     let server = Server::builder_of(GREEDY)
         .daemon("site threads=2 memory-limit=3000000 connect-timeout=1")
         .expect_in_log("")
@@ -326,7 +326,7 @@ fn a_worker_that_cannot_start_under_its_limit_of_memory_says_under_which() {
 }
 
 #[test]
-fn a_script_of_another_owner_is_not_loaded_even_if_no_request_asks_for_it() {
+fn a_script_of_another_owner_is_not_loaded_by_wsgi_import_script_either() {
     if !is_root() {
         return;
     }
@@ -340,7 +340,7 @@ fn a_script_of_another_owner_is_not_loaded_even_if_no_request_asks_for_it() {
     server.await_log("it runs");
     let server = start("script-user=daemon");
     let line = server.await_log("WSGI1038");
-    assert!(line.contains("the directory is of user 0"), "{line}");
+    assert!(line.contains("the directory has owner 0"), "{line}");
     assert_eq!(server.get("/").status, 403);
     assert!(!server.error_log().contains("it runs"));
 }

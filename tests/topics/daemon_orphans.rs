@@ -1,4 +1,4 @@
-//! A supervisor that is killed: its workers finish what they have and end by themselves, while httpd starts another one.
+//! A supervisor that is killed: its workers finish their requests and end by themselves, while httpd starts another supervisor.
 
 use crate::harness::{Builder, Load, Server, wait_for};
 use nix::sys::signal::{Signal, kill};
@@ -37,7 +37,7 @@ fn process(text: &str) -> i32 {
 }
 
 #[test]
-fn a_request_outlives_the_supervisor_and_the_new_workers_take_all_others() {
+fn a_request_is_finished_after_its_supervisor_was_killed_and_the_new_workers_take_all_others() {
     let server = builder("graceful-timeout=60").start();
     server.get("/");
     let old = server.worker();
@@ -71,7 +71,7 @@ fn no_request_is_lost_when_the_supervisor_is_killed() {
 }
 
 #[test]
-fn a_request_that_does_not_end_is_cut_when_the_time_of_a_worker_without_supervisor_is_over() {
+fn a_request_that_does_not_end_is_cut_off_after_graceful_timeout_in_a_worker_without_supervisor() {
     let server = builder("graceful-timeout=1 shutdown-timeout=1").expect_in_log("WSGI1008").start();
     server.get("/");
     let old = server.worker();
@@ -99,7 +99,7 @@ fn a_worker_that_is_still_loading_ends_with_its_supervisor() {
 }
 
 #[test]
-fn nothing_is_left_when_httpd_and_the_supervisor_are_killed_together() {
+fn no_worker_is_left_when_httpd_and_the_supervisor_are_killed_together() {
     let server = builder("processes=2").start();
     server.get("/");
     let all = [server.workers(), vec![server.supervisor()]].concat();

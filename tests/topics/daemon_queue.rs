@@ -7,7 +7,8 @@ use nix::unistd::Pid;
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// Writes a line when a request begins. Then sleeps for so many seconds, or waits until the test writes the file of the request's name.
+/// Writes a line when a request begins. Then sleeps for the given number of seconds, or waits until the test writes the file with the
+/// request's name.
 const APPLICATION: &str = "
 import os, time
 
@@ -30,7 +31,7 @@ fn builder(options: &str) -> Builder {
     Server::builder_of(APPLICATION).daemon(&format!("site {options}"))
 }
 
-/// The requests that were begun, in this order.
+/// The requests in the order in which the application began them.
 fn begun(server: &Server) -> Vec<String> {
     let text = fs::read_to_string(server.root().join("run/begun")).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
@@ -69,7 +70,7 @@ fn cpu(pid: i32) -> Duration {
 fn all_are_answered_in_order(builder: Builder, processes: usize) {
     const THREADS: usize = 2;
     const SERVICE: &str = "0.2";
-    // A request may be given no worker for longer than this only if others are served meanwhile.
+    // Shorter than the waits of this test: waiting for a thread must not count against `connect-timeout`.
     let options = format!("site processes={processes} threads={THREADS} connect-timeout=2");
     let server = builder.daemon(&options).start();
     wait_for("all workers", || {
@@ -80,7 +81,7 @@ fn all_are_answered_in_order(builder: Builder, processes: usize) {
     let mut sent = Vec::new();
     for number in 0..10 * slots {
         sent.push(send(&server, &format!("/{number}?{SERVICE}")));
-        // The next one arrives later.
+        // The pause makes the next request arrive later.
         std::thread::sleep(Duration::from_millis(4));
     }
     for mut connection in sent {
@@ -90,7 +91,7 @@ fn all_are_answered_in_order(builder: Builder, processes: usize) {
     let order: Vec<usize> = begun(&server).iter().filter_map(|line| line.parse().ok()).collect();
     assert_eq!(order.len(), 10 * slots);
     let displaced = order.iter().enumerate().map(|(at, number)| at.abs_diff(*number)).max();
-    // Requests that begin within one service time may be written down in any order, and a loaded machine may accept them so.
+    // Requests that begin within one service time may be logged in any order, and a loaded machine may accept them in any order.
     assert!(displaced <= Some(2 * slots), "{displaced:?} of {slots} threads: {order:?}");
 }
 
@@ -185,13 +186,13 @@ fn a_thread_whose_request_was_given_up_is_given_to_no_other_request_until_it_is_
     busy.into_iter().for_each(|mut it| assert_eq!(it.receive().status, 200));
     // httpd answers it after five seconds; the application goes on with it.
     assert_eq!(send(&server, "/stuck").receive().status, 504);
-    // These can only be served by the other process, and none of them waits for the one that is busy.
+    // Only the other process can serve these, so none of them must wait for the busy one.
     for _ in 0..20 {
         assert_eq!(server.get("/quick?0").status, 200, "{}", server.error_log());
     }
     let other = hold(&server, "other");
     let_end(&server, "stuck");
-    // Both threads are busy or were until now: a thread that was lost would be missing here.
+    // Needs both threads: if a thread were lost, this would wait.
     assert_eq!(server.get("/last?0").status, 200, "{}", server.error_log());
     let_end(&server, "other");
     drop(other);
@@ -214,7 +215,7 @@ fn a_client_that_leaves_takes_no_thread_with_it() {
 }
 
 #[test]
-fn what_a_killed_child_of_httpd_had_reserved_is_free_again() {
+fn the_threads_that_a_killed_child_of_httpd_had_reserved_are_free_again() {
     let server = builder("threads=2")
         .children(3, 4)
         .expect_in_log("exit signal Killed")
@@ -241,7 +242,7 @@ fn what_a_killed_child_of_httpd_had_reserved_is_free_again() {
 }
 
 #[test]
-fn a_request_that_its_worker_does_not_take_goes_to_one_that_does() {
+fn a_request_that_its_worker_does_not_take_goes_to_another_worker() {
     let server = builder("processes=2 threads=2").children(1, 16).start();
     wait_for("both workers", || {
         (server.get("/first?0").status == 200 && server.workers().len() == 2).then_some(())
@@ -254,7 +255,7 @@ fn a_request_that_its_worker_does_not_take_goes_to_one_that_does() {
         assert_ne!(answer.text(), format!("process {stopped}"));
     }
     kill(Pid::from_raw(stopped), Signal::SIGCONT).unwrap();
-    // Each was served once, though the stopped process was offered some of them.
+    // Each request was served once, although some were offered to the stopped process.
     wait_for("the stopped process", || {
         let text = format!("process {stopped}");
         (server.get("/again?0").text() == text).then_some(())

@@ -1,5 +1,5 @@
-//! The directory of sockets: programs that clean directories may remove it, or what is in it, and it is there again at once.
-//! What may be read and written of the memory that processes share.
+//! The directory of sockets: if a program removes it, or files in it, the supervisor makes them again at once. The modes of shared
+//! memory.
 
 use crate::harness::{Server, wait_for};
 use nix::sys::signal::{Signal, kill};
@@ -25,13 +25,14 @@ def application(environ, start_response):
     return [('process %d end\\n' % os.getpid()).encode(), '\\n'.join(modes).encode()]
 ";
 
-/// The directory in which the workers of this server are found.
+/// The directory with the sockets of this server's workers.
 fn directory(server: &Server) -> PathBuf {
     server.root().join(format!("run/wsgi.{}", server.supervisor()))
 }
 
-/// Kills the children, so that others come, which know no worker yet, and waits until one of those is answered.
-fn is_found_by_new_children(server: &Server) {
+/// Kills the children, so that httpd starts new ones, which have no connection to a worker yet, and waits until a request to one of them
+/// is answered.
+fn assert_new_children_find_workers(server: &Server) {
     for child in server.children() {
         let _ = kill(Pid::from_raw(child), Signal::SIGKILL);
     }
@@ -57,16 +58,16 @@ fn a_directory_that_is_removed_is_made_again_and_the_workers_in_it_are_found() {
     assert!(directory.join("lock").exists());
     fs::remove_dir_all(&directory).unwrap();
     server.await_log("WSGI1060");
-    is_found_by_new_children(&server);
-    // It is the same worker: nothing had to be loaded again.
+    assert_new_children_find_workers(&server);
+    // The worker is the same: it was not started again.
     assert_eq!(server.worker(), worker);
-    // The sockets alone.
+    // Only the sockets are removed.
     for name in fs::read_dir(&directory).unwrap().flatten() {
         if name.path().extension().is_some() {
             fs::remove_file(name.path()).unwrap();
         }
     }
-    is_found_by_new_children(&server);
+    assert_new_children_find_workers(&server);
     assert_eq!(server.worker(), worker);
     assert!(directory.join("rustgi.control").exists());
 }
@@ -98,7 +99,7 @@ fn memory_that_processes_share_can_be_opened_by_no_other_user() {
         );
     }
     assert!(modes.iter().all(|mode| mode.ends_with(" 600")), "{text}");
-    // Whoever becomes another user after that cannot write to the board, which is the parent's.
+    // The board belongs to root; a process that has become another user cannot open it for writing.
     let board = |pid: i32| {
         let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
         let named = |file: &PathBuf| {

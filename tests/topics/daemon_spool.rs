@@ -1,5 +1,5 @@
-//! What a child keeps in files of request bodies and responses: how much at most (`spool-limit`), where (`spool-directory`),
-//! and what happens when there is no more room.
+//! Request bodies and responses in files of an httpd child: the bound (`spool-limit`), the directory (`spool-directory`), and the
+//! behaviour at the bound.
 
 use super::commands::sha256;
 use super::with_notes;
@@ -54,7 +54,7 @@ def application(environ, start_response):
     return [b'end']
 ";
 
-/// A group whose files lie in a directory of their own, in the only child of a server.
+/// A server with one child and one group, whose files are in their own directory.
 fn builder(options: &str) -> Builder {
     let builder = with_notes(Server::builder_of(APPLICATION));
     let spool = builder.root().join("spool");
@@ -63,12 +63,12 @@ fn builder(options: &str) -> Builder {
     builder
         .daemon(&format!("site spool-directory=@root@/spool {options}"))
         .children(1, 16)
-        // Who is slow is dropped by the test, and by nothing else.
+        // No timeout drops a slow client in these tests.
         .config("Timeout 600\nRequestReadTimeout header=0 body=0\nWSGIChunkedRequest On")
         .load(&["reqtimeout"])
 }
 
-/// How many bytes the files of the child take on the disk.
+/// How many bytes of disk space the files of the child use.
 fn spooled(server: &Server) -> u64 {
     let place = format!("/proc/{}/fd", server.child());
     let spool = server.root().join("spool");
@@ -121,7 +121,7 @@ fn lines(server: &Server, code: &str) -> usize {
     server.error_log().lines().filter(|line| line.contains(code)).count()
 }
 
-/// A client that has got the head of an answer, and takes no more.
+/// A client that has read the head of an answer and reads no more.
 fn stop_reading(server: &Server, target: &str) -> Connection {
     let mut connection = server.connect();
     connection.send(request("GET", target, &[], b""));
@@ -143,11 +143,11 @@ fn clients_that_read_nothing_fill_the_disk_up_to_the_limit_and_leave_room_for_bo
         server.await_log("WSGI1050");
         for _ in 0..20 {
             assert_eq!(server.get("/").text(), "end");
-            // A file has whole blocks.
+            // Files use whole blocks.
             let spooled = spooled(&server);
             assert!(spooled < 8 * MIB, "{spooled}");
         }
-        // An eighth is left to bodies.
+        // Responses leave an eighth to bodies.
         let body = vec![b'b'; 1_000_000];
         assert_eq!(server.post("/upload", &body).text(), body.len().to_string());
         drop(stalled);
@@ -293,7 +293,7 @@ fn a_body_that_had_no_room_is_whole_for_the_worker_that_takes_it_after_another_d
 }
 
 #[test]
-fn bodies_that_are_on_their_way_take_the_room_and_give_it_back_when_their_clients_leave() {
+fn an_incomplete_body_uses_the_budget_until_its_client_leaves() {
     let server = builder("threads=2 request-body-memory=65536 spool-limit=1000000").start();
     let body = vec![b'b'; 500_000];
     let mut slow = server.connect();
@@ -311,7 +311,7 @@ fn bodies_that_are_on_their_way_take_the_room_and_give_it_back_when_their_client
 }
 
 #[test]
-fn a_group_cannot_take_all_of_its_child_from_another() {
+fn a_group_cannot_use_up_the_budget_of_another() {
     let limits = "request-body-memory=65536 spool-limit=3000000 threads=2";
     let server = builder(limits)
         .config(&format!("WSGIDaemonProcess other {limits}"))
@@ -368,7 +368,7 @@ fn bodies_of_a_group_that_may_keep_nothing_arrive_whole_whatever_their_size() {
 
 /// Nothing is kept: neither in memory nor on the disk.
 #[test]
-fn a_group_that_may_keep_nothing_serves_slow_readers_all_the_same() {
+fn a_group_that_may_keep_nothing_serves_slow_readers() {
     let server = builder("threads=3 spool-limit=0 response-memory=0").start();
     let mut slow = stop_reading(&server, "/large");
     server.await_log("WSGI1050");

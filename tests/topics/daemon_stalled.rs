@@ -1,5 +1,5 @@
-//! Clients of daemon processes that stop reading or sending are dropped after `Timeout`, however much has been kept for them
-//! and whatever the application does; clients that are only slow are not.
+//! Clients of daemon processes that stop reading or sending are dropped after `Timeout`, however many bytes are kept for them and
+//! whatever the application does; clients that are only slow are not dropped.
 
 use super::with_notes;
 use crate::harness::{Builder, Connection, Server, request, wait_for};
@@ -64,7 +64,7 @@ def application(environ, start_response):
     return [b'end']
 ";
 
-/// Long before the test gives up, and short before the 30 s of other tests.
+/// Much shorter than the time after which a test gives up, and shorter than the 30 s of other tests.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 fn builder(options: &str) -> Builder {
@@ -75,13 +75,13 @@ fn builder(options: &str) -> Builder {
         .load(&["reqtimeout"])
 }
 
-/// How often the application has noted this.
+/// How often the application has written this line.
 fn notes(server: &Server, what: &str) -> usize {
     let text = fs::read_to_string(server.root().join("run/notes")).unwrap_or_default();
     text.lines().filter(|line| *line == what).count()
 }
 
-/// Waits until the server is done with so many requests for this.
+/// Waits until the server has finished `count` requests for this target.
 #[track_caller]
 fn await_end(server: &Server, target: &str, count: usize) {
     wait_for("the end of requests", || {
@@ -90,7 +90,7 @@ fn await_end(server: &Server, target: &str, count: usize) {
     });
 }
 
-/// A client that has got the head of an answer, and takes no more.
+/// A client that has read the head of an answer and reads no more.
 fn stop_reading(server: &Server, target: &str) -> Connection {
     let mut connection = server.connect();
     connection.send(request("GET", target, &[], b""));
@@ -98,7 +98,7 @@ fn stop_reading(server: &Server, target: &str) -> Connection {
     connection
 }
 
-/// A client of another protocol that takes no more than fits into a pipe. Its answer has begun.
+/// A client of another protocol that reads no more than fits into a pipe. Its answer has begun.
 struct Curl(Child);
 
 impl Curl {
@@ -163,7 +163,7 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
 }
 
-/// The connection is read, and the stream has no room: its window is never opened again.
+/// The client reads the connection but never opens the window of the stream again.
 #[test]
 fn a_stream_of_http_2_that_is_given_no_room_is_dropped() {
     for target in ["/busy", "/quick"] {
@@ -202,7 +202,7 @@ fn a_client_that_stops_reading_is_dropped_when_the_worker_has_ended_and_in_a_fil
 }
 
 #[test]
-fn a_client_that_stops_sending_its_body_is_dropped_and_the_application_is_told() {
+fn a_client_that_stops_sending_its_body_is_dropped_and_the_application_gets_an_error() {
     let server = builder("").start();
     let mut connection = server.connect();
     connection.send(request("POST", "/upload", &[("Content-Length", "1000000")], b""));
@@ -212,7 +212,7 @@ fn a_client_that_stops_sending_its_body_is_dropped_and_the_application_is_told()
     assert_eq!((notes(&server, "upload"), notes(&server, "broken")), (1, 1));
 }
 
-/// Reads a little now and then, for so long; the longest that it did not read, and whether the answer went on.
+/// Reads a little now and then for `time`. Returns the longest pause between two reads, and whether the answer went on.
 fn read_slowly(stream: &mut TcpStream, time: Duration) -> (Duration, bool) {
     const PAUSE: Duration = Duration::from_millis(250);
     let (begun, mut longest, mut piece) = (Instant::now(), Duration::ZERO, vec![0; 32 * 1024]);
@@ -227,20 +227,20 @@ fn read_slowly(stream: &mut TcpStream, time: Duration) -> (Duration, bool) {
     (longest, true)
 }
 
-/// So little that its socket has no room for longer than `Timeout`: a socket has room when a third of its buffer is free.
+/// It reads so little that its socket has no room for longer than `Timeout`: a socket has room when a third of its buffer is free.
 #[test]
 fn a_client_that_reads_a_little_now_and_then_is_not_dropped() {
     let server = builder("").start();
     for _ in 0..3 {
         let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
         std::io::Write::write_all(&mut stream, &request("GET", "/busy", &[], b"")).unwrap();
-        // Everything between application and client is full.
+        // All buffers between application and client are full.
         std::thread::sleep(TIMEOUT / 2);
         let (longest, goes_on) = read_slowly(&mut stream, 5 * TIMEOUT);
         if goes_on {
             return;
         }
-        // On a machine that has too much to do it was stalled.
+        // On a loaded machine the client itself may have paused for too long.
         assert!(longest > TIMEOUT / 2, "it was dropped though it read after {longest:?}");
     }
 }

@@ -195,7 +195,7 @@ fn request_timeout_has_a_worker_replaced_and_the_request_may_end() {
     other_worker(&server, worker);
 }
 
-/// A request that took longer than `request-timeout` is lost with its worker: the log says why, once with its stack.
+/// A request that exceeds `request-timeout` is lost with its worker: the log gives the cause, and the stack of the request once.
 fn overdue(options: &str, target: &str, then: impl FnOnce(&Server)) {
     let server = builder(options).start();
     let worker = server.worker();
@@ -216,15 +216,16 @@ fn overdue(options: &str, target: &str, then: impl FnOnce(&Server)) {
 }
 
 #[test]
-fn request_timeout_is_why_a_request_is_lost_whatever_its_worker_was_to_end_for() {
+fn request_timeout_is_the_cause_of_a_lost_request_even_if_its_worker_was_leaving_for_another_reason()
+ {
     let ends = "request-timeout=1 graceful-timeout=1 shutdown-timeout=1";
     overdue(&format!("threads=1 {ends}"), "/sleep?30", |_| {});
     overdue(&format!("threads=2 {ends}"), "/sleep?30", Server::graceful);
-    // It cannot even end itself.
+    // The worker cannot end itself.
     overdue(&format!("threads=1 {ends}"), "/hold?30", |_| {});
-    // RequestTimeout does not come through to it.
+    // The request does not react to RequestTimeout.
     overdue(&format!("threads=1 interrupt-timeout=1 {ends}"), "/sleep?30", |_| {});
-    // It was to be replaced already.
+    // The worker was being replaced already.
     let long = "threads=1 request-timeout=1 graceful-timeout=30 shutdown-timeout=1";
     let server = builder(long).start();
     let worker = server.worker();

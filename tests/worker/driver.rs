@@ -163,7 +163,7 @@ impl Plan {
     }
 }
 
-/// What a child proves to a worker that these tests start.
+/// The secret of the workers that these tests start.
 pub fn secret() -> Secret {
     Secret::of_group(&[7; 32], b"group")
 }
@@ -215,7 +215,7 @@ impl Worker {
     fn hear(&mut self) {
         while let Ok(Some((message, _))) = self.channel.try_receive() {
             let message = control::decode(&message).unwrap();
-            // `Ready` says the same again.
+            // `Ready` repeats the list.
             if !matches!(message, FromWorker::Trying(_)) {
                 self.heard.push(message);
             }

@@ -202,13 +202,13 @@ fn a_worker_does_not_outlive_its_supervisor() {
 }
 
 #[test]
-fn a_worker_finishes_what_it_has_when_its_supervisor_has_died() {
+fn a_worker_finishes_its_requests_when_its_supervisor_has_died() {
     let plan = || Plan::threads(2).with(|options| options.graceful_timeout = 60);
     each(plan, |worker| {
         let mut client = busy(worker, "/sleep/3");
         worker.orphan();
         worker.logs("WSGI1029: The supervisor has gone");
-        // There may be no other for a while.
+        // It still takes requests, because there may be no other worker for a while.
         assert_eq!(worker.get("/").text(), "done");
         assert_eq!(client.answer(&mut |_| None).text(), "done");
         worker.ends_with(0);
@@ -245,7 +245,7 @@ fn a_worker_that_loads_ends_at_once_when_its_supervisor_dies() {
 }
 
 #[test]
-fn a_worker_accepts_on_the_socket_that_it_is_given_instead_of_one_that_was_removed() {
+fn a_worker_accepts_on_the_new_socket_when_its_own_was_removed() {
     each(
         || Plan::threads(1),
         |worker| {
@@ -349,7 +349,7 @@ fn a_request_that_takes_too_long_is_interrupted() {
         assert_eq!(answer.end, Some(End::Served(expected)), "{answer:?}");
         assert!(answer.log().contains("interrupted"), "{}", answer.log());
         worker.logs("request the-id /spin/10 has taken more than 1.0 s");
-        worker.logs("RequestTimeout is raised in it (main interpreter). It is at:");
+        worker.logs("RequestTimeout is raised in it (main interpreter). Python stack:");
         let cut = client.get("/late/10");
         assert_eq!(cut.text(), "some");
         let expected = exchange::Outcome::Truncated(code.into());
@@ -410,10 +410,10 @@ fn the_log_goes_where_the_supervisor_says() {
 }
 
 #[test]
-fn a_worker_whose_end_takes_too_long_says_what_it_was_at() {
+fn a_worker_whose_end_takes_too_long_writes_its_stacks() {
     let plan = || Plan::threads(2).with(|options| options.shutdown_timeout = 1);
     each(plan, |worker| {
-        // Loaded before, so that the request is where it is expected.
+        // The script is loaded before, so that the stack of the request is in the application.
         assert_eq!(worker.get("/").text(), "done");
         let _busy = busy(worker, "/sleep/20");
         worker.leave(Some(0));
@@ -440,7 +440,7 @@ fn a_request_that_is_not_finished_when_its_worker_must_end_is_named_with_its_sta
 }
 
 #[test]
-fn a_worker_whose_lock_is_held_says_so_and_where_its_threads_are() {
+fn a_worker_whose_interpreter_lock_is_held_writes_the_stacks_of_all_threads() {
     for python in Python::all().iter().filter(|python| python.has_lock()) {
         let plan = Plan::threads(2).with(|options| {
             options.request_timeout = 1;
@@ -460,7 +460,7 @@ const STUCK: &str = "import time\nprint('begun')\ntime.sleep(100)\n";
 const HELD: &str = "import ctypes\nprint('begun')\nctypes.PyDLL(None).usleep(100_000_000)\n";
 
 #[test]
-fn a_worker_that_cannot_load_its_script_in_time_says_where_that_is_and_ends() {
+fn a_worker_that_cannot_load_its_script_in_time_writes_the_stack_and_ends() {
     for python in Python::all() {
         for (source, line) in
             [(STUCK, "time.sleep(100)"), (HELD, "app.wsgi\\\", line 3 in <module>")]

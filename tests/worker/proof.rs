@@ -21,7 +21,7 @@ fn each(test: impl Fn(Worker)) {
     }
 }
 
-/// What a worker says to a process that sends these bytes first.
+/// How many bytes and descriptors a worker sends to a process that sends these bytes first.
 fn answer_to(worker: &Worker, bytes: &[u8]) -> (usize, usize) {
     let stream = worker.connect_without_proof();
     let _ = stream.write(&[bytes], &[]);
@@ -46,7 +46,7 @@ fn a_process_that_does_not_know_the_secret_is_sent_nothing_and_is_logged() {
 }
 
 #[test]
-fn a_process_that_sends_no_proof_is_sent_nothing_until_it_is_cut_off() {
+fn a_process_that_sends_no_proof_is_sent_nothing_until_its_connection_is_closed() {
     each(|worker| {
         let begun = Instant::now();
         let half = secret().proof();

@@ -114,7 +114,7 @@ fn a_worker_says_what_it_has_loaded_unless_it_was_told_to() {
         let there = [("one", true), ("two", true), ("gone", false), ("bad", true)];
         assert_eq!(tried, there.map(|(name, is_there)| (format!("{name}.wsgi"), is_there)));
         let names: Vec<_> = failed.iter().map(|(path, _)| name(path)).collect();
-        // One that is gone is no failure; the supervisor is told that it is.
+        // A script that does not exist is no failure; the worker reports it as missing.
         assert_eq!(names, ["bad.wsgi"]);
         let reason = "WSGI0110: ModuleNotFoundError: No module named 'nothing_of_this_name'";
         assert_eq!(failed[0].1, reason);
@@ -175,7 +175,7 @@ fn a_script_that_requests_use_must_have_one_of_the_callables_that_they_used() {
 }
 
 #[test]
-fn a_callable_that_was_never_there_is_not_told() {
+fn a_callable_that_was_never_there_is_not_reported_to_the_supervisor() {
     for python in Python::all() {
         let source = "no_application = 1\n";
         let mut worker = Worker::serving(&python, Plan::threads(1), source);
@@ -204,7 +204,7 @@ fn a_script_of_another_owner_is_not_loaded() {
         };
         let worker = Worker::serving(&python, plan(own + 1), "print('it runs')");
         let log = refused(&worker);
-        assert!(log.contains(&format!("the directory is of user {own}")), "{log}");
+        assert!(log.contains(&format!("the directory has owner {own}")), "{log}");
         assert!(!worker.log().contains("it runs"), "{}", worker.log());
         let worker = Worker::serving(&python, plan(own), "print('it runs')");
         fs::set_permissions(
@@ -213,13 +213,13 @@ fn a_script_of_another_owner_is_not_loaded() {
         )
         .unwrap();
         let log = refused(&worker);
-        assert!(log.contains("the file is of user") && log.contains("mode 666"), "{log}");
-        // What is loaded before there is a request as well.
+        assert!(log.contains("the file has owner") && log.contains("mode 666"), "{log}");
+        // Scripts that are loaded before the first request are checked, too.
         let script = Script { path: b"app.wsgi".into(), main: true, ..Script::default() };
         let plan = Plan { scripts: vec![script], ..plan(own + 1) };
         let mut worker = plan.start(&python, &[("app.wsgi", "print('it runs')")]);
         let failed = worker.ready();
-        assert!(failed[0].1.starts_with("WSGI1038: the directory is of user"), "{failed:?}");
+        assert!(failed[0].1.starts_with("WSGI1038: the directory has owner"), "{failed:?}");
         assert!(!worker.log().contains("it runs"), "{}", worker.log());
     }
 }

@@ -65,7 +65,7 @@ fn start_response<'a>(
         return Err(begun(attached));
     }
     if is_failure {
-        // Frameworks answer MemoryError by themselves.
+        // Frameworks catch MemoryError and answer with status 500.
         if let Some(line) = worker::server_error() {
             request.note_line(attached, Level::Error, &line);
         }

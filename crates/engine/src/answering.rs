@@ -38,7 +38,7 @@ impl AnswerHead {
         self.text.clear();
     }
 
-    /// Whether the status tells of a failure of the application.
+    /// Whether the status is 500 or higher.
     pub fn is_failure(&self) -> bool {
         self.status >= 500
     }

@@ -14,12 +14,12 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// A script that is to be loaded, and the names of the callables of which it must have one; none if it need not have any.
+/// A script to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loading {
     /// The script.
     pub script: Preload,
-    /// The callables that requests have used.
+    /// The callables that requests have used. If there are any, the script must have one of them.
     pub callables: Vec<Vec<u8>>,
 }
 
@@ -35,8 +35,9 @@ pub fn all(host: &Host) {
     each(host, &all, Purpose::Preload, || true);
 }
 
-/// What the settings say, without directories: an alias may lead to a directory of scripts, of which none is loaded before a
-/// request names it. This process looks, because httpd's parent must not wait for a file system of the group's user.
+/// The scripts that the settings name, without directories: an alias may name a directory of scripts, and none of those is loaded
+/// before a request names it. The worker makes this look-up, because httpd's parent must not wait for a file system of the group's
+/// user.
 pub fn configured() -> Vec<Preload> {
     let is_directory = |script: &&Preload| Path::new(OsStr::from_bytes(&script.path)).is_dir();
     settings().preload.iter().filter(|script| !is_directory(script)).cloned().collect()

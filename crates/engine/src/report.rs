@@ -19,7 +19,7 @@ pub fn take_last() -> Option<String> {
     LAST.take()
 }
 
-/// Remembers a failure that is no exception as the last one of this thread.
+/// Remembers a failure without an exception as the last failure of this thread.
 pub fn set_last(line: &str) {
     LAST.set(Some(line.to_owned()));
 }

@@ -27,7 +27,7 @@ pub struct Script {
     file: &'static ScriptFile,
     callable_name: Vec<u8>,
     callable: Kept,
-    /// The supervisor has been told that requests use this callable.
+    /// The supervisor knows that requests use this callable.
     is_known: AtomicBool,
 }
 
@@ -40,7 +40,7 @@ struct ScriptFile {
     loads: AtomicU64,
     /// It was loaded before there was a request for it, and there has been none since.
     is_unused: AtomicBool,
-    /// A callable that requests use was found in it once.
+    /// It has had a callable that requests use.
     has_callable: AtomicBool,
 }
 
@@ -145,7 +145,7 @@ impl Script {
             None
         });
         if !self.is_known.load(Ordering::Relaxed) {
-            self.tell_callable(request, found.as_ref());
+            self.report_callable(request, found.as_ref());
         }
         found.ok_or_else(|| {
             let line = self.missing_callable(&self.callable_name);
@@ -155,11 +155,12 @@ impl Script {
         })
     }
 
-    /// Tells the supervisor that requests use this callable, so that new workers are ready only if it is there. One that
-    /// was never there is no reason to refuse new workers; one that is missing since the configuration or the script was
-    /// changed is added to those that are, or no later version of the script could ever take over.
+    /// Tells the supervisor that requests use this callable, so that new workers become ready only if they have it. A callable of a
+    /// script that never had any is not reported, because the script works no worse than before. A callable that is missing
+    /// since the configuration or the script was changed is reported in addition to the old ones: otherwise a script that has only
+    /// the new name could never take over.
     #[cold]
-    fn tell_callable(&self, request: &Request, found: Option<&Object<'_>>) {
+    fn report_callable(&self, request: &Request, found: Option<&Object<'_>>) {
         let is_there = found.is_some_and(Object::is_callable);
         if is_there {
             self.file.has_callable.store(true, Ordering::Relaxed);
@@ -178,7 +179,7 @@ impl Script {
         )
     }
 
-    /// Whether the loaded script has one of these callables, if there are any. If it has none, the log says so.
+    /// Checks that the loaded script has one of these callables, if any are given. If it has none of them, writes that to the log.
     pub fn check_callables(
         &self,
         attached: &Attached,
@@ -241,8 +242,8 @@ impl Script {
         };
         let modified = || attached.detach(|| modification_time(&self.file.path));
         if purpose == Purpose::Request && !self.is_known.load(Ordering::Relaxed) {
-            // Before the supervisor starts workers for the change: the script may have another callable from now on.
-            self.tell_callable(request, None);
+            // Reported before the change: new workers for the change must know that requests use this callable.
+            self.report_callable(request, None);
         }
         match worker::verdict(&self.file.path, asked, modified) {
             Verdict::Load => self.load(attached, state, request, loads, wanted, purpose),
@@ -439,7 +440,7 @@ impl Script {
     }
 }
 
-/// Says that a request has been interrupted.
+/// Writes to the log that a request has been interrupted.
 pub fn note_request_timeout(attached: &Attached, request: &Request) -> Code {
     let line = format!("{}: {}.", Code::RequestTimeout, Code::RequestTimeout.text());
     request.note_line(attached, Level::Info, &line);
@@ -448,9 +449,9 @@ pub fn note_request_timeout(attached: &Attached, request: &Request) -> Code {
 
 /// Why a script could not be loaded.
 enum Failed {
-    /// An exception, and the codes under which it is reported: in general, and for SystemExit.
+    /// An exception, and the codes under which it is reported: for exceptions in general, and for SystemExit.
     Raised(Raised, (Code, Code)),
-    /// The file or its directory is of another owner than the group of workers admits.
+    /// The file or its directory does not belong to the owner that `script-user` or `script-group` demands.
     Refused(String),
 }
 
@@ -495,9 +496,8 @@ fn read(bytes: &[u8]) -> Result<(Vec<u8>, i64), Unread> {
     Ok((source, modified))
 }
 
-/// Opens a script, if its owner and that of its directory are those that the group of workers admits. The file that is
-/// looked at is the one that is read, and it is opened in the directory that was looked at: neither can be exchanged between
-/// the check and the use.
+/// Opens a script if its owner and the owner of its directory are admitted by `script-user` and `script-group`. Checks the opened
+/// file, and opens it relative to the opened directory: neither can be replaced between the check and the use.
 fn open(path: &Path) -> Result<File, Unread> {
     let owner = worker::post().map(|post| post.options.script_owner).unwrap_or_default();
     if owner.is_any() {
@@ -510,12 +510,12 @@ fn open(path: &Path) -> Result<File, Unread> {
             return Ok(());
         }
         let mode = mode & 0o7777;
-        let is = format!("the {what} is of user {user}, group {group} and mode {mode:o}");
+        let is = format!("the {what} has owner {user}, group {group} and mode {mode:o}");
         let wanted = match owner {
             ScriptOwner { user: Some(user), .. } => format!("script-user is {user}"),
             ScriptOwner { group, .. } => format!("script-group is {}", group.unwrap_or_default()),
         };
-        Err(Unread::Refused(format!("{is}; {wanted}, and no other may have write access")))
+        Err(Unread::Refused(format!("{is}; {wanted}, and no other user may have write access")))
     };
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput).into());

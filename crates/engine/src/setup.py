@@ -163,7 +163,7 @@ def use_locale(name):
 
 
 def write_stacks_on(number, file):
-    """Has a signal write where all threads are, without waiting for the lock of the interpreter."""
+    """Registers a signal whose handler writes the stacks of all threads without taking the lock of the interpreter."""
     try:
         import faulthandler
 

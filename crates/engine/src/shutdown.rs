@@ -61,8 +61,8 @@ pub fn finish_all(main: &'static Interpreter, subs: &[&'static Interpreter]) {
     }
 }
 
-/// Ends the sub-interpreters once [`finish_all`] has come back. Afterwards this thread is attached to the main one for good,
-/// and Python can be finalised unless this says no.
+/// Ends the sub-interpreters once [`finish_all`] has returned. Afterwards this thread stays attached to the main interpreter. Returns
+/// whether Python can be finalised.
 pub fn clear(main: &'static Interpreter, subs: &[&'static Interpreter]) -> bool {
     attach::last(main, |attached| {
         attach::close(attached);

@@ -163,17 +163,17 @@ codes! {
     1050 SpoolFull                Configuration 0   "No room to spool within spool-limit";
     1051 RequestTimedOut          Application   504 "A request took longer than request-timeout, and its process was replaced";
     1060 SocketsRemoved           Carrier       0   "The directory of sockets had been removed";
-    1070 MemoryLimitReached       Application   0   "A worker has reached its limit of memory";
-    1071 ScriptSlow               Application   0   "A script takes long to load";
-    1072 TimeoutExpired           Application   0   "A timeout is over";
+    1070 MemoryLimitReached       Application   0   "A worker has reached its memory limit";
+    1071 ScriptSlow               Application   0   "A script takes a long time to load";
+    1072 TimeoutExpired           Application   0   "A timeout has expired";
     1080 EnvironmentFileRefused   Configuration 0   "The environment-file of a process group cannot be used";
     1081 InterpreterSilent        Configuration 503 "The Python of a process group has not answered yet";
     1082 SupervisorSilent         Carrier       0   "The supervisor has not acknowledged the configuration";
 }
 
 impl Code {
-    /// Whether it says why a Python cannot be run. The process that examines a Python runs as the user of a group, and must
-    /// not be able to give any other code.
+    /// Whether the result of an examination may have this code. The process that examines a Python runs as the user of a group and
+    /// must not be able to report other events.
     pub const fn is_of_examination(self) -> bool {
         matches!(
             self,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 const GROUPS: usize = 1024;
 const WORKERS: usize = 8192;
 const WORKERS_OF_GROUP: usize = 1000;
-/// Requests of all children that are in daemon mode at the same time.
+/// Upper bound of the requests that all children together have in daemon mode at the same time.
 const REQUESTS: usize = 32_768;
 
 /// The [`RequestQueue`] of a server, for the groups and workers of its board.
@@ -23,7 +23,7 @@ unsafe impl Layout for Queue {}
 #[repr(C, align(64))]
 pub struct Board {
     supervisor: AtomicU32,
-    /// Grows with each place that is given to another group.
+    /// Incremented each time that a place is given to another group.
     renamed: AtomicU32,
     groups: [Group; GROUPS],
     workers: [Worker; WORKERS],
@@ -32,12 +32,12 @@ pub struct Board {
 // SAFETY: atomics only.
 unsafe impl Layout for Board {}
 
-/// What a group is found by: a hash of its name, never 0.
+/// A hash of the name of a group, by which children find its place. Never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameHash(u64);
 
 impl NameHash {
-    /// Of this name.
+    /// The hash of this name.
     pub fn of(name: &[u8]) -> NameHash {
         NameHash(hash(name))
     }
@@ -112,7 +112,7 @@ impl Cause {
         "inactivity-timeout",
     ];
 
-    /// The cause of a worker that was ended because the time of this option was over.
+    /// The cause of death of a worker that the supervisor ended because this timeout option had expired.
     pub fn of_timer(option: &str) -> Option<Cause> {
         let at = Cause::TIMERS.iter().position(|timer| *timer == option)?;
         Some(Cause::Timer(u8::try_from(at).ok()?))
@@ -163,19 +163,20 @@ impl Board {
         self.supervisor.store(supervisor, Ordering::Release);
     }
 
-    /// The place of the group of this name, if it has one. Looks at all places.
+    /// The place of the group of this name, if it has one. Compares all 1,024 places.
     pub fn find(&self, name: NameHash) -> Option<u32> {
         let place = self.groups.iter().position(|group| group.has_name(name))?;
         u32::try_from(place).ok()
     }
 
-    /// Changes when a place is given to another group: [`find`](Board::find) gives what it gave until then.
+    /// A counter that changes when a place is given to another group. As long as it is the same, [`find`](Board::find) returns the
+    /// same.
     pub fn renamed(&self) -> u32 {
         self.renamed.load(Ordering::Acquire)
     }
 
-    /// This is the place of the group of this name. It stays so after the supervisor: a process that knows the place of a
-    /// group need not look for it again.
+    /// Gives the place to the group of this name. The place stays with the group when another supervisor takes over, so children
+    /// need not search for it again.
     pub fn set_name(&self, place: u32, name: &[u8]) {
         let Some(group) = self.group(place).filter(|group| !group.is_of(name)) else { return };
         group.name.store(hash(name), Ordering::Release);
@@ -203,7 +204,7 @@ impl Board {
         })
     }
 
-    /// The workers of the group at this place that may be given a request: those of the serving generation that are ready.
+    /// The workers of the group at this place to which a child may send a request: those of the serving generation that are ready.
     pub fn candidates(&self, group: u32) -> impl Iterator<Item = Candidate> {
         let group = self.group(group);
         let generation = group.map_or(0, Group::generation);
@@ -216,7 +217,7 @@ impl Board {
         })
     }
 
-    /// Gives a new worker of a group with so many request threads a place. `None` if there is none left.
+    /// Gives a new worker with `threads` request threads a place. `None` if all places are taken.
     pub fn add(
         &self,
         group: &Group,
@@ -300,7 +301,7 @@ impl Group {
         self.failures.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Why there are no workers and when there may be some: the number of a code, and when in
+    /// Why the group has no workers, as the number of an error code, and when the supervisor tries again, in
     /// [`milliseconds`](crate::milliseconds).
     pub fn trouble(&self) -> Option<(u16, u64)> {
         let code = self.code.load(Ordering::Acquire) as u16;

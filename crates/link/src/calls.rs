@@ -66,8 +66,8 @@ impl<const WORDS: usize> Calls<WORDS> {
         }
     }
 
-    /// Wakes a thread for a request that none has taken for long, whatever stands here: another child may have written something
-    /// else. A thread that is on its way already only has company.
+    /// Wakes a thread for a request that no thread has taken for 2 ms. Ignores what this memory says about woken threads, because
+    /// every child can write it. If a thread has been woken already, this wakes one more than necessary.
     pub fn force_wake(&self, slot: u32) {
         self.set_pending(slot);
         self.brisk.store(0, Ordering::SeqCst);
@@ -88,7 +88,7 @@ impl<const WORDS: usize> Calls<WORDS> {
         }
     }
 
-    /// Upper bound of the slots at which a child has ever called.
+    /// Upper bound of the slots that have ever had a pending request.
     pub fn used_slots(&self) -> usize {
         (self.words.load(Ordering::SeqCst) as usize).min(WORDS) * BITS
     }

@@ -20,14 +20,14 @@ use std::time::Duration;
 const MOST: usize = 64 << 20;
 /// How many descriptors the kernel takes at once (`SCM_MAX_FD` is 253).
 const AT_ONCE: usize = 128;
-/// The longest message in bytes that [`Channel::hand_over`] sends through the socket itself.
+/// The longest message in bytes that [`Channel::try_send`] sends through the socket itself.
 const INLINE: usize = 4096;
 /// In the count of descriptors: the first descriptor is a memfd that holds the message.
 const IN_MEMFD: u32 = 1 << 31;
-/// A memfd with these seals can be read without waiting, and its bytes stay as they are.
+/// A memfd with these seals can be read without waiting, and the sender cannot change its bytes any more.
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::WRITE);
 
-/// How many bytes may wait in [`Channel::post`] for a process at the other end that does not read.
+/// Upper bound in bytes of what [`Channel::send_buffered`] keeps for a process at the other end that does not read.
 const MOST_UNSENT: usize = 8 << 20;
 
 /// One end of a channel.
@@ -41,11 +41,11 @@ pub struct Channel {
     unsent: VecDeque<Unsent>,
 }
 
-/// A part of a message that the socket has not taken yet.
+/// A part of a message that is not yet in the socket.
 #[derive(Debug)]
 struct Unsent {
     bytes: Vec<u8>,
-    /// They go with the first byte.
+    /// Sent with the first byte.
     descriptors: Vec<OwnedFd>,
 }
 
@@ -82,21 +82,17 @@ impl Channel {
         Ok(sockopt::set_socket_timeout(&self.socket, sockopt::Timeout::Send, Some(time))?)
     }
 
-    /// Sends a message if there is room for all of it. What cannot take one now is of no use afterwards: a part of the
-    /// message may have gone.
+    /// Sends a message without waiting, for a caller with an event loop: what does not fit into the socket now is kept, and
+    /// [`flush`](Channel::flush) sends it. The caller must not use [`send`](Channel::send) or [`try_send`](Channel::try_send) on
+    /// the same channel: their messages would be sent before the kept ones.
     ///
     /// # Errors
-    /// There is no room (`WouldBlock`), or nobody is at the other end.
-    pub fn try_send(&self, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        self.send_with(message, descriptors, SendFlags::DONTWAIT)
-    }
-
-    /// Sends a message without waiting: what the socket does not take now is kept, and goes when the caller calls
-    /// [`flush`](Channel::flush). Not to be mixed with [`send`](Channel::send), which would overtake what is kept.
-    ///
-    /// # Errors
-    /// More than 8 MiB would be kept (`WouldBlock`), there are no more descriptors, or nobody is at the other end.
-    pub fn post(&mut self, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    /// More than 8 MiB would be kept (`WouldBlock`), there are no more descriptors, or the other end is closed.
+    pub fn send_buffered(
+        &mut self,
+        message: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
         let kept: usize = self.unsent.iter().map(|part| part.bytes.len()).sum();
         if kept + message.len() > MOST_UNSENT {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -115,10 +111,10 @@ impl Channel {
         self.flush()
     }
 
-    /// Sends what is kept, as far as the socket takes it now.
+    /// Sends as much of the kept messages as fits into the socket now.
     ///
     /// # Errors
-    /// Nobody is at the other end.
+    /// The other end is closed.
     pub fn flush(&mut self) -> io::Result<()> {
         while let Some(mut part) = self.unsent.pop_front() {
             let borrowed: Vec<_> = part.descriptors.iter().map(AsFd::as_fd).collect();
@@ -138,17 +134,19 @@ impl Channel {
         Ok(())
     }
 
-    /// Whether something is kept, so that the caller must call [`flush`](Channel::flush) when the socket has room.
+    /// Whether messages are kept: the caller must call [`flush`](Channel::flush) when the socket has room.
     pub fn has_unsent(&self) -> bool {
         !self.unsent.is_empty()
     }
 
-    /// As [`try_send`](Channel::try_send), but a message above 4 KiB goes as a memfd: the socket then has room for several
-    /// messages of any length while the other end does not read. That end must take any number of descriptors.
+    /// Sends a message without waiting, for a caller without an event loop: all of it, or the channel cannot be used any more,
+    /// because a part of the message may have been sent. A message above 4 KiB is sent as a memfd, so that several messages of any
+    /// length fit into the socket while the process at the other end does not read. That process must accept any number of
+    /// descriptors.
     ///
     /// # Errors
-    /// As [`try_send`](Channel::try_send).
-    pub fn hand_over(&self, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    /// There is no room (`WouldBlock`), there are no more descriptors, or the other end is closed.
+    pub fn try_send(&self, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let flags = SendFlags::DONTWAIT;
         if message.len() <= INLINE {
             return self.send_with(message, descriptors, flags);
@@ -177,7 +175,7 @@ impl Channel {
         flags: SendFlags,
     ) -> io::Result<()> {
         if descriptors.is_empty() {
-            // In one piece: a reader that gives its end up between two messages loses none.
+            // In one write: a process that replaces its end between two messages does not lose half of one.
             return self.write(&[head(message, &[])?.as_slice(), message].concat(), &[], flags);
         }
         // Descriptors go with bytes of their own, so that they are there before the message is complete.
@@ -197,7 +195,7 @@ impl Channel {
         self.write_some(bytes, descriptors, flags).1
     }
 
-    /// Writes the bytes, and says how many went before an error. The descriptors go with the first one.
+    /// Writes the bytes; returns how many were written before an error. The descriptors are sent with the first byte.
     fn write_some(
         &self,
         bytes: &[u8],
@@ -278,7 +276,12 @@ impl Channel {
         self.received.drain(..8 + marks + inline);
         let mut descriptors: Vec<OwnedFd> = self.descriptors.drain(..count).collect();
         if in_memfd {
-            let no_memfd = || io::Error::new(io::ErrorKind::InvalidData, "a message is missing");
+            let no_memfd = || {
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the memfd of a message is missing or not sealed",
+                )
+            };
             if descriptors.is_empty() {
                 return Err(no_memfd());
             }
@@ -354,7 +357,7 @@ impl Channel {
     }
 }
 
-/// What a message begins with: its length, and how many descriptors come along.
+/// The head of a message: its length in bytes and the number of its descriptors.
 fn head(message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<Vec<u8>> {
     let length = u32::try_from(message.len()).map_err(io::Error::other)?.to_le_bytes();
     let count = u32::try_from(descriptors.len()).map_err(io::Error::other)?.to_le_bytes();
@@ -428,13 +431,13 @@ mod tests {
     }
 
     #[test]
-    fn a_posted_message_waits_for_room_and_arrives_whole_and_in_order() {
+    fn a_buffered_message_waits_for_room_and_arrives_whole_and_in_order() {
         let (mut here, mut there) = Channel::pair().unwrap();
         let files: Vec<_> = (0..3).map(|_| tempfile::tempfile().unwrap()).collect();
         let borrowed: Vec<_> = files.iter().map(AsFd::as_fd).collect();
         let large = vec![7; 3 << 20];
-        here.post(&large, &borrowed[..1]).unwrap();
-        here.post(b"second", &borrowed).unwrap();
+        here.send_buffered(&large, &borrowed[..1]).unwrap();
+        here.send_buffered(b"second", &borrowed).unwrap();
         assert!(here.has_unsent());
         let mut received = Vec::new();
         while received.len() < 2 {
@@ -444,19 +447,19 @@ mod tests {
         assert!(!here.has_unsent());
         let sizes: Vec<_> = received.iter().map(|(bytes, fds)| (bytes.len(), fds.len())).collect();
         assert_eq!(sizes, [(large.len(), 1), (6, 3)]);
-        let full = (0..100).find_map(|_| here.post(&large, &[]).err());
+        let full = (0..100).find_map(|_| here.send_buffered(&large, &[]).err());
         assert_eq!(full.map(|error| error.kind()), Some(io::ErrorKind::WouldBlock));
         drop(there);
         assert!(here.flush().is_err());
     }
 
     #[test]
-    fn several_long_messages_with_many_descriptors_fit_into_a_socket_that_nobody_reads() {
+    fn several_long_messages_with_many_descriptors_fit_into_a_socket_that_is_not_read() {
         let (here, mut there) = Channel::pair().unwrap();
         let file = tempfile::tempfile().unwrap();
         let (message, files) = (vec![3; 1 << 20], vec![file.as_fd(); 300]);
         for _ in 0..8 {
-            here.hand_over(&message, &files).unwrap();
+            here.try_send(&message, &files).unwrap();
         }
         for _ in 0..8 {
             let (back, descriptors) = there.try_receive().unwrap().unwrap();
@@ -465,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_sealed_memfd_is_no_message() {
+    fn a_file_that_is_not_a_sealed_memfd_is_refused_as_a_message() {
         let (here, mut there) = Channel::pair().unwrap();
         let file = tempfile::tempfile().unwrap();
         let head = [5000_u32.to_le_bytes(), (1 | IN_MEMFD).to_le_bytes()].concat();

@@ -1,4 +1,5 @@
-//! The clock by which processes tell each other when something is due: it counts from the start of the machine and is never set.
+//! The clock for times in shared memory and messages: the monotonic clock, which counts from the start of the machine and which a
+//! change of the date does not affect.
 
 use rustix::time::{ClockId, clock_gettime};
 

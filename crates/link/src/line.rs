@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 #[cfg(test)]
 mod tests;
 
-/// The memory of a line, which only the child and the worker at its two ends map. In each direction there is more than a request or
-/// an answer with 64 KiB of body takes; to the child so much that the two sides seldom wait for each other in a large answer.
+/// The memory of a line, which only the child and the worker at its two ends map. Each direction has room for a request or a
+/// response with 64 KiB of body; the ring to the child is larger (512 KiB), so that the two sides of a large response seldom wait
+/// for each other.
 #[repr(C)]
 pub struct Tray {
     offer: OfferWord,
@@ -110,7 +111,7 @@ impl Line {
         ]
     }
 
-    /// What became of the request on it.
+    /// The state of the request on it.
     pub fn offer(&self) -> &OfferWord {
         &self.tray.offer
     }
@@ -258,7 +259,8 @@ impl Line {
         self.page.calls.urge();
     }
 
-    /// For the child: no thread has taken the request for long; wakes one, whatever other children have written into the page.
+    /// For the child: no thread has taken the request for 2 ms; wakes one, even if another child has written wrong values into the
+    /// page.
     pub fn force_wake(&self) {
         self.page.calls.force_wake(self.slot);
     }

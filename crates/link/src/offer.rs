@@ -1,5 +1,5 @@
-//! `OfferWord`: whether the request on a connection has been taken, and whether its thread has finished. Lives in the memory of
-//! that connection alone ([`Tray`](crate::Tray)), so neither another child nor another connection can change it.
+//! `OfferWord`: whether a thread of the worker has taken the request on a connection, and whether it has finished. Lives in the memory
+//! of that connection alone ([`Tray`](crate::Tray)), so neither another child nor another connection can change it.
 //!
 //! ```text
 //!             child offers            worker takes             worker finishes
@@ -33,17 +33,17 @@ const STATE: u32 = (1 << STATE_BITS) - 1;
 pub struct Offer(u32);
 
 impl Offer {
-    /// The number as it stands in a frame.
+    /// The number as it is sent in a frame.
     pub const fn serial(self) -> u32 {
         self.0
     }
 
-    /// From a number.
+    /// The request with this serial number, modulo 2²⁹.
     pub const fn from_serial(serial: u32) -> Offer {
         Offer(serial & (u32::MAX >> STATE_BITS))
     }
 
-    /// The next one of the same connection.
+    /// The next request of the same connection.
     pub const fn next(self) -> Offer {
         Offer::from_serial(self.0 + 1)
     }
@@ -59,7 +59,7 @@ impl OfferWord {
         Offer(self.0.load(Ordering::Acquire) >> STATE_BITS)
     }
 
-    /// The request that is offered and has been neither taken nor withdrawn.
+    /// The offered request that has been neither taken nor withdrawn.
     pub fn pending(&self) -> Option<Offer> {
         let word = self.0.load(Ordering::Acquire);
         (word & STATE == OFFERED).then_some(Offer(word >> STATE_BITS))
@@ -80,19 +80,19 @@ impl OfferWord {
         self.change(offer, OFFERED, WITHDRAWN)
     }
 
-    /// Whether the worker has taken it, and perhaps finished it.
+    /// Whether the worker has taken it; it may have finished it, too.
     pub fn is_taken(&self, offer: Offer) -> bool {
         [TAKEN, FINISHED].map(|state| offer.word(state)).contains(&self.0.load(Ordering::Acquire))
     }
 
-    /// The child gives up a request that the worker has taken. `true` if the worker has not finished it: then the worker reports
-    /// the thread once it is free.
+    /// The child gives up a request that the worker has taken. `true` if the worker has not finished it: the worker then reports
+    /// the free thread to the supervisor when it has.
     pub fn abandon(&self, offer: Offer) -> bool {
         self.change(offer, TAKEN, ABANDONED)
     }
 
-    /// The thread of the worker has finished with it. `true` if the child had given it up: then the caller must report that the
-    /// thread is free.
+    /// The worker's thread has finished the request. `true` if the child had given it up: the caller must then report to the
+    /// supervisor that the thread is free.
     pub fn finish(&self, offer: Offer) -> bool {
         !self.change(offer, TAKEN, FINISHED)
             && self.0.load(Ordering::Acquire) == offer.word(ABANDONED)
@@ -135,7 +135,7 @@ mod tests {
         let next = offer.next();
         word.offer(next);
         assert!(word.take(next) && !word.finish(next) && !word.abandon(next));
-        // The child has offered its next request before the thread of the last one has come to its end.
+        // The child offers its next request before the thread of the last one has finished.
         let (late, newer) = (next.next(), next.next().next());
         word.offer(late);
         assert!(word.take(late));

@@ -1,6 +1,6 @@
-//! The page of a worker: what all children that are connected to it share with it. At which slots requests are pending, the words
-//! that waiting threads sleep on, and counters. Every child of the server maps all of it, so nothing here decides anything: a
-//! wrong value can delay a request, and what became of a request stands in the memory of its connection ([`Tray`](crate::Tray)).
+//! The page of a worker: the memory that it shares with all children that are connected to it. It holds the set of slots with a
+//! pending request, the words that waiting threads sleep on, and counters. Every child can write all of it, so its values are hints:
+//! a wrong one can delay a request. The state of a request is in the memory of its connection ([`Tray`](crate::Tray)).
 #![expect(unsafe_code, reason = "says that the page may lie in shared memory")]
 
 use crate::calls::Calls;
@@ -20,20 +20,20 @@ const SLOTS: usize = 4096;
 pub struct Page {
     /// Requests that it has finished.
     served: AtomicU64,
-    /// Connections that it has.
+    /// The number of open connections.
     connections: AtomicU32,
     /// At which slots requests lie.
     pub calls: Calls<WORDS>,
     slots: [Wakes; SLOTS],
 }
 
-/// The words that the two sides of a connection sleep on. They lie here and not in the memory of the connection, so that the
-/// supervisor can wake the children of a worker that has died.
+/// The words that the two sides of a connection sleep on. They are in the page and not in the memory of the connection, so that
+/// the supervisor can wake the children of a worker that has died.
 #[repr(C, align(64))]
 pub struct Wakes {
-    /// What the child sleeps on.
+    /// The word that the child sleeps on.
     pub child: WakeWord,
-    /// What a thread of the worker sleeps on.
+    /// The word that a thread of the worker sleeps on.
     pub worker: WakeWord,
 }
 
@@ -60,18 +60,18 @@ impl Page {
         }
     }
 
-    /// The worker has another connection.
+    /// Counts a new connection.
     pub fn add_connection(&self) {
         self.connections.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A connection of the worker has ended.
+    /// Counts a connection that has ended.
     pub fn remove_connection(&self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether so many connections are open that a child closes its connection after a request instead of keeping it. The quarter
-    /// of the slots that is left serves the requests of children that have no connection yet.
+    /// Whether more than three quarters of the slots are in use. A child then closes its connection after a request instead of
+    /// keeping it; the last quarter is for children that have no connection yet.
     pub fn is_crowded(&self) -> bool {
         self.connections.load(Ordering::Relaxed) > Page::SLOTS / 4 * 3
     }
@@ -116,7 +116,7 @@ mod tests {
     use crate::Shared;
 
     #[test]
-    fn what_children_and_worker_share_is_counted() {
+    fn children_and_worker_share_the_counters() {
         let shared = Shared::<Page>::create("page").unwrap();
         let page = shared.write().unwrap();
         page.begin();

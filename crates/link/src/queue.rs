@@ -1,25 +1,25 @@
-//! `RequestQueue`: which threads of which workers the children of the server have reserved, and which requests wait for one. Lives in
-//! memory that httpd's parent makes and that its children and the supervisor map; workers and applications never see it.
+//! `RequestQueue`: which threads of which workers the httpd children have reserved, and which requests wait for a thread. Lives in
+//! memory that httpd's parent creates and that its children and the supervisor map; workers and applications do not map it.
 //!
 //! A child reserves a thread of a worker before it sends the request there ([`reserve`](RequestQueue::reserve): a
 //! compare-and-swap of the worker's counter, bounded by its number of threads), so a request is only sent to a worker that has a
-//! thread for it. When there is none, the request takes a ticket and waits at a *slot* of its own
-//! ([`wait_in_line`](RequestQueue::wait_in_line)). The process that gives a thread back ([`give_back`](RequestQueue::give_back)) hands
-//! it to the waiting request of the group with the lowest ticket and wakes that one alone. A request that finds others waiting takes a
-//! ticket as well, so requests are served in the order of their arrival.
+//! thread for it. When no worker has one, the request takes a ticket and waits at a *slot* of its own
+//! ([`start_waiting`](RequestQueue::start_waiting)). The process that gives a thread back ([`give_back`](RequestQueue::give_back)) hands
+//! it to the waiting request of the group with the lowest ticket and wakes that request alone. A request that arrives while others
+//! wait takes a ticket as well, so requests are served in the order of their arrival.
 //!
 //! Invariants (checked by the loom model): no more than `threads` threads of a worker are reserved at a time; as long as a request
-//! waits, no thread of its group stays free; each thread that was reserved is given back once.
+//! waits, no thread of its group stays free; each reserved thread is given back once.
 //!
 //! Every field may be written by any process of httpd's user, so each value is checked before it is used as an index, loops are
 //! bounded, and a wrong value can delay a request or send it to a worker that is busy, but never lose, repeat or mix up a request:
-//! that is decided by [`OfferWord`](crate::OfferWord). A slot names the process that owns it and what it has reserved, so that
-//! the parent can give back what a child held that has died ([`reclaim`](RequestQueue::reclaim)).
+//! [`OfferWord`](crate::OfferWord) decides that. A slot names the process that owns it and the thread that it has reserved, so that
+//! the parent can give back the threads of a child that has died ([`reclaim`](RequestQueue::reclaim)).
 
 use crate::word::{AtomicU32, AtomicU64, Ordering, wait, wake};
 use std::time::Duration;
 
-/// The queue, for so many groups, workers and slots.
+/// The queue, for `GROUPS` groups, `WORKERS` workers and `SLOTS` requests at the same time.
 #[repr(C, align(64))]
 pub struct RequestQueue<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize> {
     /// The last ticket that was given.
@@ -30,37 +30,37 @@ pub struct RequestQueue<const GROUPS: usize, const WORKERS: usize, const SLOTS: 
     waiting: [AtomicU32; GROUPS],
     /// For each worker: its number above the count of its threads that are reserved.
     reserved: [AtomicU64; WORKERS],
-    /// For each slot: what the request there waits for, or what it was given. See [`WaitState`].
+    /// For each slot: what the request there waits for, or the thread that it was given. See [`WaitState`].
     states: [AtomicU64; SLOTS],
     slots: [Slot; SLOTS],
 }
 
-/// What a slot has besides its state. On a cache line of its own, as it is written with each request.
+/// The fields of a slot besides its state. On a cache line of their own, because each request writes them.
 #[repr(C, align(64))]
 struct Slot {
     /// The process that owns it; 0 for none.
     owner: AtomicU32,
-    /// What the request's thread sleeps on.
+    /// The word that the request's thread sleeps on.
     wake: AtomicU32,
-    /// The worker of which it has reserved a thread, as [`WorkerRef::word`]; 0 for none.
+    /// The worker of which the request has reserved a thread, as [`WorkerRef::word`]; 0 for none.
     held: AtomicU64,
-    /// The worker of which it is about to pass on a thread to another slot.
+    /// The worker of which the slot's owner has reserved a thread for another slot, or for a move to another worker; 0 for none.
     passing: AtomicU64,
 }
 
-/// A worker: its place on the board, and its number, which no other worker has.
+/// A worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerRef {
-    /// Its place.
+    /// Its place on the board, which a later worker may get.
     pub place: u32,
-    /// Its number.
+    /// Its number, which no other worker has.
     pub number: u32,
 }
 
-/// A worker that may be given a request.
+/// A worker to which a child may send a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
-    /// Which.
+    /// The worker.
     pub worker: WorkerRef,
     /// How many request threads it has.
     pub threads: u32,
@@ -71,16 +71,16 @@ pub struct Candidate {
 pub enum WaitState {
     /// For nothing.
     Idle,
-    /// For a thread of a group; with this ticket.
+    /// For a thread of a group, with this ticket.
     Waiting {
         /// The place of the group.
         group: u32,
         /// The ticket: lower ones are served first.
         ticket: u64,
     },
-    /// It was given a thread of this worker.
+    /// Another process has reserved a thread of this worker for it.
     Granted(WorkerRef),
-    /// For news of a group.
+    /// For a change of the workers or the trouble of a group.
     Watching {
         /// The place of the group.
         group: u32,
@@ -134,9 +134,9 @@ impl WaitState {
     }
 }
 
-/// Upper bound of the turns of a loop that another process can make necessary. What is left over is handed over by the next process
-/// that gives a thread back.
-const TURNS: u32 = 1024;
+/// Upper bound of the iterations of a loop that other processes can prolong. If it is reached, the next process that gives a thread
+/// back continues.
+const MAX_ITERATIONS: u32 = 1024;
 
 const ORDER: Ordering = Ordering::SeqCst;
 
@@ -178,7 +178,8 @@ impl<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize>
     }
 
     /// Reserves a thread for the request at a slot, if no other request of the group waits for one: of the candidate with the
-    /// fewest reserved threads, and of several such the one whose number follows `after`. `None` if others wait or no candidate has a free thread.
+    /// fewest reserved threads, and of several such candidates the one whose number follows `after`. `None` if other requests wait or
+    /// no candidate has a free thread.
     pub fn reserve<C: Iterator<Item = Candidate>>(
         &self,
         slot: u32,
@@ -192,8 +193,8 @@ impl<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize>
         self.reserve_for(|slot| &slot.held, slot, candidates, after)
     }
 
-    /// Reserves a thread for the request at a slot, whose own worker has not taken it, of a candidate that has one free while no request
-    /// waits. What the slot had reserved before is the caller's to [release](RequestQueue::release).
+    /// Reserves a thread of another worker for the request at a slot that its worker has not taken. `None` if other requests wait or no
+    /// candidate has a free thread. The caller then calls [`move_to`](RequestQueue::move_to) or [`cancel_move`](RequestQueue::cancel_move).
     pub fn reserve_another<C: Iterator<Item = Candidate>>(
         &self,
         slot: u32,
@@ -214,10 +215,10 @@ impl<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize>
         after: u32,
     ) -> Option<WorkerRef> {
         let note = self.slots.get(slot as usize).map(note);
-        // Each turn follows a change that another process made.
-        for _ in 0..TURNS {
+        // Each iteration but the first follows a change that another process made.
+        for _ in 0..MAX_ITERATIONS {
             let worker = self.least_busy(candidates(), after)?;
-            // First, so that a process that dies in between is taken to hold the thread.
+            // Written before the thread is reserved: if this process dies in between, the parent gives the thread back.
             note.inspect(|note| note.store(worker.worker.word(), Ordering::Relaxed));
             if self.try_reserve(worker) {
                 return Some(worker.worker);
@@ -244,7 +245,7 @@ impl<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize>
         best.map(|(_, candidate)| candidate)
     }
 
-    /// How many threads of a worker are reserved. `None` if another worker has got its place.
+    /// How many threads of a worker are reserved. `None` if a later worker has its place.
     pub fn reserved_of(&self, worker: WorkerRef) -> Option<u32> {
         count_of(self.reserved.get(worker.place as usize)?.load(ORDER), worker)
     }
@@ -259,7 +260,7 @@ impl<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize>
         reserved.fetch_update(ORDER, ORDER, one_more).is_ok()
     }
 
-    /// Gives back a thread of a worker. A thread of a worker that has been replaced counts no longer.
+    /// Gives back a thread of a worker. Does nothing if a later worker has its place.
     pub fn release(&self, worker: WorkerRef) {
         let Some(reserved) = self.reserved.get(worker.place as usize) else { return };
         let one_less = |word| {
@@ -283,11 +284,11 @@ impl<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize>
             }
             held.store(0, Ordering::Relaxed);
         }
-        self.hand_over(Some(slot), group, candidates);
+        self.grant_free_threads(Some(slot), group, candidates);
     }
 
-    /// The slot's request goes to the worker that [`reserve_another`](RequestQueue::reserve_another) has found, and its thread of
-    /// the worker before is free.
+    /// The slot's request goes to the worker that [`reserve_another`](RequestQueue::reserve_another) has returned. Gives back the
+    /// thread that it had reserved before.
     pub fn move_to<C: Iterator<Item = Candidate>>(
         &self,
         slot: u32,
@@ -301,11 +302,12 @@ impl<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize>
             WorkerRef::of_word(before)
         });
         before.into_iter().for_each(|before| self.release(before));
-        self.hand_over(Some(slot), group, candidates);
+        self.grant_free_threads(Some(slot), group, candidates);
     }
 
-    /// Gives up what [`reserve_another`](RequestQueue::reserve_another) has found: the request was taken meanwhile.
-    pub fn stay<C: Iterator<Item = Candidate>>(
+    /// The slot's request stays with its worker, which has taken it meanwhile. Gives back the thread that
+    /// [`reserve_another`](RequestQueue::reserve_another) has reserved.
+    pub fn cancel_move<C: Iterator<Item = Candidate>>(
         &self,
         slot: u32,
         group: u32,
@@ -316,11 +318,11 @@ impl<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize>
         if let Some(slot) = self.slots.get(slot as usize) {
             slot.passing.store(0, Ordering::Relaxed);
         }
-        self.hand_over(Some(slot), group, candidates);
+        self.grant_free_threads(Some(slot), group, candidates);
     }
 
-    /// The thread that a slot has reserved is given back by another process.
-    pub fn leave_held(&self, slot: u32) {
+    /// Forgets the thread that a slot has reserved: the worker reports it when it is free, and the supervisor gives it back.
+    pub fn forget_held(&self, slot: u32) {
         if let Some(slot) = self.slots.get(slot as usize) {
             slot.held.store(0, Ordering::Relaxed);
         }
@@ -331,13 +333,13 @@ impl<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize>
         self.waiting.get(group as usize).is_some_and(|waiting| waiting.load(ORDER) > 0)
     }
 
-    /// A ticket for a request.
+    /// The next ticket. Requests with lower tickets are served first.
     pub fn ticket(&self) -> u64 {
         self.tickets.fetch_add(1, ORDER) & VALUE_MASK
     }
 
-    /// The request at a slot waits for a thread of a group from now on, behind those with lower tickets.
-    pub fn wait_in_line<C: Iterator<Item = Candidate>>(
+    /// From now on the request at a slot waits for a thread of a group, behind the requests with lower tickets.
+    pub fn start_waiting<C: Iterator<Item = Candidate>>(
         &self,
         slot: u32,
         group: u32,
@@ -348,18 +350,18 @@ impl<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize>
             waiting.fetch_add(1, ORDER);
         }
         self.set_state(slot, WaitState::Waiting { group, ticket });
-        // A thread may have become free before the process that gave it back could see this.
-        self.hand_over(Some(slot), group, candidates);
+        // A process may have given a thread back before it could see that this request waits.
+        self.grant_free_threads(Some(slot), group, candidates);
     }
 
-    /// How often the slot has been woken: read before the caller looks at what else it waits for, and given to
-    /// [`await_grant`](RequestQueue::await_grant).
+    /// How often the slot has been woken. The caller reads it before it checks its other conditions, and passes it to
+    /// [`await_grant`](RequestQueue::await_grant), so that no wake-up in between is lost.
     pub fn wake_count(&self, slot: u32) -> u32 {
         self.slots.get(slot as usize).map_or(0, |slot| slot.wake.load(ORDER))
     }
 
-    /// Sleeps until the slot that waits or watches is woken, unless it has been since its wake count was `seen`, but no longer than
-    /// `time`. The thread that it was given, if it was.
+    /// Sleeps until the slot is woken, but no longer than `time`, and not at all if it has been woken since its wake count was
+    /// `seen`. Returns the worker of which a thread was reserved for it, if one was.
     pub fn await_grant(&self, slot: u32, seen: u32, time: Duration) -> Option<WorkerRef> {
         let at = self.slots.get(slot as usize)?;
         if !matches!(self.state(slot), WaitState::Granted(_)) {
@@ -371,7 +373,7 @@ impl<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize>
         }
     }
 
-    /// The request at a slot waits for news of a group from now on: it is woken by [`notify`](RequestQueue::notify).
+    /// From now on the request at a slot waits for a change of a group: [`notify`](RequestQueue::notify) wakes it.
     pub fn watch(&self, slot: u32, group: u32) {
         self.set_state(slot, WaitState::Watching { group });
     }
@@ -382,13 +384,14 @@ impl<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize>
         }
     }
 
-    /// What the request at a slot waits for, or was given.
+    /// What the request at a slot waits for, or the thread that it was given.
     pub fn state(&self, slot: u32) -> WaitState {
         let word = self.states.get(slot as usize).map_or(0, |word| word.load(ORDER));
         WaitState::of_word(word)
     }
 
-    /// The request at a slot waits no longer. The thread that it was given meanwhile, if it was: it is reserved for the slot then.
+    /// The request at a slot stops waiting. Returns the worker of which a thread was reserved for it meanwhile, if one was; the slot
+    /// then holds that thread.
     pub fn stop_waiting(&self, slot: u32) -> Option<WorkerRef> {
         self.stop_waiting_for(|slot| &slot.held, slot)
     }
@@ -414,7 +417,7 @@ impl<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize>
                 }
                 before if state.compare_exchange(word, 0, ORDER, ORDER).is_ok() => {
                     if let WaitState::Waiting { group, .. } = before {
-                        self.one_waits_less(group);
+                        self.decrement_waiting(group);
                     }
                     return None;
                 }
@@ -423,15 +426,15 @@ impl<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize>
         }
     }
 
-    fn one_waits_less(&self, group: u32) {
+    fn decrement_waiting(&self, group: u32) {
         if let Some(waiting) = self.waiting.get(group as usize) {
             let _ = waiting.fetch_update(ORDER, ORDER, |count| count.checked_sub(1));
         }
     }
 
-    /// Gives the free threads of a group to the requests that have waited longest. `slot` is one of the caller's, if it has one. To
-    /// be called when a worker becomes ready; [`give_back`](RequestQueue::give_back) does it itself.
-    pub fn hand_over<C: Iterator<Item = Candidate>>(
+    /// Gives the free threads of a group to the requests that have waited longest. `slot` is one of the caller's own slots, if it has
+    /// any. The supervisor calls this when a worker becomes ready; [`give_back`](RequestQueue::give_back) does it itself.
+    pub fn grant_free_threads<C: Iterator<Item = Candidate>>(
         &self,
         slot: Option<u32>,
         group: u32,
@@ -441,14 +444,14 @@ impl<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize>
             return;
         }
         let by = slot.unwrap_or(u32::MAX);
-        for _ in 0..TURNS {
+        for _ in 0..MAX_ITERATIONS {
             let Some((at, ticket)) = self.oldest(group) else { break };
             let found = self.reserve_for(|slot| &slot.passing, by, &candidates, 0);
             let Some(worker) = found else { break };
             let from = WaitState::Waiting { group, ticket }.word();
             let to = WaitState::Granted(worker).word();
             if self.states[at].compare_exchange(from, to, ORDER, ORDER).is_ok() {
-                self.one_waits_less(group);
+                self.decrement_waiting(group);
                 self.wake_slot(at);
             } else {
                 self.release(worker);
@@ -469,8 +472,8 @@ impl<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize>
         waiting.min_by_key(|(_, ticket)| *ticket)
     }
 
-    /// There is news of a group, of its workers or of its trouble: wakes the requests that watch it, and those that wait for a thread
-    /// of it if `all`.
+    /// The workers or the trouble of a group have changed: wakes the requests that watch it, and if `all` also those that wait for a
+    /// thread of it.
     pub fn notify(&self, group: u32, all: bool) {
         for at in 0..self.used() {
             match WaitState::of_word(self.states[at].load(ORDER)) {
@@ -486,8 +489,8 @@ impl<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize>
         wake(&self.slots[at].wake, u32::MAX >> 1);
     }
 
-    /// A process has ended: gives back its slots and the threads that they held. The caller then calls
-    /// [`hand_over`](RequestQueue::hand_over) for each group.
+    /// A process has ended: frees its slots and gives back the threads that they held. The caller then calls
+    /// [`grant_free_threads`](RequestQueue::grant_free_threads) for each group.
     pub fn reclaim(&self, owner: u32) {
         for (slot, state) in self.slots[..self.used()].iter().zip(&self.states) {
             if slot.owner.load(ORDER) != owner {
@@ -495,7 +498,7 @@ impl<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize>
             }
             let granted = match WaitState::of_word(state.swap(0, ORDER)) {
                 WaitState::Waiting { group, .. } => {
-                    self.one_waits_less(group);
+                    self.decrement_waiting(group);
                     None
                 }
                 WaitState::Granted(worker) => Some(worker),
@@ -512,8 +515,7 @@ impl<const GROUPS: usize, const WORKERS: usize, const SLOTS: usize>
     }
 }
 
-/// How many threads of a worker are reserved: none if the word is of the worker that had the place before it. `None` if it is of one
-/// that has got the place since.
+/// How many threads of a worker are reserved: 0 if the word is of an earlier worker at its place. `None` if it is of a later one.
 fn count_of(word: u64, worker: WorkerRef) -> Option<u32> {
     match worker.number.wrapping_sub((word >> 32) as u32) {
         0 => Some(word as u32),
@@ -550,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn a_free_thread_goes_to_the_lowest_ticket_of_its_group_and_nobody_passes_by() {
+    fn a_free_thread_goes_to_the_lowest_ticket_of_its_group_and_a_new_request_does_not_overtake() {
         let queue = Small::default();
         let all = || [worker(0, 1)].into_iter();
         let none = || std::iter::empty();
@@ -558,9 +560,9 @@ mod tests {
         let holder = queue.claim_slot(7).unwrap();
         assert!(queue.reserve(holder, 0, all, 0).is_some());
         let (early, late) = (queue.ticket(), queue.ticket());
-        queue.wait_in_line(other, 1, queue.ticket(), none);
-        queue.wait_in_line(second, 0, late, all);
-        queue.wait_in_line(first, 0, early, all);
+        queue.start_waiting(other, 1, queue.ticket(), none);
+        queue.start_waiting(second, 0, late, all);
+        queue.start_waiting(first, 0, early, all);
         assert_eq!(queue.await_grant(first, 0, Duration::ZERO), None);
         queue.give_back(holder, 0, all);
         assert_eq!(queue.reserve(new, 0, all, 0), None);
@@ -580,9 +582,9 @@ mod tests {
         let ticket = queue.ticket();
         assert_eq!(queue.reserve(stuck, 0, all, 9), Some(worker(0, 1).worker));
         assert_eq!(queue.reserve(busy, 0, all, 9), Some(worker(1, 1).worker));
-        queue.wait_in_line(late, 0, queue.ticket(), all);
+        queue.start_waiting(late, 0, queue.ticket(), all);
         assert_eq!(queue.reserve_another(stuck, 0, all), None);
-        queue.wait_in_line(stuck, 0, ticket, all);
+        queue.start_waiting(stuck, 0, ticket, all);
         queue.give_back(busy, 0, all);
         let another = queue.stop_waiting_for_another(stuck);
         assert_eq!(another, Some(worker(1, 1).worker));
@@ -600,10 +602,10 @@ mod tests {
         let all = || [worker(0, 1)].into_iter();
         let [dead, waits_too, alive] = [7, 7, 8].map(|owner| queue.claim_slot(owner).unwrap());
         assert!(queue.reserve(dead, 0, all, 0).is_some());
-        queue.wait_in_line(waits_too, 0, queue.ticket(), all);
-        queue.wait_in_line(alive, 0, queue.ticket(), all);
+        queue.start_waiting(waits_too, 0, queue.ticket(), all);
+        queue.start_waiting(alive, 0, queue.ticket(), all);
         queue.reclaim(7);
-        queue.hand_over(None, 0, all);
+        queue.grant_free_threads(None, 0, all);
         assert_eq!(queue.await_grant(alive, 0, Duration::ZERO), Some(worker(0, 1).worker));
         assert!(!queue.has_waiting(0));
         assert_eq!(queue.claim_slot(9), Some(dead));
@@ -611,7 +613,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_begins_without_what_was_reserved_of_the_one_before() {
+    fn a_worker_begins_with_no_reserved_threads_whatever_the_worker_before_had() {
         let queue = Small::default();
         let before = worker(3, 1);
         let after = Candidate { worker: WorkerRef { number: 99, ..before.worker }, threads: 1 };
@@ -626,11 +628,11 @@ mod tests {
     }
 
     #[test]
-    fn news_of_a_group_wakes_those_who_watch_it() {
+    fn a_change_of_a_group_wakes_the_requests_that_watch_it() {
         let queue = Small::default();
         let [watches, waits] = std::array::from_fn(|_| queue.claim_slot(7).unwrap());
         queue.watch(watches, 1);
-        queue.wait_in_line(waits, 1, queue.ticket(), std::iter::empty);
+        queue.start_waiting(waits, 1, queue.ticket(), std::iter::empty);
         let count = |slot: u32| queue.slots[slot as usize].wake.load(ORDER);
         queue.notify(0, true);
         assert_eq!([watches, waits].map(count), [0, 0]);
@@ -641,7 +643,7 @@ mod tests {
     }
 
     #[test]
-    fn any_value_in_it_is_survived() {
+    fn no_value_in_the_memory_of_the_queue_causes_a_panic_or_an_endless_loop() {
         let queue = Small::default();
         let all = || [worker(0, 1), worker(9000, 1)].into_iter();
         queue.used.store(u32::MAX, ORDER);
@@ -651,7 +653,7 @@ mod tests {
         queue.waiting.iter().for_each(|waiting| waiting.store(u32::MAX, ORDER));
         for slot in [0, 63, 64, u32::MAX] {
             queue.reserve(slot, 0, all, 0);
-            queue.wait_in_line(slot, 77, 1, all);
+            queue.start_waiting(slot, 77, 1, all);
             queue.await_grant(slot, 0, Duration::ZERO);
             queue.stop_waiting(slot);
             queue.give_back(slot, 5000, all);
@@ -661,7 +663,7 @@ mod tests {
     }
 
     #[test]
-    fn many_threads_share_few_and_all_are_served() {
+    fn many_requests_share_three_threads_and_all_are_served() {
         const ROUNDS: u32 = 2_000;
         let queue = Small::default();
         let all = || [worker(0, 1), worker(1, 2)].into_iter();
@@ -672,7 +674,7 @@ mod tests {
                     let slot = queue.claim_slot(7).unwrap();
                     for _ in 0..ROUNDS {
                         if queue.reserve(slot, 0, all, 0).is_none() {
-                            queue.wait_in_line(slot, 0, queue.ticket(), all);
+                            queue.start_waiting(slot, 0, queue.ticket(), all);
                             while queue
                                 .await_grant(slot, queue.wake_count(slot), Duration::from_secs(60))
                                 .is_none()

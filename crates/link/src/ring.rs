@@ -7,8 +7,8 @@ use std::cell::UnsafeCell;
 use std::io;
 use std::time::Duration;
 
-/// The word that one side of a connection sleeps on. Its value only changes so that a thread about to sleep notices that it was
-/// woken: what there is to do is always read elsewhere.
+/// The word that one side of a connection sleeps on. Its value is a counter, so that a thread about to sleep notices that it was
+/// woken; it says nothing about bytes or room.
 #[repr(transparent)]
 #[derive(Default)]
 pub struct WakeWord(AtomicU32);
@@ -162,7 +162,7 @@ impl Ring<'_> {
         waiting & SOCKET != 0 && self.positions.hush() & SOCKET != 0
     }
 
-    /// Wakes both sides, whatever they wait for.
+    /// Wakes the reader and the writer.
     pub fn wake(&self) {
         self.reader.wake_all();
         self.writer.wake_all();
@@ -178,14 +178,14 @@ impl Ring<'_> {
         self.wait_as(WRITER, self.writer, || self.has_room(), time);
     }
 
-    /// Says who waits, looks once more whether that is needed, and sleeps until the other process wakes it.
-    fn wait_as(&self, who: u32, word: &WakeWord, is_there: impl Fn() -> bool, time: Duration) {
+    /// Sets the flag that this side waits, checks once more whether it must, and sleeps until the other process wakes it.
+    fn wait_as(&self, side: u32, word: &WakeWord, is_there: impl Fn() -> bool, time: Duration) {
         let was = word.0.load(Ordering::SeqCst);
-        self.positions.waiting.fetch_or(who, Ordering::SeqCst);
+        self.positions.waiting.fetch_or(side, Ordering::SeqCst);
         if !is_there() {
             wait(&word.0, was, time);
         }
-        self.positions.waiting.fetch_and(!who, Ordering::SeqCst);
+        self.positions.waiting.fetch_and(!side, Ordering::SeqCst);
     }
 
     /// Who writes shall say so at the socket, once. What has been written before is not told of.
@@ -259,7 +259,7 @@ mod tests {
         tray: Tray,
     }
 
-    // SAFETY: positions and wake words are atomics, and a tray is a layout.
+    // SAFETY: positions and wake words are atomics, and a tray implements `Layout`.
     unsafe impl Layout for Memory {}
 
     impl Memory {

@@ -26,8 +26,8 @@ pub struct Shared<T: Layout>(OwnedFd, PhantomData<T>);
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
 impl<T: Layout> Shared<T> {
-    /// New memory, all zero. The descriptor is closed on exec. Other users cannot open the memory by the name that a
-    /// process has for it in `/proc`.
+    /// New memory, all zero. The descriptor is closed on exec. Mode 0600: other users cannot open the memory by its path in
+    /// `/proc/<pid>/fd`.
     ///
     /// # Errors
     /// The system has none.
@@ -35,10 +35,10 @@ impl<T: Layout> Shared<T> {
         Shared::create_with(name, 0o600)
     }
 
-    /// As [`create`](Shared::create), but other users can open it to be read.
+    /// As [`create`](Shared::create), but with mode 0644: other users can open it for reading.
     ///
     /// # Errors
-    /// The system has none.
+    /// There is no memory, or there are no more descriptors.
     pub fn create_for_readers(name: &str) -> io::Result<Shared<T>> {
         Shared::create_with(name, 0o644)
     }
@@ -46,7 +46,7 @@ impl<T: Layout> Shared<T> {
     fn create_with(name: &str, mode: u32) -> io::Result<Shared<T>> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let file = memfd_create(name, flags)?;
-        // The kernel makes it with 0777.
+        // The kernel creates it with mode 0777.
         fchmod(&file, Mode::from_raw_mode(mode))?;
         ftruncate(&file, size_of::<T>() as u64)?;
         fcntl_add_seals(&file, SEALS)?;

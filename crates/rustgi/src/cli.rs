@@ -16,9 +16,9 @@ pub struct Line {
 enum Word {
     /// Run the workers of daemon process groups. The server starts this itself.
     Supervise,
-    /// Find out which Pythons can be run. The server and the supervisor start this themselves.
+    /// Find out which Pythons can be run. httpd and the supervisor start this.
     Examine {
-        /// One Python, as the user of its process group.
+        /// Examine one Python, as the user of its process group.
         #[arg(long)]
         one: bool,
     },

@@ -1,5 +1,6 @@
-//! `rustgi ctl`: what an operator asks a supervisor, and the answer as a table. An operator is often root, and what is shown
-//! and whom it comes from is in the hands of others: it is asked who listens, and what is shown is made plain.
+//! `rustgi ctl`: sends a command to a supervisor and prints its reply as a table. The administrator is often root, and other users
+//! control names and messages in the reply, and can listen on sockets of their own. So it talks only to processes of root or of the user
+//! who runs it, and escapes what it prints.
 
 use crate::plain::{plain, plain_bytes};
 use crate::supervise::CONTROL;
@@ -15,13 +16,13 @@ use wire::control::{Ask, GroupStatus, Told, decode, encode};
 
 /// For how long a supervisor may not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// As many characters of a text are shown.
+/// How many characters of a text are printed.
 const MOST: usize = 1000;
 /// Runtime directories of httpd: that of the httpd that this program was built for, then those of distributions.
 const DIRECTORIES: [Option<&str>; 3] =
     [option_env!("RUSTGI_RUNTIME_DIRECTORY"), Some("/run/apache2"), Some("/run/httpd")];
 
-/// Which supervisor is asked.
+/// Which supervisor the command goes to.
 #[derive(Args)]
 pub struct Place {
     /// The socket of the supervisor.
@@ -80,12 +81,13 @@ fn ask(stream: Stream, ask: &Ask) -> Result<Told, Box<dyn Error>> {
     Ok(decode(&answer)?)
 }
 
-/// Whether this is root or the user of this process: nobody else has a say in what is told to either.
+/// Whether this is root or the user of this process. Processes of other users must neither read nor write what this process exchanges
+/// with a supervisor.
 fn is_trusted(user: u32) -> bool {
     user == 0 || user == nix::unistd::geteuid().as_raw()
 }
 
-/// Connects to a supervisor that root or this user has started, and that is this process if one is given.
+/// Connects to a supervisor that root or this user has started, and that has this pid if one is given.
 fn connect(socket: &Path, pid: Option<u32>) -> Result<Stream, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", socket.display());
     let stream = link::connect(socket, PATIENCE).map_err(failed)?;
@@ -100,7 +102,7 @@ fn connect(socket: &Path, pid: Option<u32>) -> Result<Stream, String> {
     Ok(stream)
 }
 
-/// Where to look for supervisors.
+/// The directories in which supervisors are searched for.
 fn directories(place: &Place) -> Vec<PathBuf> {
     let given = place.directory.clone();
     let given = given.or_else(|| std::env::var_os("APACHE_RUN_DIR").map(PathBuf::from));
@@ -110,10 +112,10 @@ fn directories(place: &Place) -> Vec<PathBuf> {
     )
 }
 
-/// A supervisor: its process, its socket, and the connection to it or why there is none.
+/// A supervisor: its pid, its socket, and the connection to it or the error.
 type Found = (u32, PathBuf, Result<Stream, String>);
 
-/// The supervisors that have a directory in one of these; what others have put there is passed over.
+/// The supervisors that have a directory in one of these. Directories and sockets of other users are ignored.
 fn found(directories: &[PathBuf]) -> Result<Vec<Found>, String> {
     let mut found: Vec<Found> = Vec::new();
     for directory in directories {
@@ -141,7 +143,7 @@ fn found(directories: &[PathBuf]) -> Result<Vec<Found>, String> {
 
 fn only(found: Result<Vec<Found>, String>) -> Result<Stream, String> {
     let mut found = found?;
-    // Some may be left of supervisors that were killed.
+    // Supervisors that were killed leave their directories behind.
     if found.iter().any(|(_, _, stream)| stream.is_ok()) {
         found.retain(|(_, _, stream)| stream.is_ok());
     }
@@ -230,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_workers_and_names_say_is_shown_and_not_obeyed() {
+    fn control_characters_of_names_and_messages_are_escaped() {
         let state = "Ready\u{1b}[2J".to_owned();
         let worker = WorkerStatus { state, ..WorkerStatus::default() };
         let group = GroupStatus {

@@ -6,7 +6,7 @@
 //! | `rustgi supervise`: starts workers, replaces them, ends them | `supervise/` |
 //! | `rustgi examine`: finds out which Pythons can be run | `examine/` |
 //! | `rustgi ctl`: asks a supervisor | `ctl.rs` |
-//! | text that terminals and logs do not obey | `plain.rs` |
+//! | escapes control characters for terminals and logs | `plain.rs` |
 
 mod cli;
 mod ctl;

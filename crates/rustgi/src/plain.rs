@@ -1,16 +1,15 @@
-//! Text of workers, of file names and of configurations, made safe for terminals and logs: they show what is there, and obey
-//! nothing of it.
+//! Escapes text of workers, file names and configurations for terminals and logs, so that control characters in it have no effect.
 
-/// Appends a character, or what stands for it if it moves the cursor, changes the order of what is shown, or cannot be seen.
+/// Appends a character, or its escape (`\n`, `\u{1b}`) if it moves the cursor, changes the direction of writing, or is invisible.
 pub fn push(text: &mut String, char: char) {
     match char {
         '\'' | '"' => text.push(char),
-        // Everything that is not printable: controls, escape sequences, marks for the direction of writing.
+        // Characters that are not printable: controls, escape sequences, marks for the direction of writing.
         _ => text.extend(char.escape_debug()),
     }
 }
 
-/// Text on one line, and of no more characters than `most`.
+/// Escaped text on one line, cut after `most` characters.
 pub fn plain(text: &str, most: usize) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut chars = text.chars();
@@ -21,7 +20,7 @@ pub fn plain(text: &str, most: usize) -> String {
     plain
 }
 
-/// The same of bytes; those that are no UTF-8 are shown as `\xff`.
+/// The same of bytes; those that are not UTF-8 become `\xff`.
 pub fn plain_bytes(bytes: &[u8], most: usize) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
@@ -36,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_a_terminal_obeys_is_left_of_a_text() {
+    fn characters_with_an_effect_on_a_terminal_are_escaped() {
         let hostile =
             "a\u{1b}]0;x\u{7}\u{9b}2J\r\nb\u{202e}\u{2066}\u{200f}\u{ad}\u{feff}\u{e0041}";
         let shown = "a\\u{1b}]0;x\\u{7}\\u{9b}2J\\r\\nb\\u{202e}\\u{2066}\\u{200f}\\u{ad}\\u{feff}\\u{e0041}";

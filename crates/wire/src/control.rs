@@ -12,7 +12,7 @@ pub type Pair = (String, Vec<u8>);
 /// From the server's parent to the supervisor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ToSupervisor {
-    /// What shall run from now on. Acknowledged by [`FromSupervisor::Taken`].
+    /// What must run from now on. Acknowledged by [`FromSupervisor::Taken`].
     Run(Desired),
     /// End all workers in order, and then yourself. The end of the channel says the same.
     Stop,
@@ -21,7 +21,7 @@ pub enum ToSupervisor {
 /// From the supervisor to the server's parent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum FromSupervisor {
-    /// The supervisor has received the state with this serial number, and works on it. The parent does not wait for it.
+    /// The supervisor has received the state with this serial number and works on it. The parent does not wait for this message.
     Taken(u32),
 }
 
@@ -48,7 +48,7 @@ pub struct Desired {
 pub struct Group {
     /// Its name.
     pub name: Vec<u8>,
-    /// What children prove to its workers.
+    /// The secret that children send to its workers as their proof.
     pub secret: Secret,
     /// Its error log is not that of the main server.
     pub has_log: bool,
@@ -64,9 +64,10 @@ pub struct Group {
     pub environment: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// Why its workers cannot run: a code and what is to be said besides. Then it has none.
     pub unusable: Option<(u16, String)>,
-    /// What is still to be found out about its Python; the supervisor does that, and [completes](Group::complete) the group.
+    /// The examination of its Python, if httpd's parent got no result in time: the supervisor runs it and then
+    /// [completes](Group::complete) the group.
     pub examination: Option<Examination>,
-    /// A Python that can run without its lock does.
+    /// `WSGIFreeThreading On`: a free-threaded Python runs without its lock.
     pub free_threading: bool,
     /// How many workers.
     pub processes: u32,
@@ -126,26 +127,26 @@ pub struct Identity {
 }
 
 /// A Python to examine. A process that runs as [`Examination::identity`] makes all file look-ups and runs the interpreter,
-/// because both can take any time and the user of a group controls both.
+/// because the user of a group controls both and can make both take any time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Examination {
-    /// Which Python.
+    /// How the Python is named.
     pub python: Python,
     /// The user that the examining process becomes; `None` for the user that it is started by.
     pub identity: Option<Identity>,
     /// The root directory of the examining process.
     pub chroot: Option<Vec<u8>>,
-    /// It is for the children of the server: Python's shared library is needed.
+    /// The Python is for embedded mode, which needs its shared library.
     pub is_embedded: bool,
     /// The directory beside the module, in which engines are looked for last.
     pub engines: Vec<u8>,
-    /// `environment-file`, which is read with the rights of `identity`, outside of `chroot`.
+    /// `environment-file`, which the examining process reads with the rights of `identity`, outside of `chroot`.
     pub environment_file: Option<Vec<u8>>,
-    /// What an earlier examination found. If the files are still the same, the interpreter is not run again.
+    /// The result of an earlier examination. If the files are still the same, the interpreter is not run again.
     pub known: Option<Facts>,
 }
 
-/// How a Python is named.
+/// How the configuration names a Python.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Python {
     /// The directory of an installation or a virtual environment, and the directive or option that names it.
@@ -160,7 +161,7 @@ impl Default for Python {
     }
 }
 
-/// What an interpreter has said about itself, and the state of its files at that time.
+/// The output of an interpreter about itself, and the state of its files at that time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// Its executable.
@@ -169,35 +170,35 @@ pub struct Facts {
     pub stamps: Vec<[i64; 5]>,
     /// `LD_LIBRARY_PATH`, if it does not run without.
     pub library_path: Option<Vec<u8>>,
-    /// What it has written.
+    /// What it has written to standard output.
     pub output: Vec<u8>,
 }
 
-/// What an examination has found. It is the word of the user of the group.
+/// The result of an examination. The user of the group controls it, so its content is untrusted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Examined {
     /// A Python that workers, or the children of the server, can run.
     Usable(Interpreter),
-    /// Why there is none: the number of a code, and the particulars.
+    /// Why the Python cannot be run: the number of an error code, and the particulars.
     Unusable(u16, String),
 }
 
 /// A Python that can be run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interpreter {
-    /// What is known of it for the next examination, with its executable.
+    /// Its executable, and what the next examination needs to know.
     pub facts: Facts,
     /// `sys.executable`; empty if it does not know.
     pub own_name: Vec<u8>,
     /// The file of the engine for it.
     pub engine: Vec<u8>,
-    /// It can run without its lock.
+    /// It is a free-threaded build, which can run without its lock.
     pub is_free_threaded: bool,
     /// `3.11`
     pub version: String,
-    /// It is that of a virtual environment.
+    /// It belongs to a virtual environment.
     pub is_venv: bool,
-    /// Its shared library, if that was asked for.
+    /// Its shared library, if the examination is for embedded mode.
     pub library: Vec<u8>,
     /// The variables of the environment file.
     pub variables: Vec<(Vec<u8>, Vec<u8>)>,
@@ -210,19 +211,19 @@ pub const LONGEST_EXAMINED: usize = 256 * 1024;
 const LONGEST_REASON: usize = 64 * 1024;
 
 impl Examined {
-    /// Reads a result, which must be complete, of this version and possible.
+    /// Decodes and checks a result.
     ///
     /// # Errors
-    /// It is none of this kind.
+    /// It is incomplete, of another version, too long, or does not fit the examination.
     pub fn read(examination: &Examination, bytes: &[u8]) -> Result<Examined, Malformed> {
         if bytes.len() > LONGEST_EXAMINED {
-            return Err(Malformed("an examination is too long"));
+            return Err(Malformed("the result of an examination is too long"));
         }
         let examined = decode::<Examined>(bytes)?;
         match &examined {
-            Examined::Usable(found) if !found.is_possible(&examination.python) => {
-                Err(Malformed("an examination has found what cannot be"))
-            }
+            Examined::Usable(found) if !found.is_possible(&examination.python) => Err(Malformed(
+                "the result of an examination names another Python or holds impossible values",
+            )),
             Examined::Unusable(_, text) if text.len() > LONGEST_REASON => {
                 Err(Malformed("the reason of an examination is too long"))
             }
@@ -236,7 +237,7 @@ impl Interpreter {
         let facts = &self.facts;
         let is_named = match python {
             Python::Program(program) => facts.program == *program,
-            // `bin/python3` below it, or whatever the examining process made of a relative name.
+            // `bin/python3` or `bin/python` below it; the directory may end with a slash.
             Python::Home(home, _) => {
                 let rest = facts.program.strip_prefix(home.as_slice());
                 rest.is_some_and(|rest| {
@@ -264,8 +265,8 @@ impl Interpreter {
 }
 
 impl Group {
-    /// The group with the Python that was found: its executable, engine, arguments and environment. Variables of the
-    /// environment file come first, so that options of the configuration win over them.
+    /// Adds what the examination of its Python has found: executable, engine, arguments and environment. Variables of the
+    /// environment file come first, so that options of the configuration override them.
     pub fn complete(&mut self, found: &Interpreter) {
         (self.examination, self.unusable) = (None, None);
         self.program.clone_from(&found.facts.program);
@@ -289,24 +290,25 @@ impl Group {
     }
 }
 
-/// To `rustgi examine`, on its standard input: what to examine at the same time. On its standard output come the results
-/// in any order: the index of the examination and the length of the result as `u32` (little-endian), and the result, which
-/// is an [`Examined`], or anything else if the user of a group had it so. What is missing at the end did not answer in time.
+/// To `rustgi examine`, on its standard input: the examinations to run at the same time. It writes the results to its standard
+/// output in any order: the index of the examination and the length of the result as `u32` (little-endian), and the result. An
+/// honest result is an [`Examined`]; the user of a group can make it any other bytes. An examination without a result did not
+/// answer in time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Examine {
-    /// The Pythons.
+    /// The examinations.
     pub all: Vec<Examination>,
-    /// For how many milliseconds, until the rest is given up.
+    /// After how many milliseconds examinations without a result are given up.
     pub time: u32,
 }
 
 /// Results, each with its index.
 pub type Results<'b> = Vec<(usize, &'b [u8])>;
 
-/// The results of [`Examine`] in the bytes that have come so far, and how many bytes they are.
+/// The complete results of [`Examine`] at the beginning of `bytes`, and their length in bytes.
 ///
 /// # Errors
-/// A length or an index that cannot be.
+/// A length or an index is out of range.
 pub fn results(mut bytes: &[u8], count: usize) -> Result<(Results<'_>, usize), Malformed> {
     let (mut all, whole) = (Vec::new(), bytes.len());
     while let Some((head, rest)) = bytes.split_first_chunk::<8>() {
@@ -314,7 +316,9 @@ pub fn results(mut bytes: &[u8], count: usize) -> Result<(Results<'_>, usize), M
             |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let (index, length) = (number(0) as usize, number(4) as usize);
         if index >= count || length > LONGEST_EXAMINED {
-            return Err(Malformed("a result of an examination is too long, or of none"));
+            return Err(Malformed(
+                "the result of an examination is too long or has an unknown index",
+            ));
         }
         let Some(result) = rest.get(..length) else { break };
         all.push((index, result));
@@ -348,13 +352,13 @@ pub struct Worker {
     pub request_timeout: u32,
     /// `interrupt-timeout`
     pub interrupt_timeout: u32,
-    /// `startup-timeout`: how long the first script may take to load once there has been a request.
+    /// `startup-timeout` in seconds: how long the first request may take to have its script loaded; 0 for any time.
     pub startup_timeout: u32,
-    /// How long the scripts that are loaded before the worker is ready may take.
+    /// How many seconds the scripts that are loaded before the worker is ready may take; 0 for any time.
     pub load_timeout: u32,
     /// `shutdown-timeout`
     pub shutdown_timeout: u32,
-    /// `graceful-timeout`: how long it may go on with what it has when its supervisor has died.
+    /// `graceful-timeout` in seconds: how long it may go on with its requests when its supervisor has died.
     pub graceful_timeout: u32,
     /// `cpu-time-limit`
     pub cpu_time_limit: u64,
@@ -369,7 +373,7 @@ pub struct Worker {
     pub callables: Vec<Vec<u8>>,
 }
 
-/// `script-user` and `script-group`: a group of workers runs only files of this owner that no other user can have written.
+/// `script-user` and `script-group`: the workers of a group load only files of this owner that no other user can have written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScriptOwner {
     /// `script-user`: the user that owns a script and its directory.
@@ -379,7 +383,7 @@ pub struct ScriptOwner {
 }
 
 impl ScriptOwner {
-    /// Whether any owner will do.
+    /// Whether neither option is set, so that files of any owner are admitted.
     pub fn is_any(self) -> bool {
         self.user.is_none() && self.group.is_none()
     }
@@ -403,15 +407,16 @@ pub struct Script {
     pub group: Vec<u8>,
     /// That is the main interpreter.
     pub main: bool,
-    /// Names of the callables that requests have used: a worker that is to load it is ready only if one of them is there.
+    /// Names of the callables that requests have used. A worker that loads the script before it is ready becomes ready only if the
+    /// script has one of them.
     pub callables: Vec<Vec<u8>>,
 }
 
 impl Script {
-    /// Callables of one script that are remembered; the ones used last.
+    /// How many callables of one script are remembered: those used last.
     pub const CALLABLES: usize = 8;
 
-    /// Whether both are the same file in the same interpreter.
+    /// Whether both name the same file in the same interpreter.
     pub fn is_same(&self, other: &Script) -> bool {
         let same_place = self.main == other.main && (self.main || self.group == other.group);
         same_place && self.path == other.path
@@ -428,8 +433,8 @@ impl Script {
     }
 }
 
-/// The state of a script's file, as a worker has seen it. The supervisor, which must not wait for a file system that a
-/// tenant controls, looks at no script itself.
+/// The state of a script's file, as a worker has seen it. The supervisor examines no script itself, because it must not wait for a
+/// file system that a tenant controls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Version {
     /// Its path.
@@ -454,7 +459,7 @@ pub enum ToWorker {
         log_level: u8,
         /// Only processes of these users may send requests, and only those that know the secret.
         clients: Vec<u32>,
-        /// What a child of the server proves before anything is sent to it.
+        /// The secret that a child of httpd must send before the worker sends anything to it.
         secret: Secret,
         /// What the workers it replaces have loaded, to be loaded before it is ready.
         scripts: Vec<Script>,
@@ -474,11 +479,11 @@ pub enum ToWorker {
         /// Records of this level and below are written from now on.
         log_level: u8,
     },
-    /// The path of its socket had been removed, and another socket has been made there: accept requests on that one. It
-    /// comes along.
+    /// The path of its socket had been removed, and the supervisor has made another socket there: accept connections on that one.
+    /// Descriptor: the socket.
     Listen,
-    /// Another worker has found this version of a script, and new workers are being started because of it: no other request
-    /// shall wait for them.
+    /// Another worker has found this version of a script, and new workers are being started because of it: no request of this
+    /// worker must wait for them.
     Expect(Version),
 }
 
@@ -489,12 +494,12 @@ pub enum FromWorker {
     Ready {
         /// Their paths, and what went wrong in one line.
         failed: Vec<(Vec<u8>, String)>,
-        /// All scripts that it was to load, as their files were just before.
+        /// All scripts that it has tried to load, with the state of their files just before.
         tried: Vec<Version>,
     },
     /// It has loaded a script that it was not told to load.
     Loaded(Script),
-    /// A script has changed, and its file is like this now.
+    /// A script has changed; this is the present state of its file.
     Changed(Version),
     /// It wants to be replaced, and serves until then: `shutdown_reason` of the event.
     Replace {
@@ -506,11 +511,11 @@ pub enum FromWorker {
         /// Why.
         reason: String,
     },
-    /// It is not ready yet because it is still loading this script, which takes long.
+    /// It is not ready yet: it has been loading this script for 5 s or more.
     Loading(Vec<u8>),
-    /// It begins to load these scripts, as they are.
+    /// It begins to load these scripts, whose files are in these states.
     Trying(Vec<Version>),
-    /// A thread has finished a request that its child had given up, and is free.
+    /// A thread has finished a request that the child had given up; the supervisor gives it to the next waiting request.
     ThreadFree,
 }
 
@@ -566,7 +571,8 @@ pub struct GroupStatus {
     pub name: Vec<u8>,
     /// The generation that serves.
     pub generation: u32,
-    /// Why it has no workers and when it may have some: the number of a code, and milliseconds of the board's clock.
+    /// Why it has no workers, as the number of an error code, and when the supervisor tries again, in milliseconds of the monotonic
+    /// clock.
     pub trouble: Option<(u16, u64)>,
     /// When something went wrong the last time, in seconds since the epoch, and what.
     pub failure: Option<(u64, String)>,
@@ -678,7 +684,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_that_cannot_be_is_refused() {
+    fn an_impossible_result_of_an_examination_is_refused() {
         let of = |python: Python| Examination { python, ..Examination::default() };
         let facts = Facts { program: b"/v/bin/python3".to_vec(), ..Facts::default() };
         let found = Interpreter { facts, version: "3.11".into(), ..Interpreter::default() };
@@ -704,7 +710,7 @@ mod tests {
     }
 
     #[test]
-    fn results_come_in_pieces() {
+    fn results_of_examinations_may_arrive_in_pieces() {
         let one = [&1_u32.to_le_bytes()[..], &3_u32.to_le_bytes(), b"abc"].concat();
         let two = [&one[..], &0_u32.to_le_bytes(), &0_u32.to_le_bytes()].concat();
         assert_eq!(results(&two, 2), Ok((vec![(1, &b"abc"[..]), (0, b"")], two.len())));
@@ -717,7 +723,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_completes_a_group() {
+    fn the_result_of_an_examination_completes_a_group() {
         let variable = |name: &str, value: &str| (name.into(), Some(value.into()));
         let mut group = Group {
             environment: vec![variable("A", "configured")],

@@ -6,9 +6,9 @@
 //! | a child of the server to a worker: [`Request`] and the body of it | `request.rs` |
 //! | a worker to a child: [`Hello`], [`Answer`], notes, pieces of a body, the end | `answer.rs` |
 //! | the server's parent, the supervisor and the workers among each other | `control.rs` |
-//! | what a child proves to a worker before the worker sends anything: [`Secret`] | `secret.rs` |
+//! | the [`Secret`] that a child sends to a worker before the worker sends anything | `secret.rs` |
 //! | numbers and bytes in a row | `fields.rs` |
-//! | variables of an environment as they are written | `variables.rs` |
+//! | environment variables in options and files | `variables.rs` |
 //!
 //! One request at a time is under way on a connection. Nobody trusts the other side: every length is checked against what
 //! is there and against a limit, and a decoder never panics. Both sides must be of the same [`VERSION`], which each says first.

@@ -1,9 +1,9 @@
-//! The secret of a process group, with which a child of httpd proves to a worker that it is one. A process that merely runs as httpd's
-//! user (CGI, php-fpm, another group) does not know it.
+//! The secret of a process group. A child of httpd sends it to a worker to prove that it is a child. A process that merely runs as
+//! httpd's user (CGI, php-fpm, a worker of another group) does not know it.
 //!
-//! httpd's parent makes one random [`Master`] and keeps it in its memory; its children inherit it by `fork(2)` and by nothing
-//! else. The secret of a group is HMAC-SHA-256 (RFC 2104) of the group's name under it, so a worker, which is told the secret of its own
-//! group over its private channel, learns nothing of the other groups.
+//! httpd's parent makes one random [`Master`] and keeps it in its memory; its children inherit it by `fork(2)` alone. The secret of a
+//! group is HMAC-SHA-256 (RFC 2104) of the group's name under that key. A worker receives the secret of its own group over its private
+//! channel and cannot compute those of other groups from it.
 
 use crate::VERSION;
 use hmac::{Hmac, Mac};
@@ -12,17 +12,17 @@ use sha2::Sha256;
 use std::fmt;
 use subtle::ConstantTimeEq;
 
-/// Bytes of a secret.
+/// Length of a secret in bytes.
 const LENGTH: usize = 32;
 
-/// What the secrets of all groups are derived from: random bytes.
+/// The random key from which the secrets of all groups are derived.
 pub type Master = [u8; LENGTH];
 
 /// The secret of a process group.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret([u8; LENGTH]);
 
-/// Not the bytes: values are printed in tests and in logs.
+/// Never prints the bytes: tests and logs print the structures that hold a secret.
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")
@@ -38,7 +38,7 @@ impl Secret {
         Secret(mac.finalize().into_bytes().into())
     }
 
-    /// Bytes of a [proof](Secret::proof).
+    /// Length of a [proof](Secret::proof) in bytes.
     pub const PROOF: usize = 4 + LENGTH;
 
     /// The first bytes on a connection, from the child to the worker: the version of the frames, and the secret.
@@ -49,7 +49,7 @@ impl Secret {
         bytes
     }
 
-    /// Whether bytes are a proof. Takes the same time whichever of them differ.
+    /// Whether these bytes are the proof. Compares in constant time.
     pub fn is_proved_by(&self, bytes: &[u8; Secret::PROOF]) -> bool {
         self.proof().ct_eq(bytes).into()
     }

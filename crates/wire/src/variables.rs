@@ -1,6 +1,5 @@
-//! Variables of an environment as they are written: `env=NAME=VALUE`, and the file that `environment-file` names. The file
-//! is of the kind that systemd's `EnvironmentFile=` takes: one variable a line, `#` or `;` begins a comment, and a value may
-//! stand in quotes.
+//! Environment variables in `env=NAME=VALUE` and in the file that `environment-file` names. The file has the format of systemd's
+//! `EnvironmentFile=`: one variable a line, `#` or `;` begins a comment, and a value may be in quotes.
 
 /// A name and a value.
 pub type Variable = (Vec<u8>, Vec<u8>);
@@ -16,7 +15,7 @@ pub fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
 /// The variables of the text of a file.
 ///
 /// # Errors
-/// The number of the line that is none.
+/// The number of the first line that is not a variable.
 pub fn parse(text: &[u8]) -> Result<Vec<Variable>, usize> {
     let mut variables = Vec::new();
     for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {

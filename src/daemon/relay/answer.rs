@@ -82,7 +82,8 @@ impl<C: Client> Relay<'_, C> {
                     Ok(()) => Ok(Step::More),
                     Err(turn) => return turn,
                 },
-                // A worker that has not taken it never will. What comes before it was taken is not about it.
+                // Frames that arrive before the worker has taken the request do not belong to it. If the child can withdraw the request,
+                // the worker will not take it any more.
                 Err(Lost::Closed(_) | Lost::Malformed(_)) if connection.withdraw() => {
                     return Turn::Again;
                 }

@@ -1,7 +1,7 @@
 //! The body of an answer on its way to the client. As long as the client takes it, it goes straight through; what it does
-//! not take waits here, so that the worker need not. A client that has taken nothing for `response-socket-timeout`
-//! (`Timeout`) is dropped, however much has been kept for it and however busy the worker is: with the request ends the
-//! connection to the worker, and the application's `close()` is called.
+//! not take waits here, so that the worker need not. A client that has taken nothing for `response-socket-timeout` (default:
+//! `Timeout`) is dropped, however many bytes wait for it and whatever the worker does. The connection to the worker ends with the
+//! request, and the worker then calls the application's `close()`.
 
 use super::answer::Broken;
 use super::{Client, Connection, Relay};
@@ -15,16 +15,17 @@ use std::time::{Duration, Instant};
 const FEW: usize = 8 * 1024;
 /// How long a client whose backlog is full in memory is waited for before the disk is used.
 const MOMENT: Duration = Duration::from_millis(20);
-/// A client of which it is not known whether it takes bytes (HTTP/2) is given some after this time, though the worker has
-/// more: if it takes none, the write fails after `Timeout`.
+/// With HTTP/2 the child cannot know whether the client takes bytes. After this time it writes some even if the worker has more to
+/// read: if the client takes none, the write fails after `Timeout`.
 const OVERDUE: Duration = Duration::from_secs(1);
 
-/// How long a client has taken nothing. Made when bytes wait for it, dropped when it has taken some of them.
+/// Measures for how long a client has taken nothing. Made when bytes begin to wait for it, dropped when it takes some of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stall {
     since: Instant,
     looked: Instant,
-    /// What the other end of its connection had acknowledged at the last look, if there was one and it can be known.
+    /// How many bytes the client's system had acknowledged at the last check: outer `None` before the first check, inner `None` if that
+    /// cannot be known.
     acknowledged: Option<Option<u64>>,
 }
 
@@ -33,13 +34,13 @@ impl Stall {
         Stall { since: now, looked: now, acknowledged: None }
     }
 
-    /// How long it may be waited until the next look. `None` if the client has taken nothing for `timeout`.
+    /// How long the caller may wait until the next check. `None` if the client has taken nothing for `timeout`.
     ///
-    /// A socket has room again only when a third of its buffer is free. A client that reads slowly may need longer than
-    /// `timeout` for that, so it is looked four times in `timeout` whether anything has been acknowledged. The first look
-    /// has nothing to compare with and counts as progress. So a client is dropped between 1 and 1.25 times `timeout` after
-    /// the last byte that it took.
-    fn look(
+    /// A socket has room again only when a third of its buffer is free. A client that reads slowly may need longer than `timeout` for
+    /// that, so this checks four times in `timeout` whether the client's system has acknowledged more bytes. The first check has
+    /// nothing to compare with and counts as progress, so a client is dropped between 1 and 1.25 times `timeout` after the last byte
+    /// that it took.
+    fn check(
         &mut self,
         now: Instant,
         timeout: Duration,
@@ -58,7 +59,7 @@ impl Stall {
         let left = timeout.checked_sub(now.saturating_duration_since(self.since));
         let left = left.filter(|left| !left.is_zero())?;
         let next = step.saturating_sub(now.saturating_duration_since(self.looked));
-        // A wait is counted in whole milliseconds.
+        // Waits are in whole milliseconds.
         Some(left.min(next).max(Duration::from_millis(1)))
     }
 }
@@ -104,7 +105,7 @@ impl<C: Client> Relay<'_, C> {
                     self.owes_flush |= push == Push::Flush;
                     return Ok(());
                 }
-                // Nothing more is read from the worker until the client has taken something.
+                // From here on nothing is read from the worker until the client has taken some bytes.
                 Err(no_room) => {
                     if !must_go {
                         self.group.spool.note(&no_room, Spooled::Response);
@@ -124,8 +125,8 @@ impl<C: Client> Relay<'_, C> {
         self.client.write(bytes, if waits { push } else { Push::Hold })
     }
 
-    /// How many bytes the client takes without waiting. If that cannot be known, it is given some when there is nothing
-    /// else to do, or when they `must_go`.
+    /// How many bytes the client takes without waiting. If that cannot be known, some are written when the worker has nothing to read,
+    /// or if `must_go`.
     fn takes(&self, connection: &Connection, must_go: bool) -> usize {
         let room = self.client.room();
         if room >= PIECE {
@@ -162,14 +163,14 @@ impl<C: Client> Relay<'_, C> {
         Ok(())
     }
 
-    /// How long the client may be waited for until it is looked at again.
+    /// How long to wait for the client until the next check.
     ///
     /// # Errors
-    /// It has taken nothing for too long: it has been dropped.
+    /// The client has taken nothing for `response-socket-timeout` and has been dropped.
     fn patience(&mut self) -> Result<Duration, WriteError> {
         let (now, timeout) = (Instant::now(), self.client_timeout());
         let stall = self.stall.get_or_insert_with(|| Stall::new(now));
-        match stall.look(now, timeout, || self.client.acknowledged()) {
+        match stall.check(now, timeout, || self.client.acknowledged()) {
             Some(time) => Ok(time),
             None => {
                 self.client.drop_stalled(timeout);
@@ -183,7 +184,7 @@ impl<C: Client> Relay<'_, C> {
         self.stall.is_some_and(|stall| stall.since.elapsed() >= longest)
     }
 
-    /// Waits until the client takes something of what waits for it, and gives it that.
+    /// Waits until the client takes some of the waiting bytes, and writes them.
     fn wait_for_client(&mut self) -> Result<(), Broken> {
         loop {
             let time = self.patience()?;
@@ -240,20 +241,20 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(40);
 
-    /// After how many seconds a client is dropped of which so much has been acknowledged at each second.
+    /// After how many seconds a client is dropped whose system has acknowledged `acknowledged(second)` bytes at each second.
     fn dropped_after(acknowledged: impl Fn(u64) -> Option<u64>) -> Option<u64> {
         let begun = Instant::now();
         let mut stall = Stall::new(begun);
         (0..1000).find(|&second| {
             let now = begun + Duration::from_secs(second);
-            stall.look(now, TIMEOUT, || acknowledged(second)).is_none()
+            stall.check(now, TIMEOUT, || acknowledged(second)).is_none()
         })
     }
 
     #[test]
     fn a_client_that_takes_nothing_is_dropped_after_the_timeout() {
         assert_eq!(dropped_after(|_| Some(7)), Some(50));
-        // Where nothing can be known of what it takes.
+        // A protocol for which the acknowledged bytes are not known.
         assert_eq!(dropped_after(|_| None), Some(50));
     }
 
@@ -261,19 +262,19 @@ mod tests {
     fn a_client_that_takes_a_little_now_and_then_is_not_dropped() {
         assert_eq!(dropped_after(|second| Some(second / 39)), None);
         assert_eq!(dropped_after(|second| Some((second / 39).min(3))), Some(160));
-        // As late as it may be.
+        // The longest pause that is tolerated.
         assert_eq!(dropped_after(|second| Some(u64::from(second >= 49))), Some(90));
     }
 
     #[test]
-    fn no_wait_lasts_until_after_the_next_look() {
+    fn no_wait_lasts_longer_than_until_the_next_check() {
         let begun = Instant::now();
         let mut stall = Stall::new(begun);
         let after = |seconds| begun + Duration::from_secs(seconds);
-        assert_eq!(stall.look(begun, TIMEOUT, || Some(1)), Some(Duration::from_secs(10)));
-        assert_eq!(stall.look(after(7), TIMEOUT, || Some(1)), Some(Duration::from_secs(3)));
-        assert_eq!(stall.look(after(10), TIMEOUT, || Some(1)), Some(Duration::from_secs(10)));
-        assert_eq!(stall.look(after(49), TIMEOUT, || Some(1)), Some(Duration::from_secs(1)));
-        assert_eq!(stall.look(after(50), TIMEOUT, || Some(1)), None);
+        assert_eq!(stall.check(begun, TIMEOUT, || Some(1)), Some(Duration::from_secs(10)));
+        assert_eq!(stall.check(after(7), TIMEOUT, || Some(1)), Some(Duration::from_secs(3)));
+        assert_eq!(stall.check(after(10), TIMEOUT, || Some(1)), Some(Duration::from_secs(10)));
+        assert_eq!(stall.check(after(49), TIMEOUT, || Some(1)), Some(Duration::from_secs(1)));
+        assert_eq!(stall.check(after(50), TIMEOUT, || Some(1)), None);
     }
 }

@@ -1,4 +1,5 @@
-//! The search for a worker that takes a request: a thread is reserved or waited for, and when there is no hope the request fails.
+//! The search for a worker that takes a request: reserves a thread or waits for one, and fails the request when a timeout expires or the
+//! group has no workers.
 
 use super::{Client, Relay, Turn, of_worker};
 use crate::daemon::connection::{Connection, Knock, Lost};
@@ -8,18 +9,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A request that waits for a thread looks again by itself after so long: the memory that all children share says who is woken, and
-/// what stands there may be wrong.
-const PULSE: Duration = Duration::from_secs(5);
+/// A waiting request checks by itself at least this often: the memory that decides which request is woken is writable by all children,
+/// so a wake-up can be lost.
+const RECHECK: Duration = Duration::from_secs(5);
 
 impl<C: Client> Relay<'_, C> {
-    /// How long it has been looking for a thread.
+    /// How long the request has been waiting for a thread.
     fn waited(&self) -> Duration {
         self.since.elapsed()
     }
 
-    /// How long it may still wait for a thread: as long as `queue-timeout` and the time for a worker allow. And what it fails with
-    /// when that is over.
+    /// How long the request may still wait for a thread, by `queue-timeout` and `socket-timeout`, and the error code when that has
+    /// expired.
     fn allowed(&self) -> (Duration, Code) {
         let timeout = (self.particulars.timeout, Code::WorkerTimedOut);
         let limit = match self.group.terms.queue_timeout {
@@ -32,7 +33,7 @@ impl<C: Client> Relay<'_, C> {
         (limit.0.saturating_sub(self.waited()), limit.1)
     }
 
-    /// A worker that has a thread for the request, which waits for one if there is hope.
+    /// Reserves a thread for the request, or waits for one; returns its worker. Fails when a timeout expires or the group has trouble.
     pub(super) fn worker(
         &mut self,
         queued: &mut QueuedRequest<'_>,
@@ -47,7 +48,7 @@ impl<C: Client> Relay<'_, C> {
             if let Some(worker) = queued.reserve() {
                 return Ok(worker);
             }
-            queued.wait_in_line();
+            queued.start_waiting();
             let granted = self.wait_for_thread(queued, posted, &mut without_worker)?;
             self.seen = (posted.generation(), posted.failures());
             if let Some(worker) = granted {
@@ -67,7 +68,7 @@ impl<C: Client> Relay<'_, C> {
         Ok(())
     }
 
-    /// Waits in line until the request is given a thread. `None` if it has to look for its group or a worker again.
+    /// Waits until the request is given a thread. `None` if the caller must look up the group or a worker again.
     fn wait_for_thread(
         &mut self,
         queued: &mut QueuedRequest<'_>,
@@ -77,11 +78,12 @@ impl<C: Client> Relay<'_, C> {
         loop {
             let seen = queued.wake_count();
             if let Some(trouble) = posted.trouble() {
-                return self.last_chance(queued, |relay| relay.unserved(Some(trouble)));
+                return self.fail_unless_granted(queued, |relay| relay.unserved(Some(trouble)));
             }
             let (mut time, code) = self.allowed();
             if time.is_zero() {
-                return self.last_chance(queued, |relay| relay.fail(code, "no thread was free"));
+                return self
+                    .fail_unless_granted(queued, |relay| relay.fail(code, "no thread was free"));
             }
             if queued.has_ready() {
                 *without_worker = None;
@@ -89,11 +91,11 @@ impl<C: Client> Relay<'_, C> {
                 let since = *without_worker.get_or_insert_with(Instant::now);
                 let left = self.group.terms.patience.saturating_sub(since.elapsed());
                 if left.is_zero() {
-                    return self.last_chance(queued, |relay| relay.unserved(None));
+                    return self.fail_unless_granted(queued, |relay| relay.unserved(None));
                 }
                 time = time.min(left);
             }
-            if let Some(worker) = queued.await_grant(seen, time.min(PULSE)) {
+            if let Some(worker) = queued.await_grant(seen, time.min(RECHECK)) {
                 return Ok(Some(worker));
             }
             if queued.has_moved() {
@@ -102,8 +104,8 @@ impl<C: Client> Relay<'_, C> {
         }
     }
 
-    /// The request waits no longer, and fails unless it has been given a thread just now.
-    fn last_chance(
+    /// The request stops waiting and fails, unless it has been given a thread meanwhile.
+    fn fail_unless_granted(
         &mut self,
         queued: &QueuedRequest<'_>,
         fail: impl FnOnce(&mut Self) -> Outcome,
@@ -114,7 +116,8 @@ impl<C: Client> Relay<'_, C> {
         }
     }
 
-    /// A worker that was ready has not taken it: waits a moment longer each time.
+    /// A ready worker has not taken the request. From the fourth time on waits 1 ms, 2 ms, … up to 20 ms; fails when these waits add up
+    /// to `connect-timeout`.
     pub(super) fn back_off(&mut self, queued: &QueuedRequest<'_>) -> Result<(), Outcome> {
         const FIRST: Duration = Duration::from_millis(1);
         const LONGEST: Duration = Duration::from_millis(20);
@@ -127,7 +130,7 @@ impl<C: Client> Relay<'_, C> {
         }
         let time = LONGEST.min(FIRST * (self.rejections - 3));
         self.rejected_for += time;
-        queued.await_news(time, || true);
+        queued.await_change(time, || true);
         Ok(())
     }
 
@@ -239,7 +242,7 @@ impl<C: Client> Relay<'_, C> {
             }
             let seen = self.seen;
             let is_old = || (posted.generation(), posted.failures()) == seen;
-            queued.await_news(left.min(PULSE), is_old);
+            queued.await_change(left.min(RECHECK), is_old);
         }
         Err(self.fail(Code::WorkerTimedOut, "the new processes are not ready"))
     }

@@ -1,4 +1,4 @@
-"""Takes 20 ms for each request without computing. `?PATH`: as long as that file is there."""
+"""Sleeps 20 ms in each request. `?PATH`: sleeps as long as that file exists."""
 import os
 import time
 

@@ -3,8 +3,7 @@
 
 use super::forks;
 use super::journal;
-use super::memory;
-use super::post::Post;
+use super::post::{Post, memory_error};
 use super::proof::Unproved;
 use exchange::{Code, Level};
 use link::{Line, Page, Shared, Side, Stream, Tray};
@@ -43,8 +42,9 @@ pub struct Held {
 }
 
 impl Held {
-    /// Whether the pending request is this thread's to read. A bit of the ready queue may be left from the connection that had the
-    /// slot before, or set by another child, and another thread may have come for the same request: of several threads one reads it.
+    /// Claims the pending request for this thread. Returns `false` if there is none or another thread has claimed it. A bit of the
+    /// ready queue alone is no proof of a request: it may be left from the connection that had the slot before, or another child may
+    /// have set it; and several threads may have been woken for one request.
     pub fn attends(&self) -> bool {
         loop {
             let attended = self.attended.load(Ordering::Acquire);
@@ -53,7 +53,7 @@ impl Held {
                 return false;
             }
             let order = (Ordering::AcqRel, Ordering::Relaxed);
-            // A thread whose `attended` is old looks again: its request may have been read and answered meanwhile.
+            // If another thread has changed `attended` meanwhile, check again: it may have read and answered the request.
             if self.attended.compare_exchange(attended, pending.serial(), order.0, order.1).is_ok()
             {
                 return true;
@@ -76,7 +76,7 @@ impl Drop for Held {
     }
 }
 
-/// How many connections are accepted at a time.
+/// Upper bound of the connections that are accepted in one round.
 const AT_ONCE: usize = 64;
 
 /// A parting is told once.
@@ -184,8 +184,8 @@ impl Connections {
         }
     }
 
-    /// Accepts new connections, which have to prove themselves next. No more than so many at a time: other things must not wait for
-    /// processes that do nothing but connect.
+    /// Accepts new connections, which must then send their proof. At most [`AT_ONCE`] in one round, so that processes that connect in
+    /// a loop do not keep the thread from its other work.
     pub fn accept(&self, post: &Post, listener: BorrowedFd<'_>, unproved: &mut Unproved) {
         for _ in 0..AT_ONCE {
             let socket = match link::accept(listener) {
@@ -203,21 +203,21 @@ impl Connections {
                 Ok(peer) if post.clients.contains(&peer.user) => {
                     unproved.add(Stream::new(socket), peer);
                 }
-                Ok(peer) => unproved.refuse(peer, "its user may not send requests"),
+                Ok(peer) => unproved.refuse(peer, "processes of its user may not send requests"),
                 Err(_) => {}
             }
         }
     }
 
-    /// Gives a connection that has proved itself a slot, and sends its child the memory.
+    /// Gives a connection whose proof was right a slot, and sends the memory to its child.
     pub fn admit(&self, post: &Post, stream: Stream) {
-        // Without a slot it is closed: the child finds another worker.
+        // Without a free slot the connection is closed, and the child tries another worker.
         let Some(slot) = locked(&self.free).pop() else { return };
         if let Err(error) = self.welcome(post, slot, stream) {
             let code = Code::ConnectionNotMade;
             journal::note(Level::Error, &format!("{code}: {}: {error}.", code.text()));
             if error.kind() == io::ErrorKind::OutOfMemory {
-                let reached = memory::memory_error();
+                let reached = memory_error();
                 reached.iter().for_each(|line| journal::note(Level::Error, line));
             }
         }

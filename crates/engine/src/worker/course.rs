@@ -46,7 +46,7 @@ impl Course {
         self.reason.get().map_or("", String::as_str)
     }
 
-    /// A request has taken longer than it may. `true` for the first one.
+    /// Notes that a request has exceeded `request-timeout`. `true` for the first such request.
     pub fn note_overdue(&self) -> bool {
         !self.overdue.swap(true, Ordering::Relaxed)
     }

@@ -1,18 +1,12 @@
 //! A desk: what is known from outside of one request thread. The thread writes, the one that steers reads.
 
+use super::clock::now;
 use super::prober;
-use crate::account::clock;
 use crate::interpreter::Interpreter;
 use crate::py::Attached;
 use exchange::{Head, Known};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-
-/// Milliseconds of a clock that never goes back, and never 0.
-pub fn now() -> u64 {
-    let now = clock(libc::CLOCK_MONOTONIC);
-    now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000 + 1
-}
 
 /// A request thread, as others see it.
 #[derive(Debug, Default)]
@@ -23,14 +17,14 @@ pub struct Desk {
     interrupted: AtomicU64,
     /// Which of its requests it is.
     serial: AtomicU64,
-    /// The last of its requests that was written to the log because a timeout was over.
+    /// The serial number of the last request that was written to the log because a timeout had expired.
     reported: AtomicU64,
-    /// The server's name for the request, and its URL.
+    /// httpd's identifier of the request, and its URL.
     request: Mutex<Vec<u8>>,
     inside: Mutex<Inside>,
 }
 
-/// As much of a URL as is kept for the log.
+/// How many bytes of a URL are kept for the log.
 const URL: usize = 1024;
 
 #[derive(Debug, Default)]
@@ -94,13 +88,14 @@ impl Desk {
         (since != 0).then_some(Sitting { since, interrupted, serial })
     }
 
-    /// The request that is or was there last, as it stands in the log: the server's name for it, and its URL.
+    /// The present or last request, for the log: httpd's identifier and the URL.
     pub fn describe(&self) -> String {
         let request = self.request.lock().unwrap_or_else(PoisonError::into_inner);
         format!("request {}", String::from_utf8_lossy(&request))
     }
 
-    /// Whether a request has not been written to the log yet because a timeout was over. It has been afterwards.
+    /// Whether the request with this serial number must still be written to the log because a timeout has expired. `true` once for
+    /// each request.
     pub fn report_once(&self, serial: u64) -> bool {
         self.reported.swap(serial, Ordering::Relaxed) != serial
     }

@@ -49,8 +49,9 @@ pub fn leave_at_once(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Keeps other processes of the same user from tracing this one and reading its memory, the secret of its group included. Not where
-/// core dumps are wanted (`CoreDumpDirectory`): the kernel writes none of such a process.
+/// Makes this process not dumpable: other processes of the same user can then neither trace it nor read its memory, which holds the
+/// secret of its group. Does nothing where core dumps are wanted (`CoreDumpDirectory`), because the kernel writes no core dump of a
+/// process that is not dumpable.
 fn hide_memory() -> io::Result<()> {
     use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior};
     if getrlimit(Resource::Core).current == Some(0) {
@@ -119,7 +120,7 @@ fn lead(
     if let Err(error) = Steering::start(post, host, channel, listener) {
         return give_up(host, &error);
     }
-    // From here on the thread that steers notices the end of the supervisor, and lets requests finish.
+    // From here on the control thread notices the death of the supervisor and lets requests finish.
     let _ = rustix::process::set_parent_process_death_signal(None);
     use_locale(post, host);
     if !serves {
@@ -176,14 +177,14 @@ fn may_be_there(path: &[u8]) -> bool {
     !matches!(path.try_exists(), Ok(false))
 }
 
-/// Scripts that could not be loaded and why, and all that were to be loaded.
+/// Scripts that could not be loaded, with the reason; and all scripts that the worker has tried to load.
 type Loaded = (Vec<(Vec<u8>, String)>, Vec<control::Version>);
 
-/// Loads what the configuration says, and those scripts that the workers before have loaded and that are still there.
+/// Loads the scripts that the configuration names, and those that earlier workers have loaded and that still exist.
 fn load(post: &Post, host: &'static Host, scripts: &[control::Script]) -> Loaded {
     let version = |path: &[u8]| control::Version {
         path: path.to_vec(),
-        // Where it may not be seen there may be one, and the attempt to load it says what is wrong.
+        // A script whose existence cannot be checked is kept: the attempt to load it reports the error.
         modified: modification_time(path).or_else(|| may_be_there(path).then_some(0)),
     };
     let configured = preload::configured().into_iter().map(|script| control::Script {
@@ -193,7 +194,7 @@ fn load(post: &Post, host: &'static Host, scripts: &[control::Script]) -> Loaded
         callables: Vec::new(),
     });
     let configured: Vec<control::Script> = configured.collect();
-    // Looked at before they are loaded: a change in between is then taken for a new one, and not for one that is known.
+    // The states are read before the scripts are loaded, so that a change in between counts as a new change.
     let mut tried: Vec<_> = configured.iter().map(|script| version(&script.path)).collect();
     let mut all: Vec<control::Script> = Vec::new();
     for script in &configured {

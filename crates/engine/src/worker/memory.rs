@@ -1,14 +1,11 @@
-//! `memory-limit` and `virtual-memory-limit`: whether a worker has reached one, so that what it has allocated leaves no room
-//! for its requests. Python frees memory for itself, hardly ever for the system, so such a worker does not recover; it asks for
-//! another one in its place.
+//! `memory-limit` and `virtual-memory-limit`: detects that the worker has reached one of them. Python seldom returns freed memory to
+//! the system, so such a worker would fail requests from then on; it asks the supervisor for another worker in its place.
 
-use super::post;
-use exchange::Code;
 use rustix::fs::{Mode, OFlags};
 use std::sync::atomic::{AtomicBool, Ordering};
 use wire::control;
 
-/// The limits of a worker.
+/// The memory limits of the worker.
 #[derive(Debug, Default)]
 pub struct Memory {
     data: u64,
@@ -16,29 +13,37 @@ pub struct Memory {
     reached: AtomicBool,
 }
 
-/// How much of a limit may be left when MemoryError was raised: an allocation that failed can have been a large one. An
-/// application that raises it by itself, far away from the limit, is no sign of anything.
-const LEFT_FOR_LARGE: (u64, u64) = (4, 16 << 20);
-/// The same when a request was answered with a status that tells of a failure of any kind, as frameworks answer MemoryError.
-const LEFT_FOR_SMALL: (u64, u64) = (16, 4 << 20);
+/// A limit counts as reached if MemoryError was raised while less than a quarter of it, or less than 16 MiB, was left: the failed
+/// allocation may have been a large one. A MemoryError with more memory left, which an application can raise itself, is ignored.
+pub const LEFT_FOR_LARGE: (u64, u64) = (4, 16 << 20);
+/// The same for a response with a status of 500 or higher, with which frameworks answer a MemoryError that they catch: a sixteenth
+/// of the limit, or 4 MiB.
+pub const LEFT_FOR_SMALL: (u64, u64) = (16, 4 << 20);
 
 impl Memory {
-    /// Those of a worker.
+    /// The limits that the supervisor has set.
     pub fn new(options: &control::Worker) -> Memory {
         let (data, all) = (options.memory_limit, options.virtual_memory_limit);
         Memory { data, all, reached: AtomicBool::new(false) }
     }
 
-    /// Whether a limit was found to be reached.
+    /// Whether the worker has reached a limit.
     pub fn is_reached(&self) -> bool {
         self.reached.load(Ordering::Relaxed)
     }
 
-    fn is_limited(&self) -> bool {
-        self.data > 0 || self.all > 0
+    /// Marks the worker as having reached a limit if no more than `left` of one is left, and returns the option, its limit and the
+    /// memory in use, in bytes. Returns them once.
+    pub fn detect(&self, left: (u64, u64)) -> Option<(&'static str, u64, u64)> {
+        let is_limited = self.data > 0 || self.all > 0;
+        if !is_limited || self.is_reached() {
+            return None;
+        }
+        let exceeded = self.exceeded(left)?;
+        (!self.reached.swap(true, Ordering::Relaxed)).then_some(exceeded)
     }
 
-    /// The option whose limit has been reached, the limit, and what is in use.
+    /// The option whose limit is nearly used up, the limit, and the memory in use, in bytes.
     fn exceeded(&self, (share, least): (u64, u64)) -> Option<(&'static str, u64, u64)> {
         let (all, data) = in_use()?;
         let limits = [("memory-limit", self.data, data), ("virtual-memory-limit", self.all, all)];
@@ -65,39 +70,12 @@ fn sizes(statm: &str, page: u64) -> Option<(u64, u64)> {
     Some((all * page, data * page))
 }
 
-/// MemoryError was raised, or the system had no memory. What is to be said of it, if that is because a limit was reached, and
-/// for the first time.
-pub fn memory_error() -> Option<String> {
-    find(LEFT_FOR_LARGE)
-}
-
-/// A request was answered with a status that tells of a failure of the application. As [`memory_error`].
-pub fn server_error() -> Option<String> {
-    find(LEFT_FOR_SMALL)
-}
-
-fn find(left: (u64, u64)) -> Option<String> {
-    let post = post().filter(|post| post.memory.is_limited() && !post.memory.is_reached())?;
-    let (option, limit, used) = post.memory.exceeded(left)?;
-    if post.memory.reached.swap(true, Ordering::Relaxed) {
-        return None;
-    }
-    post.ring();
-    let code = Code::MemoryLimitReached;
-    let group = String::from_utf8_lossy(&crate::settings().process_group);
-    Some(format!(
-        "{code}: {}: process group '{group}': {used} bytes are in use, and {option} is {limit}. Another worker takes its \
-         place; raise {option} if new workers reach it as well.",
-        code.text(),
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_sizes_of_a_process_are_those_of_statm() {
+    fn the_sizes_of_a_process_are_read_from_statm() {
         assert_eq!(sizes("100 50 20 1 0 30 0\n", 4096), Some((409_600, 122_880)));
         assert_eq!(sizes("100 50", 4096), None);
         let (all, data) = in_use().unwrap();

@@ -1,15 +1,17 @@
 //! The post of a worker: what it was told, and what its threads share. Made when the first message has come, there until
 //! the process ends.
 
+use super::clock::now;
 use super::connections::Connections;
 use super::course::Course;
 use super::desk::Desk;
-use super::memory::Memory;
+use super::memory::{LEFT_FOR_LARGE, LEFT_FOR_SMALL, Memory};
 use super::pace::Pace;
 use super::prober::{self, Place};
 use super::scripts::Changes;
 use super::signals;
 use crate::interpreter::Interpreter;
+use exchange::Code;
 use link::{Channel, Mapped, Page, Shared};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -29,7 +31,7 @@ pub struct Post {
     pub options: control::Worker,
     /// The users whose processes may connect.
     pub clients: Vec<u32>,
-    /// What a connection has to prove before anything is sent on it.
+    /// The secret that a child must send before the worker sends anything.
     pub secret: Secret,
     /// How far it has come.
     pub course: Course,
@@ -45,7 +47,7 @@ pub struct Post {
     pub desks: Vec<Desk>,
     /// Scripts that have changed.
     pub changes: Changes,
-    /// When something was last done that counts as use; 0 for never. In milliseconds as [`super::desk::now`] counts.
+    /// When something was last done that counts as use; 0 for never. In milliseconds of [`now`].
     pub used: AtomicU64,
     /// After how many requests it wants to be replaced.
     maximum_requests: Option<u64>,
@@ -53,30 +55,30 @@ pub struct Post {
     scripts: Mutex<HashSet<control::Script>>,
     has_loaded: AtomicBool,
     wants_out: AtomicBool,
-    /// Whether a limit of memory was reached.
+    /// The memory limits.
     pub memory: Memory,
     loading: Mutex<Option<Loading>>,
-    /// A pipe: what faulthandler writes when [`signals::write_stacks`] asks for it.
+    /// The pipe to which faulthandler writes stacks when [`signals::write_stacks`] is called.
     stacks: (OwnedFd, OwnedFd),
     bell: OwnedFd,
 }
 
-/// A script that is being loaded before the worker is ready.
+/// The script that is being loaded before the worker is ready.
 #[derive(Clone)]
 pub struct Loading {
-    /// Its file.
+    /// Its path.
     pub script: Vec<u8>,
-    /// Since when.
+    /// Since when, in milliseconds.
     pub since: u64,
     /// The thread that loads it, once it is in its interpreter.
     pub thread: Option<Place>,
 }
 
-/// Says what script is being loaded on this thread, for as long as this lives.
+/// While this exists, the worker records that this thread is loading a script.
 pub struct LoadingMark(&'static Post);
 
 impl LoadingMark {
-    /// The thread is in an interpreter now, where it runs the script.
+    /// The thread has entered this interpreter and runs the script there.
     pub fn enter(&self, interpreter: &'static Interpreter) {
         if let Some(loading) = &mut *self.0.lock_loading() {
             loading.thread = Some(Place { interpreter, ident: Some(prober::ident()) });
@@ -90,10 +92,33 @@ impl Drop for LoadingMark {
     }
 }
 
-/// A script is about to be loaded on this thread because the process starts. Nothing in another process than a worker.
+/// Called when MemoryError was raised or an allocation failed. Returns the log line if a limit was reached for the first time.
+pub fn memory_error() -> Option<String> {
+    memory_limit_reached(LEFT_FOR_LARGE)
+}
+
+/// Called when a request was answered with a status of 500 or higher. Returns what [`memory_error`] returns.
+pub fn server_error() -> Option<String> {
+    memory_limit_reached(LEFT_FOR_SMALL)
+}
+
+fn memory_limit_reached(left: (u64, u64)) -> Option<String> {
+    let post = post()?;
+    let (option, limit, used) = post.memory.detect(left)?;
+    post.ring();
+    let code = Code::MemoryLimitReached;
+    let group = String::from_utf8_lossy(&crate::settings().process_group);
+    Some(format!(
+        "{code}: {}: process group '{group}': {used} bytes are in use, and {option} is {limit}. The worker is replaced. Raise \
+         {option}= if new workers reach the limit as well.",
+        code.text(),
+    ))
+}
+
+/// Records that this thread is about to load a script before the worker is ready. `None` outside a worker.
 pub fn loading(script: &[u8]) -> Option<LoadingMark> {
     let post = post()?;
-    let loading = Loading { script: script.to_vec(), since: super::desk::now(), thread: None };
+    let loading = Loading { script: script.to_vec(), since: now(), thread: None };
     *post.lock_loading() = Some(loading);
     post.ring();
     Some(LoadingMark(post))
@@ -111,20 +136,21 @@ pub fn take(post: Post) -> &'static Post {
     POST.get_or_init(|| post)
 }
 
-/// A worker has loaded a script. `tell`: the supervisor is told, unless it had asked for that. Nothing in another process.
+/// Records that the worker has loaded a script. With `tell` it also tells the supervisor, unless the supervisor has named the script.
+/// Does nothing outside a worker.
 pub fn loaded(path: &[u8], interpreter: &Interpreter, tell: bool) {
     if let Some(post) = post() {
         post.has_loaded.store(true, Ordering::Relaxed);
         if tell {
-            post.tell_script(path, interpreter, Vec::new());
+            post.report_script(path, interpreter, Vec::new());
         }
     }
 }
 
-/// A request has used a callable of a script; tells the supervisor once. Nothing in another process.
+/// A request has used a callable of a script: tells the supervisor once. Does nothing outside a worker.
 pub fn used(path: &[u8], interpreter: &Interpreter, callable: &[u8]) {
     if let Some(post) = post() {
-        post.tell_script(path, interpreter, vec![callable.to_vec()]);
+        post.report_script(path, interpreter, vec![callable.to_vec()]);
     }
 }
 
@@ -182,13 +208,14 @@ impl Post {
         let _gone = reports.send(&control::encode(message), &[]);
     }
 
-    /// A script has changed, and was last modified then.
+    /// Tells the supervisor that a script has changed, and its modification time.
     pub fn say_changed(&self, path: &[u8], modified: Option<i64>) {
         self.say(&FromWorker::Changed(control::Version { path: path.to_vec(), modified }));
     }
 
-    /// A thread has finished a request that its child had given up. Only the supervisor can tell the requests that wait.
-    pub fn say_free(&self) {
+    /// Tells the supervisor that a thread has finished a request that the child had given up. Workers do not map the request queue, so
+    /// only the supervisor can give the thread to a waiting request.
+    pub fn report_free_thread(&self) {
         self.say(&FromWorker::ThreadFree);
     }
 
@@ -201,7 +228,7 @@ impl Post {
         known.insert(control::Script { callables: Vec::new(), ..script.clone() });
     }
 
-    fn tell_script(&self, path: &[u8], interpreter: &Interpreter, callables: Vec<Vec<u8>>) {
+    fn report_script(&self, path: &[u8], interpreter: &Interpreter, callables: Vec<Vec<u8>>) {
         let (path, group, main) = (path.to_vec(), interpreter.name.clone(), interpreter.is_main());
         let script = control::Script { path, group, main, callables };
         if self.lock_scripts().insert(script.clone()) {
@@ -222,12 +249,12 @@ impl Post {
         self.lock_loading().clone()
     }
 
-    /// The signal that has faulthandler write the stacks of all threads, and the descriptor that it writes to.
+    /// The signal on which faulthandler writes the stacks of all threads, and the descriptor to which it writes them.
     pub fn stack_signal(&self) -> (i64, i64) {
         (signals::stack_signal().into(), self.stacks.1.as_raw_fd().into())
     }
 
-    /// Where all threads of the main interpreter are, as lines, without waiting for its lock. Nothing if that cannot be told.
+    /// The stacks of all threads of the main interpreter, as lines, without taking its lock. Empty if faulthandler does not run.
     pub fn stacks_without_lock(&self) -> Vec<String> {
         let mut text = Vec::new();
         if signals::write_stacks() {
@@ -262,7 +289,7 @@ impl Post {
     /// Something was done that counts as use.
     pub fn touch(&self) {
         if self.options.inactivity_timeout > 0 {
-            self.used.store(super::desk::now(), Ordering::Relaxed);
+            self.used.store(now(), Ordering::Relaxed);
         }
     }
 

@@ -1,8 +1,9 @@
-//! The prober: a thread that goes into interpreters, so that the one that steers need not wait for them. It tries whether
-//! the main interpreter can be had at all, throws RequestTimeout into threads, and writes where threads are.
+//! The prober: a thread that enters interpreters, so that the control thread need not wait for their locks. It checks that the lock of
+//! the main interpreter can be taken, raises RequestTimeout in threads, and writes the Python stacks of threads to the log.
 #![expect(unsafe_code, reason = "throws exceptions into threads through the C API")]
 
-use super::desk::{Desk, Thread, now};
+use super::clock::now;
+use super::desk::{Desk, Thread};
 use super::journal;
 use super::post::Post;
 use crate::attach;
@@ -18,20 +19,20 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// What the prober is to do.
+/// A task for the prober.
 enum Task {
-    /// Interrupt a request, and write `line` and where it is.
+    /// Raise RequestTimeout in a request; write `line` and the stack of the request.
     Interrupt { desk: &'static Desk, serial: u64, line: String },
-    /// Write where this thread is, and say so when that is done.
+    /// Write the stack of this thread, and report when that is done.
     Stack { place: Place, level: Level, done: Sender<()> },
 }
 
-/// Whose stack is wanted.
+/// The threads whose stacks are written.
 #[derive(Clone, Copy)]
 pub struct Place {
     /// The interpreter.
     pub interpreter: &'static Interpreter,
-    /// What Python calls the thread; `None` for all threads.
+    /// Python's identifier of the thread; `None` for all threads of the interpreter.
     pub ident: Option<u64>,
 }
 
@@ -50,14 +51,16 @@ pub struct Prober {
 
 static WAITING: AtomicU64 = AtomicU64::new(0);
 
-/// Whether Python is being ended, so that no interpreter may be entered any more. Locked while the prober is inside one.
+/// Whether Python is being finalised, so that the prober must not enter an interpreter any more. The prober holds this lock while it
+/// is inside one.
 static CLOSED: Mutex<bool> = Mutex::new(false);
 
-/// How long the thread that steers waits for stacks. It does nothing else meanwhile, and the supervisor kills a worker a second
-/// after its time was over.
+/// How long the control thread waits for stacks. It does nothing else meanwhile, and the supervisor kills a worker 1 s after its time
+/// to end has expired.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Lets the prober into no interpreter any more, and waits until it has left the one that it is in. Called detached.
+/// Keeps the prober from entering interpreters from now on, and waits until it has left the one that it is in. The caller must be
+/// detached.
 pub fn close() {
     *CLOSED.lock().unwrap_or_else(PoisonError::into_inner) = true;
 }
@@ -72,21 +75,21 @@ impl Prober {
         Ok(Prober { tasks, waiting: &WAITING })
     }
 
-    /// Has a request interrupted, and writes `line` and where the request is.
+    /// Raises RequestTimeout in a request, and writes `line` and the stack of the request.
     pub fn interrupt(&self, desk: &'static Desk, serial: u64, line: String) {
         desk.note_interrupted();
         // It is gone only when the process is about to be.
         let _gone = self.tasks.send(Task::Interrupt { desk, serial, line });
     }
 
-    /// Writes where a thread is. `false` if its interpreter could not be entered in time.
+    /// Writes the stack of a thread. `false` if its interpreter could not be entered in time.
     pub fn write_stack(&self, place: Place, level: Level) -> bool {
         let (done, written) = channel();
         let sent = self.tasks.send(Task::Stack { place, level, done });
         sent.is_ok() && written.recv_timeout(PATIENCE).is_ok()
     }
 
-    /// Whether it has been waiting for an interpreter for so long that there is no use in waiting for it.
+    /// Whether it has been waiting for an interpreter for so long that the caller must not wait for it.
     pub fn is_late(&self) -> bool {
         let patience = PATIENCE.as_millis() as u64;
         self.waiting_since().is_some_and(|since| since + patience <= now())
@@ -114,7 +117,7 @@ fn work(post: &Post, host: &Host, todo: &Receiver<Task>) {
             Ok(Task::Interrupt { desk, serial, line }) => interrupt(desk, serial, line),
             Ok(Task::Stack { place, level, done }) => {
                 write_stack(place, level);
-                // The one who asked may have given up.
+                // The control thread may have stopped waiting for it.
                 let _gone = done.send(());
             }
             Err(RecvTimeoutError::Timeout) => go_into(host.main(), |_| {}),
@@ -146,7 +149,7 @@ fn interrupt(desk: &'static Desk, serial: u64, line: String) {
     let Some(Thread { interpreter, ident }) = desk.thread() else { return };
     go_into(interpreter, |attached| {
         let line = format!(
-            "{line}; RequestTimeout is raised in it ({}). It is at:",
+            "{line}; RequestTimeout is raised in it ({}). Python stack:",
             interpreter.describe(),
         );
         let mut lines = vec![line];

@@ -1,7 +1,7 @@
-//! Connections whose other side has not yet proved that it is a child of httpd. Nothing is sent to it before it has, and it has little
-//! time: every process of httpd's user can connect.
+//! Connections on which the secret of the group has not yet been received. Every process of httpd's user can connect, so the worker
+//! sends nothing on such a connection, closes it after 5 s, and keeps at most 128 of them.
 
-use super::desk::now;
+use super::clock::now;
 use super::journal;
 use exchange::{Code, Level};
 use link::{Credentials, Stream};
@@ -11,11 +11,11 @@ use std::io;
 use std::os::fd::AsFd;
 use wire::Secret;
 
-/// How long a child may take to prove itself, in milliseconds. It sends the proof as soon as it is connected.
+/// After how many milliseconds a connection without a proof is closed. A child sends the proof as soon as it is connected.
 const TIME: u64 = 5_000;
-/// How many connections may be without a proof; the oldest gives way to a new one.
+/// Upper bound of the connections without a proof. At the bound the oldest one is closed for a new one.
 const MOST: usize = 128;
-/// How often a refused process is logged, in milliseconds; what comes in between is counted.
+/// Least time in milliseconds between two log lines about refused processes. Refusals in between are counted.
 const BETWEEN_LINES: u64 = 1_000;
 
 /// The connections without a proof, oldest first.
@@ -34,7 +34,7 @@ struct Connection {
     until: u64,
 }
 
-/// What a connection has come to.
+/// The state of a connection after a read.
 enum Progress {
     Waits,
     Proved,
@@ -42,7 +42,7 @@ enum Progress {
 }
 
 impl Unproved {
-    /// Another connection. Its proof may be there already.
+    /// Adds a new connection. Its proof may have arrived already.
     pub fn add(&mut self, stream: Stream, peer: Credentials) {
         if self.all.len() >= MOST {
             if let Some(oldest) = self.all.pop_front() {
@@ -53,23 +53,23 @@ impl Unproved {
         self.all.push_back(Connection { stream, peer, proof: [0; Secret::PROOF], read: 0, until });
     }
 
-    /// A process was refused for another reason.
+    /// Logs that a process was refused for another reason than its proof.
     pub fn refuse(&mut self, peer: Credentials, why: &'static str) {
         self.refused.note(peer, why);
     }
 
-    /// What to wait for at them.
+    /// The descriptors to poll.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         self.all.iter().map(|it| PollFd::from_borrowed_fd(it.stream.as_fd(), PollFlags::IN))
     }
 
-    /// When one of them runs out of time.
+    /// When [`take_proved`](Unproved::take_proved) must be called at the latest.
     pub fn next(&self) -> Option<u64> {
         let refused = self.refused.next();
         self.all.front().map(|oldest| oldest.until).into_iter().chain(refused).min()
     }
 
-    /// Closes those whose proof is wrong or late. Those that have proved themselves.
+    /// Closes the connections whose proof is wrong or late. Returns those whose proof is right.
     pub fn take_proved(&mut self, secret: &Secret) -> Vec<Stream> {
         let now = now();
         let mut proved = Vec::new();
@@ -112,18 +112,18 @@ impl Connection {
     }
 }
 
-/// What was refused, as the log is told of it.
+/// The refused processes that have not been logged yet.
 #[derive(Debug, Default)]
 struct Refused {
     /// When the last line was written; 0 for never.
     last: u64,
-    /// The last one that was counted instead.
+    /// The last process that was counted and not logged.
     latest: Option<(Credentials, &'static str)>,
     counted: u32,
 }
 
 impl Refused {
-    /// A process was refused.
+    /// Logs a refused process, or counts it if a line was written less than 1 s ago.
     fn note(&mut self, peer: Credentials, why: &'static str) {
         let now = now();
         if self.last != 0 && now < self.last + BETWEEN_LINES {
@@ -135,7 +135,7 @@ impl Refused {
         write(peer, why, 0);
     }
 
-    /// When what was counted is to be told of.
+    /// When the counted refusals must be logged.
     fn next(&self) -> Option<u64> {
         (self.counted > 0).then_some(self.last + BETWEEN_LINES)
     }
@@ -155,7 +155,12 @@ fn write(peer: Credentials, why: &str, more: u32) {
     let code = Code::PeerRefused;
     let others =
         if more > 0 { format!(" ({more} more connections were refused)") } else { String::new() };
-    let line =
-        format!("{code}: {}: pid {}, uid {}: {why}{others}.", code.text(), peer.pid, peer.user);
+    let group = String::from_utf8_lossy(&crate::settings().process_group);
+    let line = format!(
+        "{code}: {}: process group '{group}', from pid {}, uid {}: {why}{others}. The connection was closed.",
+        code.text(),
+        peer.pid,
+        peer.user,
+    );
     journal::note(Level::Error, &line);
 }

@@ -51,7 +51,7 @@ impl Changes {
         new
     }
 
-    /// The supervisor knows of a change that this worker may not have discovered yet.
+    /// The supervisor reports a change of a script that this worker may not have discovered yet.
     pub fn expect(&self, Version { path, modified }: Version) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.get(&path).is_none_or(|told| told.modified != modified) {

@@ -121,14 +121,14 @@ pub fn be_deaf_to_terminate(_: &Attached) {
     }
 }
 
-/// The signal that has faulthandler write the stacks of all threads. The last real-time signals are the least likely ones
-/// to be used by an application.
+/// The signal on which faulthandler writes the stacks of all threads: the last but one real-time signal, which applications are least
+/// likely to use.
 pub fn stack_signal() -> libc::c_int {
     libc::SIGRTMAX() - 1
 }
 
-/// Has faulthandler write the stacks of all threads of the main interpreter, and comes back when they are written. Whether
-/// it was there to do so.
+/// Makes faulthandler write the stacks of all threads of the main interpreter, and returns when they are written. `false` if
+/// faulthandler has not registered the signal.
 pub fn write_stacks() -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: the structure is large enough, and zeroes are values of it.
@@ -139,7 +139,7 @@ pub fn write_stacks() -> bool {
     if [libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction) {
         return false;
     }
-    // SAFETY: a signal with a handler, to this thread, which runs it before this comes back.
+    // SAFETY: a signal with a handler, to this thread, which runs it before the call returns.
     unsafe { libc::raise(stack_signal()) == 0 }
 }
 

@@ -1,9 +1,10 @@
-//! The thread that steers a worker: it hears what the supervisor says and what signals come, lets children connect, and sees
-//! to what is due. It never waits for an interpreter, nor for anybody but the kernel; only while a stack is written to the log,
-//! because something takes too long, does it wait for the prober, for a second at most.
+//! The control thread of a worker: it reads messages of the supervisor and signals, accepts connections of children, and acts when
+//! a timeout expires. It takes no lock of an interpreter and waits for no other process. The one exception: when a timeout has
+//! expired it waits for the prober to write a stack to the log, for 1 s at most.
 
 use super::callbacks::Callbacks;
-use super::desk::{Sitting, now};
+use super::clock::now;
+use super::desk::Sitting;
 use super::life::leave_at_once;
 use super::post::Post;
 use super::prober::{Place, Prober};
@@ -22,12 +23,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use wire::control::{self, FromWorker, ToWorker};
 
-/// How long the end of a worker may take that has not been ready, in milliseconds.
+/// How many milliseconds a worker may take to end that has never been ready.
 const UNSERVED: u64 = 1000;
-/// How many milliseconds a worker whose supervisor has died must have had no request in hand to end: by then children of the
-/// server have found the workers of another supervisor, if there is one.
+/// After how many milliseconds without a request a worker whose supervisor has died ends. By then the children of httpd have found
+/// the workers of the next supervisor, if there is one.
 const IDLE: u64 = 2000;
-/// In how many milliseconds it must have ended after that, where `shutdown-timeout` allows any time.
+/// How many milliseconds such a worker may take to end if `shutdown-timeout` allows any time.
 const LONGEST_END: u64 = 60_000;
 
 /// The thread that steers.
@@ -38,7 +39,7 @@ pub struct Steering {
     channel: Option<Channel>,
     /// `None` when nobody is to connect any more.
     listener: Option<OwnedFd>,
-    /// Connections that have not yet proved to be of a child of httpd.
+    /// Connections without a proof.
     unproved: Unproved,
     timers: Timers,
     prober: Option<Prober>,
@@ -47,9 +48,9 @@ pub struct Steering {
     first: Option<u64>,
     /// Until when requests are waited for.
     patience: Option<u64>,
-    /// Requests were given time to go on.
+    /// Requests were given time to finish.
     has_waited: bool,
-    /// Since when there has been no request in hand, in a worker whose supervisor has died.
+    /// Since when the worker has had no request, if its supervisor has died.
     idle_since: Option<u64>,
     /// When the process is ended, whatever it does.
     deadline: Option<u64>,
@@ -57,15 +58,16 @@ pub struct Steering {
     began: u64,
     /// Since when it has served requests.
     served_from: Option<u64>,
-    /// Since when the script has been loading that was written to the log last, and after how long that is done again.
+    /// Since when the script that was last reported as slow has been loading, and after how many milliseconds of loading it is reported
+    /// next.
     slow: Option<(u64, u64)>,
 }
 
-/// A script that has been loading for so long is written to the log, and again after twice the time.
+/// A script that has been loading for this many milliseconds is reported in the log, and again each time that the time has doubled.
 const SLOW: u64 = 5000;
-/// A worker that reaches its limit of memory is replaced when it has served for so long: if the limit is too low for any
-/// request, processes shall not be started as fast as requests come.
-const WORTHWHILE: u64 = 2000;
+/// A worker that reaches a memory limit is replaced only when it has been ready for this many milliseconds: if the limit is too low
+/// for any request, processes must not be started as fast as requests arrive.
+const REPLACE_AFTER: u64 = 2000;
 
 impl Steering {
     /// Starts it.
@@ -191,7 +193,7 @@ impl Steering {
                 self.post.course.give_reason(&reason);
                 self.post.course.drain();
                 self.turn_away();
-                // The end of httpd lets no request go on; then `shutdown-timeout` is what ends it.
+                // When httpd stops, requests are not given more time: `shutdown-timeout` limits the end of the worker.
                 self.has_waited = patience != Some(0);
                 self.patience = Some(patience.map_or(u64::MAX, |time| now().saturating_add(time)));
             }
@@ -208,9 +210,9 @@ impl Steering {
         }
     }
 
-    /// The supervisor has gone. The server starts another one, whose workers the children of the server find then; until that
-    /// time this worker takes what comes, since there is no other, and it finishes what it has. It ends by itself, since
-    /// there is no process that would end it.
+    /// The supervisor has died. httpd starts another one, and its children then find the workers of that one. Until then this worker
+    /// takes requests, because no other worker can, and it finishes those that it has. It must end by itself, because no process
+    /// will tell it to.
     fn be_orphaned(&mut self) {
         let code = Code::SupervisorGone;
         journal::note(Level::Warning, &format!("{code}: {}; leaving.", code.text()));
@@ -223,7 +225,7 @@ impl Steering {
         if self.post.options.threads == 0 {
             self.end("");
         } else if !self.post.course.is_serving() {
-            // It may hang in what it loads, and nothing is lost with it.
+            // The script that it loads may hang, and it has no request to lose.
             leave_at_once(255);
         }
         if self.post.course.has_ended() {
@@ -243,11 +245,11 @@ impl Steering {
         self.idle_since.is_some_and(|since| now >= since + IDLE)
     }
 
-    /// Children of the server find another socket from now on. Those that have connected to the old one are let in first.
+    /// Accepts connections on another socket from now on. The connections that are pending on the old one are accepted first.
     fn listen_at(&mut self, socket: Option<OwnedFd>) {
         let (Some(listener), Some(socket)) = (&mut self.listener, socket) else { return };
         self.post.connections.accept(self.post, listener.as_fd(), &mut self.unproved);
-        // Under the number that forked processes close.
+        // The number stays the same, because processes that the application forks close this number.
         let _ = rustix::io::dup3(&socket, listener, rustix::io::DupFlags::CLOEXEC);
     }
 
@@ -287,7 +289,7 @@ impl Steering {
         if self.post.options.threads == 0 {
             service::end();
         } else if self.is_loading() {
-            // The thread that loads cannot be told to end, and what it has loaded has served no request.
+            // The thread that loads cannot be interrupted, and the worker has not served a request.
             self.deadline = Some(now() + UNSERVED);
         }
     }
@@ -389,7 +391,7 @@ impl Steering {
                     self.report_requests(index..index + 1, &timer, "its worker is replaced");
                     post.want_out("request_timeout");
                     if post.course.note_overdue() {
-                        // Also if it was to be replaced already: this is why the request will be lost.
+                        // Sent even if the worker is being replaced already, because this is why the request will be lost.
                         let reason = "request_timeout".to_owned();
                         post.say(&FromWorker::Replace { reason });
                     }
@@ -428,13 +430,14 @@ impl Steering {
         self.post.options.threads > 0 && !self.post.course.is_serving()
     }
 
-    /// A script that is loaded before the worker is ready: how long that takes.
+    /// Reports a script that takes a long time to load before the worker is ready, and ends the worker when `startup-timeout` expires.
+    /// Returns when to call this again.
     fn look_at_loading(&mut self, now: u64) -> Option<u64> {
         let post = self.post;
         if !self.is_loading() || post.course.has_ended() {
             return None;
         }
-        // Ringing says when there is one.
+        // The thread that loads wakes this thread when it begins.
         let loading = post.being_loaded()?;
         let timeout = post.options.load_timeout;
         let end = (timeout > 0).then(|| self.began + u64::from(timeout) * 1000);
@@ -448,14 +451,14 @@ impl Steering {
             self.report(&expired(&what), Level::Error, place);
             post.say(&FromWorker::Loading(loading.script));
             post.say(&FromWorker::Leaving { reason: "startup_timeout".to_owned() });
-            // What has been loaded has served nobody, and the thread that loads cannot be told to end.
+            // The worker has not served a request, and the thread that loads cannot be interrupted.
             leave_at_once(255);
         }
         let (since, next) = self.slow.unwrap_or_default();
         let mut next = if since == loading.since { next } else { SLOW };
         if now >= loading.since + next {
             let bound = match timeout {
-                0 => "without an end, as startup-timeout is 0".to_owned(),
+                0 => "startup-timeout is 0, so it may take any time".to_owned(),
                 _ => format!("startup-timeout is {timeout}"),
             };
             let code = Code::ScriptSlow;
@@ -473,9 +476,10 @@ impl Steering {
         Some(end.map_or(again, |end| end.min(again)))
     }
 
-    /// A limit of memory that was reached: asks for another worker, soon.
+    /// If a memory limit was reached, asks the supervisor for another worker, but not before [`REPLACE_AFTER`]. Returns when to call this
+    /// again.
     fn look_at_memory(&self, now: u64) -> Option<u64> {
-        let from = self.served_from.filter(|_| self.post.memory.is_reached())? + WORTHWHILE;
+        let from = self.served_from.filter(|_| self.post.memory.is_reached())? + REPLACE_AFTER;
         if now < from {
             return Some(from);
         }
@@ -483,7 +487,7 @@ impl Steering {
         None
     }
 
-    /// Writes that `timer` is over for these requests, by their desks, and where they are; once for each request.
+    /// Writes for the requests of these desks that `timer` has expired, with their stacks; once for each request.
     fn report_requests(&mut self, desks: Range<usize>, timer: &str, what: &str) {
         let mut unknown = false;
         for desk in &self.post.desks[desks] {
@@ -500,12 +504,12 @@ impl Steering {
         }
     }
 
-    /// The same for all requests that are being served.
+    /// The same for all requests that the worker is running.
     fn report_all(&mut self, timer: &str, what: &str) {
         self.report_requests(0..self.post.desks.len(), timer, what);
     }
 
-    /// `shutdown-timeout` is over: writes which requests, or else what of the application, did not end.
+    /// `shutdown-timeout` has expired: writes the requests that have not ended, or else the stacks of all threads.
     fn report_end(&mut self) {
         let timer = format!("shutdown-timeout={}", self.post.options.shutdown_timeout);
         if self.post.desks.iter().any(|desk| desk.sitting().is_some()) {
@@ -517,27 +521,27 @@ impl Steering {
         }
     }
 
-    /// Writes a line, and where a thread is.
+    /// Writes a line and the stack of a thread.
     fn report(&mut self, line: &str, level: Level, place: Option<Place>) {
         if !self.try_report(line, level, place) {
             self.write_stacks_without_lock(level);
         }
     }
 
-    /// Writes a line, and the stack of a thread under it. `false` if that could not be had.
+    /// Writes a line and, below it, the stack of a thread. `false` if the stack could not be read.
     fn try_report(&mut self, line: &str, level: Level, place: Option<Place>) -> bool {
-        journal::note(level, &format!("{line}. It is at:"));
+        journal::note(level, &format!("{line}. Python stack:"));
         self.have_prober();
         let prober = self.prober.as_ref().filter(|prober| !prober.is_late());
         let written = place.zip(prober).map(|(place, prober)| prober.write_stack(place, level));
         written == Some(true)
     }
 
-    /// Writes where the threads of the main interpreter are while one of them keeps its lock.
+    /// Writes the stacks of the threads of the main interpreter while one of them keeps its lock.
     fn write_stacks_without_lock(&self, level: Level) {
         let lines = self.post.stacks_without_lock();
         let what = match lines.is_empty() {
-            true => "Where it is cannot be told: the lock of the interpreter could not be taken.",
+            true => "Not available: the lock of the interpreter could not be taken.",
             false => {
                 "The lock of the interpreter could not be taken. Threads of the main interpreter:"
             }
@@ -547,7 +551,7 @@ impl Steering {
     }
 }
 
-/// The line of a timeout that is over.
+/// The log line of a timeout that has expired.
 fn expired(what: &str) -> String {
     let (code, group) = (Code::TimeoutExpired, &crate::settings().process_group);
     format!("{code}: {}: process group '{}': {what}", code.text(), String::from_utf8_lossy(group))

@@ -213,7 +213,7 @@ impl Case<'_> {
         let tag = Tag::of_serial(request.serial);
         let body = Body::new(request.carried, request.broken, files.pop_front(), tag)
             .ok_or_else(|| malformed(Malformed("a body has no file")))?;
-        // A child that has withdrawn it does not use the connection again.
+        // A child that has withdrawn a request does not use the connection again.
         let offer = Offer::from_serial(request.serial);
         if !line.offer().take(offer) {
             return Ok(false);
@@ -275,8 +275,8 @@ impl Case<'_> {
     }
 }
 
-/// A request that has been taken. When this is dropped the thread is free, which the child knows by the end of the answer; if it has
-/// given the request up before, the supervisor is told.
+/// A request that the thread has taken. When this is dropped the thread is free. The child learns that from the end of the response;
+/// if the child has given the request up before, this reports the free thread to the supervisor.
 struct Finishes<'c> {
     post: &'static Post,
     line: &'c Line,
@@ -286,7 +286,7 @@ struct Finishes<'c> {
 impl Drop for Finishes<'_> {
     fn drop(&mut self) {
         if self.line.offer().finish(self.offer) {
-            self.post.say_free();
+            self.post.report_free_thread();
         }
     }
 }

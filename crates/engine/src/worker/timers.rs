@@ -34,7 +34,7 @@ pub struct State<'a> {
 pub enum Due {
     /// The request of this desk is to be interrupted.
     Interrupt(usize),
-    /// The request of this desk has not ended in time.
+    /// The request of this desk has exceeded `request-timeout`, and `interrupt-timeout` if it is set.
     Overdue(usize),
     /// The process has not been used for long.
     Inactive,
@@ -75,7 +75,7 @@ impl Timers {
         self.request.unwrap_or_default() as f64 / 1000.0
     }
 
-    /// Whether interpreters have to be entered for them.
+    /// Whether a timer needs the prober, because it enters interpreters.
     pub fn need_prober(&self) -> bool {
         self.deadlock.is_some() || (self.request.is_some() && self.interrupt.is_some())
     }

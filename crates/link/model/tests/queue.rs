@@ -14,13 +14,13 @@ type Queue = RequestQueue<1, 2, 4>;
 const GROUP: u32 = 0;
 const WORKER: WorkerRef = WorkerRef { place: 1, number: 5 };
 
-/// A group with one worker, and what a test looks at.
+/// A group with one worker, and the counters that a test checks.
 #[derive(Default)]
 struct Group {
     queue: Queue,
     /// Threads of the worker; 0 while it starts.
     threads: AtomicU32,
-    /// Requests that a thread of the worker has.
+    /// Requests that a thread of the worker is running.
     busy: AtomicU32,
     served: AtomicU32,
 }
@@ -41,7 +41,7 @@ impl Group {
     fn reserve(&self, slot: u32) {
         let candidates = || self.candidates();
         if self.queue.reserve(slot, GROUP, candidates, 0).is_none() {
-            self.queue.wait_in_line(slot, GROUP, self.queue.ticket(), candidates);
+            self.queue.start_waiting(slot, GROUP, self.queue.ticket(), candidates);
             loop {
                 let seen = self.queue.wake_count(slot);
                 if self.queue.await_grant(slot, seen, Duration::MAX).is_some() {
@@ -55,7 +55,7 @@ impl Group {
         self.queue.give_back(slot, GROUP, || self.candidates());
     }
 
-    /// A child has a request served.
+    /// A child reserves a thread, lets it run the request, and gives it back.
     fn serve(&self, slot: u32) {
         self.reserve(slot);
         let busy = self.busy.fetch_add(1, Ordering::SeqCst);
@@ -65,8 +65,8 @@ impl Group {
         self.give_back(slot);
     }
 
-    /// Everything was given back.
-    fn is_at_rest(&self) {
+    /// Asserts that all threads were given back and no request waits.
+    fn assert_at_rest(&self) {
         assert_eq!(self.queue.reserved_of(WORKER), Some(0));
         assert!(!self.queue.has_waiting(GROUP));
     }
@@ -81,7 +81,7 @@ fn each_request_is_served_and_no_thread_is_reserved_twice() {
         let child = thread::spawn(move || other.serve(slots[1]));
         group.serve(slots[0]);
         child.join().unwrap();
-        group.is_at_rest();
+        group.assert_at_rest();
         assert_eq!(group.served.load(Ordering::SeqCst), 2);
     });
 }
@@ -97,7 +97,7 @@ fn three_requests_share_one_thread() {
         });
         group.serve(slots[0]);
         children.into_iter().for_each(|child| child.join().unwrap());
-        group.is_at_rest();
+        group.assert_at_rest();
     });
 }
 
@@ -109,11 +109,11 @@ fn a_request_that_waits_for_a_worker_is_served_when_one_is_ready() {
         let supervisor = Arc::clone(&group);
         let supervisor = thread::spawn(move || {
             supervisor.threads.store(1, Ordering::SeqCst);
-            supervisor.queue.hand_over(None, GROUP, || supervisor.candidates());
+            supervisor.queue.grant_free_threads(None, GROUP, || supervisor.candidates());
         });
         group.serve(slot);
         supervisor.join().unwrap();
-        group.is_at_rest();
+        group.assert_at_rest();
     });
 }
 
@@ -126,14 +126,14 @@ fn a_request_that_gives_up_leaves_no_thread_reserved() {
         let other = Arc::clone(&group);
         let gives_up = thread::spawn(move || {
             let candidates = || other.candidates();
-            other.queue.wait_in_line(slots[1], GROUP, other.queue.ticket(), candidates);
+            other.queue.start_waiting(slots[1], GROUP, other.queue.ticket(), candidates);
             if other.queue.stop_waiting(slots[1]).is_some() {
                 other.give_back(slots[1]);
             }
         });
         group.give_back(slots[0]);
         gives_up.join().unwrap();
-        group.is_at_rest();
+        group.assert_at_rest();
     });
 }
 
@@ -143,7 +143,7 @@ fn a_thread_that_was_meant_for_a_request_that_gives_up_goes_to_the_next() {
         let group = Group::with_threads(1);
         let slots = [1, 2, 3].map(|owner| group.queue.claim_slot(owner).unwrap());
         group.reserve(slots[0]);
-        group.queue.wait_in_line(slots[1], GROUP, group.queue.ticket(), || group.candidates());
+        group.queue.start_waiting(slots[1], GROUP, group.queue.ticket(), || group.candidates());
         let [gives_up, waits] = [0, 1].map(|_| Arc::clone(&group));
         let gives_up = thread::spawn(move || {
             if gives_up.queue.stop_waiting(slots[1]).is_some() {
@@ -154,12 +154,12 @@ fn a_thread_that_was_meant_for_a_request_that_gives_up_goes_to_the_next() {
         group.give_back(slots[0]);
         gives_up.join().unwrap();
         waits.join().unwrap();
-        group.is_at_rest();
+        group.assert_at_rest();
     });
 }
 
 #[test]
-fn what_a_child_held_that_died_goes_to_the_next_request() {
+fn the_thread_of_a_child_that_died_goes_to_the_next_request() {
     in_every_order(3, || {
         let group = Group::with_threads(1);
         let dead = group.queue.claim_slot(1).unwrap();
@@ -168,11 +168,11 @@ fn what_a_child_held_that_died_goes_to_the_next_request() {
         let parent = Arc::clone(&group);
         let parent = thread::spawn(move || {
             parent.queue.reclaim(1);
-            parent.queue.hand_over(None, GROUP, || parent.candidates());
+            parent.queue.grant_free_threads(None, GROUP, || parent.candidates());
         });
         group.serve(slot);
         parent.join().unwrap();
-        group.is_at_rest();
+        group.assert_at_rest();
     });
 }
 
@@ -187,18 +187,18 @@ fn one_side_alone_gives_back_the_thread_of_a_request_that_is_given_up() {
         word.offer(offer);
         let (there, of_worker) = (Arc::clone(&word), Arc::clone(&group));
         let worker = thread::spawn(move || {
-            // The supervisor does the second step when the worker reports it.
+            // In the server the worker reports the thread, and the supervisor releases it.
             if there.take(offer) && there.finish(offer) {
                 of_worker.queue.release(WORKER);
-                of_worker.queue.hand_over(None, GROUP, || of_worker.candidates());
+                of_worker.queue.grant_free_threads(None, GROUP, || of_worker.candidates());
             }
         });
         if !word.withdraw(offer) && word.abandon(offer) {
-            group.queue.leave_held(slot);
+            group.queue.forget_held(slot);
         } else {
             group.give_back(slot);
         }
         worker.join().unwrap();
-        group.is_at_rest();
+        group.assert_at_rest();
     });
 }

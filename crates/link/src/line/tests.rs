@@ -124,7 +124,7 @@ fn whoever_waits_at_the_socket_is_told_there_and_descriptors_are_not_lost() {
 /// Writes a value into every byte of a page, as any child that is connected to the worker can.
 fn fill(page: &Page, value: u8) {
     let bytes = std::ptr::from_ref(page).cast::<[std::sync::atomic::AtomicU8; size_of::<Page>()]>();
-    // SAFETY: as long as a page, which is atomics only; every value of every byte is one.
+    // SAFETY: a page has this length and is atomics only, for which every byte value is valid.
     let bytes = unsafe { &*bytes };
     bytes.iter().for_each(|byte| byte.store(value, Ordering::Relaxed));
 }
@@ -141,7 +141,7 @@ fn another_child_that_clears_a_pending_bit_only_delays_the_request() {
 }
 
 #[test]
-fn a_thread_is_woken_whatever_stands_in_the_page() {
+fn force_wake_wakes_a_thread_with_any_values_in_the_page() {
     let (child, worker) = ends(LONG);
     let calls = &worker.page().calls;
     for value in [0x00, 0x01, 0x02, 0xff] {
@@ -171,7 +171,7 @@ fn a_thread_is_woken_whatever_stands_in_the_page() {
 }
 
 #[test]
-fn nothing_in_the_page_says_whether_a_request_was_taken() {
+fn the_page_does_not_decide_whether_a_request_was_taken() {
     let (child, worker) = ends(LONG);
     let offer = child.offer().last().next();
     child.offer().offer(offer);

@@ -1,7 +1,7 @@
 //! One examination: this process becomes the user of the group, looks for the files of a Python, and runs the interpreter.
-//! All of it may take any time; the collector ends it.
+//! All of it can take any time; the collector kills it at the deadline.
 
-use super::facts::{Said, Unusable};
+use super::facts::{InterpreterInfo, Unusable};
 use crate::supervise::identity;
 use exchange::Code;
 use nix::fcntl::OFlag;
@@ -17,17 +17,17 @@ use std::process::{Command, Stdio};
 use wire::control::{Examination, Examined, Facts, Identity, Interpreter, Python, decode, encode};
 use wire::variables::Variable;
 
-/// What an interpreter is asked.
-const QUESTION: &str = include_str!("question.py");
-/// The longest answer of an interpreter in bytes, and the most that is read of its errors.
+/// The script with which an interpreter describes itself.
+const DESCRIBE: &str = include_str!("describe.py");
+/// How many bytes are read of the standard output of an interpreter, and of its standard error.
 const LONGEST_ANSWER: u64 = 64 * 1024;
 /// The longest environment file in bytes.
 const LONGEST_VARIABLES: u64 = 64 * 1024;
 
-/// Examines what standard input says, and writes the result to standard output.
+/// Reads an examination from standard input, runs it, and writes the result to standard output.
 ///
 /// # Errors
-/// Standard input holds no examination, or nobody reads the result.
+/// Standard input holds no examination, or the other end of standard output is closed.
 pub fn examine_one() -> io::Result<()> {
     crate::supervise::close_inherited();
     let mut bytes = Vec::new();
@@ -55,24 +55,24 @@ fn examine(examination: &Examination) -> Result<Interpreter, Unusable> {
     };
     drop_privileges(examination, identity)?;
     let program = executable(&examination.python)?;
-    let (facts, said) = facts(examination, &program)?;
-    said.check_version(&program)?;
-    let library = match said.libraries.iter().find(|library| is_readable(library)) {
+    let (facts, info) = facts(examination, &program)?;
+    info.check_version(&program)?;
+    let library = match info.libraries.iter().find(|library| is_readable(library)) {
         Some(library) => bytes(library),
         None if examination.is_embedded => {
-            let text = no_library(&program, &said);
+            let text = no_library(&program, &info);
             return Err(Unusable(Code::LibpythonMissing, text));
         }
         None => Vec::new(),
     };
-    let engine = engine(examination, &program, &said)?;
+    let engine = engine(examination, &program, &info)?;
     Ok(Interpreter {
         facts,
-        own_name: bytes(&said.program),
+        own_name: bytes(&info.program),
         engine: bytes(&engine),
-        is_free_threaded: said.is_free_threaded(),
-        version: said.version(),
-        is_venv: said.is_venv,
+        is_free_threaded: info.is_free_threaded(),
+        version: info.version(),
+        is_venv: info.is_venv,
         library,
         variables,
     })
@@ -82,10 +82,10 @@ fn bytes(path: &Path) -> Vec<u8> {
     path.as_os_str().as_bytes().to_vec()
 }
 
-/// What an interpreter has written, and what that says.
-type Answer = (Vec<u8>, Said);
+/// The output of an interpreter, as it is and decoded.
+type Answer = (Vec<u8>, InterpreterInfo);
 
-/// Changes the root directory, and becomes the user for good.
+/// Changes the root directory and becomes the user; it cannot change back.
 fn drop_privileges(examination: &Examination, identity: Option<&Identity>) -> Result<(), Unusable> {
     if let Some(jail) = &examination.chroot {
         let done = nix::unistd::chroot(jail.as_slice());
@@ -98,7 +98,7 @@ fn drop_privileges(examination: &Examination, identity: Option<&Identity>) -> Re
         identity::assume(identity)
             .map_err(|(step, error)| refused(format!("{}: {error}", step.text())))?;
     }
-    // Only now, because a change of the user undoes it. An examiner does not outlive its collector.
+    // Set after the change of user, which resets it. With it the examiner does not outlive its collector.
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
     let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
     Ok(())
@@ -108,8 +108,8 @@ fn show(text: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(text)
 }
 
-/// Reads `environment-file` with the rights of the user and outside of the root directory that the group will have: a link
-/// to a file of root's, which the user cannot read, is refused.
+/// Reads `environment-file` with the rights of the user, before the root directory changes. A link to a file that the user cannot
+/// read, such as one of root's, is refused.
 fn read_variables(path: &[u8], identity: Option<&Identity>) -> Result<Vec<Variable>, Unusable> {
     let text = match identity {
         Some(identity) => with_rights_of(identity, || read_file(path)),
@@ -124,8 +124,9 @@ fn read_variables(path: &[u8], identity: Option<&Identity>) -> Result<Vec<Variab
             "cannot be read by the user of the group: {error}. Give that user the right to read it"
         ))
     })?;
-    wire::variables::parse(&text)
-        .map_err(|line| unusable(format!("must consist of lines NAME=VALUE (line {line} is none)")))
+    wire::variables::parse(&text).map_err(|line| {
+        unusable(format!("must consist of lines NAME=VALUE (line {line} is not one)"))
+    })
 }
 
 fn read_file(path: &[u8]) -> io::Result<Vec<u8>> {
@@ -143,7 +144,7 @@ fn read_file(path: &[u8]) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Does something with the effective user of an identity. Real and saved user stay root, so the user can neither signal nor
+/// Runs `body` with the effective user of an identity. Real and saved user stay root, so processes of the user can neither signal nor
 /// trace this process meanwhile.
 fn with_rights_of<T>(identity: &Identity, body: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let mut groups: Vec<Gid> = vec![Gid::from_raw(identity.group)];
@@ -174,29 +175,29 @@ fn executable(python: &Python) -> Result<PathBuf, Unusable> {
     })
 }
 
-/// What the interpreter says: as it is known, if its files have not changed, or from the interpreter itself.
-fn facts(examination: &Examination, program: &Path) -> Result<(Facts, Said), Unusable> {
+/// The description of the interpreter: the known one if its files have not changed, or else from the interpreter itself.
+fn facts(examination: &Examination, program: &Path) -> Result<(Facts, InterpreterInfo), Unusable> {
     let stamps = stamps(program);
     if let Some(known) = &examination.known {
         let is_same = known.program == bytes(program) && stamps.as_ref() == Some(&known.stamps);
-        if let Some(said) = Said::read(&known.output).filter(|_| is_same) {
-            return Ok((known.clone(), said));
+        if let Some(info) = InterpreterInfo::read(&known.output).filter(|_| is_same) {
+            return Ok((known.clone(), info));
         }
     }
-    let (library_path, output, said) =
+    let (library_path, output, info) =
         match (ask(examination, program, None), library_path(program)) {
-            (Ok((output, said)), _) => (None, output, said),
+            (Ok((output, info)), _) => (None, output, info),
             (Err(_), Some(path)) => {
-                let (output, said) = ask(examination, program, Some(&path))?;
-                (Some(path.into_vec()), output, said)
+                let (output, info) = ask(examination, program, Some(&path))?;
+                (Some(path.into_vec()), output, info)
             }
             (Err(unusable), None) => return Err(unusable),
         };
     let stamps = stamps.unwrap_or_default();
-    Ok((Facts { program: bytes(program), stamps, library_path, output }, said))
+    Ok((Facts { program: bytes(program), stamps, library_path, output }, info))
 }
 
-/// The state of the executable, and of the files that make it that of a virtual environment.
+/// The state of the executable, and of the `pyvenv.cfg` files that make it part of a virtual environment.
 fn stamps(program: &Path) -> Option<Vec<[i64; 5]>> {
     let stamp = |path: &Path| {
         let found = fs::metadata(path).ok()?;
@@ -211,7 +212,7 @@ fn stamps(program: &Path) -> Option<Vec<[i64; 5]>> {
     Some([executable].into_iter().chain(environments).collect())
 }
 
-/// Runs the interpreter: what it says, and the same as it came.
+/// Runs the interpreter, and returns its description as it is and decoded.
 fn ask(
     examination: &Examination,
     program: &Path,
@@ -227,25 +228,25 @@ fn ask(
         ))
     };
     let mut command = Command::new(program);
-    // Standard input is at its end. There may be no /dev/null in the root directory of the group.
-    command.args(["-I", "-c", QUESTION]).stdin(Stdio::inherit()).stdout(Stdio::piped());
+    // Standard input is inherited and at its end, because there may be no /dev/null in the root directory of the group.
+    command.args(["-I", "-c", DESCRIBE]).stdin(Stdio::inherit()).stdout(Stdio::piped());
     command.stderr(Stdio::piped()).current_dir("/");
     if let Some(path) = library_path {
         command.env("LD_LIBRARY_PATH", path);
     }
     let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
-    // Both at once: an interpreter that writes much to the one must not wait for a reader of the other.
+    // Both pipes are read at the same time: an interpreter that fills one of them must not wait until the other is read.
     let errors = child.stderr.take().map(|pipe| std::thread::spawn(|| last_line(pipe)));
     let mut output = Vec::new();
     if let Some(pipe) = child.stdout.take() {
         let read = pipe.take(LONGEST_ANSWER).read_to_end(&mut output);
         read.map_err(|error| failed(error.to_string()))?;
     }
-    match Said::read(&output) {
-        Some(said) => {
-            // It has said all. What it does at its end is not waited for.
+    match InterpreterInfo::read(&output) {
+        Some(info) => {
+            // The description is complete. The end of the interpreter, which can take any time, is not waited for.
             let _ = child.kill();
-            Ok((output, said))
+            Ok((output, info))
         }
         None => {
             let status = child.wait().map_err(|error| failed(error.to_string()))?;
@@ -256,15 +257,15 @@ fn ask(
 }
 
 fn last_line(mut stderr: impl Read) -> Option<String> {
-    let mut said = Vec::new();
-    stderr.by_ref().take(LONGEST_ANSWER).read_to_end(&mut said).ok()?;
+    let mut text = Vec::new();
+    stderr.by_ref().take(LONGEST_ANSWER).read_to_end(&mut text).ok()?;
     let _ = io::copy(&mut stderr, &mut io::sink());
-    let said = String::from_utf8_lossy(&said);
-    let last = said.lines().rfind(|line| !line.is_empty())?;
+    let text = String::from_utf8_lossy(&text);
+    let last = text.lines().rfind(|line| !line.is_empty())?;
     Some(format!("({})", last.chars().take(1000).collect::<String>()))
 }
 
-/// Where the interpreter finds its own shared library, if it was moved from where it was built to be: beside it.
+/// `LD_LIBRARY_PATH` for an interpreter that was moved from the directory for which it was built: its shared library is beside it.
 fn library_path(program: &Path) -> Option<OsString> {
     let real = fs::canonicalize(program).ok()?;
     let beside = real.parent()?.parent()?.join("lib");
@@ -277,24 +278,28 @@ fn is_readable(path: &Path) -> bool {
     nix::unistd::access(path, AccessFlags::R_OK).is_ok()
 }
 
-/// The engine for an interpreter: in its packages, or beside the module.
-fn engine(examination: &Examination, program: &Path, said: &Said) -> Result<PathBuf, Unusable> {
-    let name = format!("_rustgi{}", said.suffix);
-    let mut places: Vec<PathBuf> = said.site.iter().map(|site| site.join(&name)).collect();
+/// The engine for an interpreter: in its installed packages, or else beside the module.
+fn engine(
+    examination: &Examination,
+    program: &Path,
+    info: &InterpreterInfo,
+) -> Result<PathBuf, Unusable> {
+    let name = format!("_rustgi{}", info.suffix);
+    let mut places: Vec<PathBuf> = info.site.iter().map(|site| site.join(&name)).collect();
     places.dedup();
     if !examination.engines.is_empty() {
         places.push(Path::new(OsStr::from_bytes(&examination.engines)).join(&name));
     }
     let found = places.iter().find(|place| place.is_file()).cloned();
     found.ok_or_else(|| {
-        let text = no_engine(program, said, &places);
+        let text = no_engine(program, info, &places);
         Unusable(Code::EngineMissing, text)
     })
 }
 
-fn no_library(program: &Path, said: &Said) -> String {
-    let version = said.version();
-    let searched = list(&said.libraries);
+fn no_library(program: &Path, info: &InterpreterInfo) -> String {
+    let version = info.version();
+    let searched = list(&info.libraries);
     format!(
         "{} is Python {version} without a shared library that the server's children may read (looked for {searched}). Install it: apt-get install \
          libpython{version}, dnf install python{version}-libs, or build Python with --enable-shared",
@@ -302,8 +307,8 @@ fn no_library(program: &Path, said: &Said) -> String {
     )
 }
 
-fn no_engine(program: &Path, said: &Said, places: &[PathBuf]) -> String {
-    let version = said.version();
+fn no_engine(program: &Path, info: &InterpreterInfo, places: &[PathBuf]) -> String {
+    let version = info.version();
     let searched = list(places);
     format!(
         "there is no mod_rustgi engine for Python {version} ({}); looked for {searched}. Build it, in mod_rustgi's \
@@ -315,7 +320,7 @@ fn no_engine(program: &Path, said: &Said, places: &[PathBuf]) -> String {
 
 fn list(paths: &[PathBuf]) -> String {
     if paths.is_empty() {
-        return "nothing: it names none".to_owned();
+        return "nothing: the interpreter names no path".to_owned();
     }
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }

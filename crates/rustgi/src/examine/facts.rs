@@ -1,55 +1,55 @@
-//! What an interpreter says about itself, read from the lines that `question.py` writes.
+//! The description of an interpreter, read from the lines that `describe.py` writes.
 
 use exchange::Code;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The oldest Python that there can be an engine for.
+/// The oldest Python for which an engine can be built.
 const OLDEST: (u32, u32) = (3, 10);
 
-/// Why a Python cannot be run: what happened, and the particulars.
+/// Why a Python cannot be run: the error code and the particulars.
 #[derive(Debug)]
 pub struct Unusable(pub Code, pub String);
 
-/// What an interpreter says about itself.
+/// The description of an interpreter, by itself.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct InterpreterInfo {
     version: Vec<u32>,
     /// `sys.executable`
     pub program: PathBuf,
-    /// It is that of a virtual environment.
+    /// It belongs to a virtual environment.
     pub is_venv: bool,
-    /// How the file names of extension modules end.
+    /// The ending of the file names of extension modules.
     pub suffix: String,
     /// The directories of installed packages.
     pub site: Vec<PathBuf>,
-    /// Where its shared library may be, the place it was moved to before the one it was built for.
+    /// Paths at which its shared library may be: first below its present directory, then below the one for which it was built.
     pub libraries: Vec<PathBuf>,
 }
 
-impl Said {
+impl InterpreterInfo {
     /// Reads the lines; `None` if some are missing.
-    pub fn read(output: &[u8]) -> Option<Said> {
-        let mut said = Said::default();
+    pub fn read(output: &[u8]) -> Option<InterpreterInfo> {
+        let mut info = InterpreterInfo::default();
         for line in output.split(|&byte| byte == b'\n') {
             let mut values = line.split(|&byte| byte == 0);
             let name = values.next()?;
             let path = |value: &[u8]| PathBuf::from(OsStr::from_bytes(value));
             let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
             match name {
-                b"version" => said.version = values.filter_map(|n| text(n).parse().ok()).collect(),
-                b"program" => said.program = path(values.next()?),
-                b"venv" => said.is_venv = values.next()? == b"1",
-                b"suffix" => said.suffix = text(values.next()?),
-                b"site" => said.site = values.map(path).collect(),
-                b"libraries" => said.libraries = values.map(path).collect(),
+                b"version" => info.version = values.filter_map(|n| text(n).parse().ok()).collect(),
+                b"program" => info.program = path(values.next()?),
+                b"venv" => info.is_venv = values.next()? == b"1",
+                b"suffix" => info.suffix = text(values.next()?),
+                b"site" => info.site = values.map(path).collect(),
+                b"libraries" => info.libraries = values.map(path).collect(),
                 _ => {}
             }
         }
         let is_complete =
-            said.version.len() == 3 && !said.suffix.is_empty() && !said.site.is_empty();
-        is_complete.then_some(said)
+            info.version.len() == 3 && !info.suffix.is_empty() && !info.site.is_empty();
+        is_complete.then_some(info)
     }
 
     /// `3.11`
@@ -57,7 +57,7 @@ impl Said {
         format!("{}.{}", self.version[0], self.version[1])
     }
 
-    /// It can run without its lock.
+    /// It is a free-threaded build, which can run without its lock.
     pub fn is_free_threaded(&self) -> bool {
         self.suffix.contains("t-")
     }
@@ -81,15 +81,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interpreter_is_known_by_what_it_says() {
-        let said = b"version\x003\x0011\x002\nprogram\0/v\xffenv/bin/python3\nvenv\x001\nsuffix\0.cpython-311.so\n\
+    fn the_description_of_an_interpreter_is_read() {
+        let info = b"version\x003\x0011\x002\nprogram\0/v\xffenv/bin/python3\nvenv\x001\nsuffix\0.cpython-311.so\n\
             site\0/v/lib\0/v/lib\nlibraries\0/usr/lib/libpython3.11.so.1.0\n";
-        let facts = Said::read(said).unwrap();
+        let facts = InterpreterInfo::read(info).unwrap();
         assert_eq!(facts.version(), "3.11");
         assert!(facts.is_venv && !facts.is_free_threaded());
         assert_eq!(facts.program, Path::new(OsStr::from_bytes(b"/v\xffenv/bin/python3")));
         assert_eq!(facts.libraries.len(), 1);
-        assert_eq!(Said::read(b"hello\n"), None);
-        assert_eq!(Said::read(b""), None);
+        assert_eq!(InterpreterInfo::read(b"hello\n"), None);
+        assert_eq!(InterpreterInfo::read(b""), None);
     }
 }

@@ -1,13 +1,13 @@
-//! `rustgi examine`: finds out which Pythons can be run, and how. The server's parent and the supervisor start it, because
-//! neither may wait for the user of a group, who controls the interpreter and the directories it lies in.
+//! `rustgi examine`: finds out which Pythons can be run, and how. httpd's parent and the supervisor start it. Neither of them looks up
+//! the files or runs the interpreter itself, because the user of the group controls both and can make both take any time.
 //!
 //! | process | what it does | file |
 //! |---|---|---|
-//! | collector | runs as the user that started it; starts one process for each examination, all at the same time, and hands their results on; kills what is left when the time is over or nobody reads the results | `mod.rs` |
+//! | collector | runs as the user that started it; starts one process for each examination, all at the same time, and writes their results to its standard output; at the deadline, or when the other end of its standard output is closed, kills the processes that are left | `mod.rs` |
 //! | examiner | becomes the user of the group, then looks for files and runs the interpreter | `examiner.rs` |
-//! | interpreter | writes where it lies | `question.py` |
+//! | interpreter | writes its version and its paths | `describe.py` |
 //!
-//! The results are the word of the users. The collector bounds their length and does not look into them.
+//! The users of the groups control the results, so the results are untrusted. The collector bounds their length and does not decode them.
 
 mod examiner;
 mod facts;
@@ -28,33 +28,33 @@ use wire::control::{Examination, Examine, LONGEST_EXAMINED, decode, encode};
 
 pub use examiner::examine_one;
 
-/// This program, by the path that it was started with. (What `/proc/self/exe` leads to is another program under valgrind.)
-/// A program of another version that has taken its place does not understand what it is told, and says nothing.
+/// The path with which this program was started. (Under valgrind `/proc/self/exe` is another program.) If a program of another version
+/// has replaced the file, it cannot decode its input and exits without a result.
 pub fn this_program() -> OsString {
     let path = std::env::args_os().next().filter(|path| Path::new(path).is_absolute());
     path.unwrap_or_else(|| "/proc/self/exe".into())
 }
 
-/// For how long the collector waits until processes that it has killed are gone. One that waits for a file system that does
-/// not answer stays longer, and is left to init.
+/// How long the collector waits for the end of processes that it has killed. A process that waits for a file system that does not
+/// answer ends later, and init reaps it.
 const REAPING: Duration = Duration::from_millis(150);
 
 /// One examination under way.
 struct Running {
     index: u32,
-    /// The examiner, which leads a process group that the interpreter belongs to.
+    /// The examiner. It leads a process group, to which the interpreter belongs.
     process: Child,
     output: ChildStdout,
     received: Vec<u8>,
 }
 
-/// Examines what standard input says, and writes the results to standard output.
+/// Reads examinations from standard input, runs them at the same time, and writes the results to standard output.
 ///
 /// # Errors
-/// Standard input holds no order, or nobody reads the results.
+/// Standard input holds no [`Examine`], or the other end of standard output is closed.
 pub fn examine_all() -> io::Result<()> {
     crate::supervise::close_inherited();
-    // An interpreter whose examiner has ended is then this process's to reap, and not the server's.
+    // If an examiner ends before its interpreter, this process reaps the interpreter; otherwise httpd would have to.
     let _ = nix::sys::prctl::set_child_subreaper(true);
     let order = read_order()?;
     let until = Instant::now() + Duration::from_millis(order.time.into());
@@ -89,7 +89,7 @@ fn start(index: u32, examination: &Examination) -> io::Result<Running> {
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()?;
-    // The examiner reads all of it before it becomes another user.
+    // This write cannot block for long: the examiner reads all of it before it becomes another user.
     let written =
         process.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(&encode(examination)));
     let output = process.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
@@ -103,7 +103,7 @@ fn start(index: u32, examination: &Examination) -> io::Result<Running> {
     }
 }
 
-/// Hands results on until all have come, the time is over, or nobody reads them.
+/// Writes results to standard output until all have arrived, the deadline is reached, or the other end of standard output is closed.
 fn collect(running: &mut Vec<Running>, until: Instant) -> io::Result<()> {
     let stdout = io::stdout();
     while !running.is_empty() {
@@ -137,7 +137,7 @@ fn collect(running: &mut Vec<Running>, until: Instant) -> io::Result<()> {
 }
 
 impl Running {
-    /// Reads what there is; whether there will be no more.
+    /// Reads the bytes that have arrived. `true` if no more will.
     fn has_ended(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];
         match self.output.read(&mut buffer) {
@@ -162,13 +162,13 @@ fn write_result(index: u32, result: &[u8]) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Ends an examiner and what it has started. Its process group exists as long as it has not been reaped.
+/// Kills an examiner and the processes that it has started. Its process group exists as long as it has not been reaped.
 fn kill(examiner: &Child) {
     let group = Pid::from_raw(examiner.id().try_into().unwrap_or(i32::MAX));
     let _ = killpg(group, Signal::SIGKILL);
 }
 
-/// Waits for the end of what was killed.
+/// Waits up to [`REAPING`] for the end of the killed processes.
 fn reap() {
     let until = Instant::now() + REAPING;
     while Instant::now() < until {

@@ -25,8 +25,7 @@ use wire::control::{Group, Script, Version};
 
 /// The delay after the second death in a row that tells of trouble; it doubles with each. After the first there is none.
 const FIRST_DELAY: Time = Duration::from_millis(100);
-/// After so many deaths in a row the delay is 0.8 s, and requests are told that there is no worker; before, they wait for the
-/// next one.
+/// From this many deaths in a row on, when the delay has grown to 0.8 s, requests get 503. Before, they wait for the next worker.
 const TROUBLED: u32 = 5;
 /// The longest delay.
 const LONGEST_DELAY: Time = Duration::from_secs(20);
@@ -34,7 +33,7 @@ const LONGEST_DELAY: Time = Duration::from_secs(20);
 const SETTLED: Time = Duration::from_secs(1);
 /// A worker ends by itself when its time is over; it is killed so much later.
 const MARGIN: Time = Duration::from_secs(1);
-/// The same for `startup-timeout`, at the end of which a worker writes to the log where its import is.
+/// The same for `startup-timeout`: longer, because the worker first writes the Python stack of its import to the log.
 const STARTUP_MARGIN: Time = Duration::from_secs(3);
 /// The end of everything is bounded even if `shutdown-timeout` is not.
 const LONGEST_END: Time = Duration::from_secs(60);
@@ -46,9 +45,9 @@ const SCRIPTS: usize = 64;
 /// A worker may tell of as many as it likes; of no more are remembered.
 const REMEMBERED: usize = 1024;
 
-/// A generation that has not become ready for so long gives way at once to a newer one that is wanted: what it loads may
-/// never end. One that is younger is waited for, or requests for new generations that follow each other faster than an
-/// application can be imported would let none become ready.
+/// A generation that has been starting for this long and is not ready is given up when a newer one is requested, because its import
+/// may never end. A younger generation is waited for: otherwise requests for new generations that arrive faster than an application
+/// can be imported would keep every generation from becoming ready.
 const SLOW: Time = Duration::from_secs(5);
 
 /// As many changed scripts are remembered while a generation is under way.
@@ -66,7 +65,7 @@ struct Upcoming {
     begun: Time,
     wish: Wish,
     group: Rc<Group>,
-    /// Scripts that its workers have tried to load, as they were then.
+    /// Scripts that its workers have tried to load, with the state of their files at that time.
     tried: HashSet<Version>,
     failed: HashSet<Vec<u8>>,
 }
@@ -83,7 +82,7 @@ pub struct Crew {
     numbers: Rc<Cell<u32>>,
     /// What the serving generation was started with.
     group: Rc<Group>,
-    /// What the next generation is to be started with: the configuration that was read last.
+    /// The configuration of the next generation: the one that httpd has read last.
     configured: Rc<Group>,
     generation: u32,
     /// The last generation that was begun.
@@ -172,7 +171,7 @@ impl Crew {
         self.settle(now);
     }
 
-    /// The group is wanted again if it was not.
+    /// The configuration has the group again, after it did not.
     pub fn want(&mut self) {
         if !self.is_final {
             (self.farewell, self.stopping) = (None, false);
@@ -199,8 +198,9 @@ impl Crew {
         }
     }
 
-    /// A worker has found that a script has changed. A generation that is under way because of that, or that has tried to
-    /// load what the worker has seen, is the answer to it; of any other one that is known when its workers are ready.
+    /// A worker has found that a script has changed. No further generation is needed if the one under way was started because of
+    /// this change or has tried to load this version. Otherwise a new generation is requested; the request is dropped if the workers
+    /// of the generation under way turn out to have tried to load this version.
     pub fn changed(&mut self, now: Time, number: u32, version: Version) {
         if !self.is_of(number, self.generation) {
             return;
@@ -262,8 +262,7 @@ impl Crew {
         self.settle(now);
     }
 
-    /// A worker begins to load these scripts. What has been noticed of them meanwhile and is no other version is no reason for
-    /// yet another generation.
+    /// A worker begins to load these scripts. Changes to the same versions that were reported meanwhile need no further generation.
     pub fn trying(&mut self, number: u32, tried: Vec<Version>) {
         let generation = self.member(number).map(|member| member.generation);
         let Some(upcoming) = self.upcoming.as_mut().filter(|it| Some(it.generation) == generation)
@@ -278,7 +277,7 @@ impl Crew {
             .for_each(|wish| noticed.iter().for_each(|it| wish.add_changed(it.clone())));
     }
 
-    /// A worker that is not ready is still loading this script.
+    /// A worker that is not ready has been loading this script for 5 s or more.
     pub fn loading(&mut self, number: u32, script: Vec<u8>) {
         if let Some(member) = self.member_mut(number) {
             member.loading = Some(script).filter(|_| member.phase == Phase::Starting);
@@ -291,7 +290,7 @@ impl Crew {
             if member.is_ready() {
                 member.retiring.get_or_insert(reason);
             } else if member.phase == Phase::Leaving && reason == reason::REQUEST_TIMEOUT {
-                // What its end costs is then the fault of the request, whatever it was to leave for.
+                // Requests that are lost with the worker are then lost because of this timeout, whatever the worker was leaving for.
                 member.retiring = Some(reason);
             }
         }

@@ -31,7 +31,7 @@ pub fn cause(
 ) -> Cause {
     let announced = ANNOUNCED.iter().find(|(name, _)| Some(*name) == reason);
     if let Some(killed) = killed.filter(|_| status_is_kill(status)) {
-        // One that was to end because a timer was over, and did not: that timer is why.
+        // The supervisor killed it because a timeout had expired: that timeout is the cause.
         let first = announced.filter(|_| killed == SHUTDOWN);
         return Cause::Timer(first.map_or(killed, |(_, timer)| *timer));
     }

@@ -1,5 +1,5 @@
-//! Groups whose Python is still to be examined: the server's parent got no answer in time, or a bad one. `rustgi examine` runs
-//! for each of them, its output is in the supervisor's poll set, and the group is configured when there is a result.
+//! Groups whose Python httpd's parent could not examine in time, or found unusable. The supervisor runs `rustgi examine` for each of
+//! them, with its output in the supervisor's poll set, and configures the group when there is a result.
 
 use super::crew::Time;
 use super::log::show;
@@ -14,103 +14,104 @@ use std::process::{ChildStdout, Command, Stdio};
 use std::time::Duration;
 use wire::control::{self, Examination, Examine, Examined, Facts, Group, encode};
 
-/// For how long an interpreter may not answer before the process that asks it is ended.
+/// After how long without an answer of the interpreter the examination is given up.
 const DEADLINE: Time = Duration::from_secs(30);
-/// How much longer the process may take that ends it.
+/// How much longer the supervisor waits for `rustgi examine`, which gives up at the deadline and then kills its processes.
 const MARGIN: Time = Duration::from_secs(10);
-/// For how long requests of a group without workers wait for the answer, before they get 503.
+/// How long requests of a group without workers wait for the result before they get 503.
 const GRACE: Time = Duration::from_secs(3);
-/// The delay before an examination that has failed is repeated. It doubles each time.
+/// The delay before a failed examination is repeated. It doubles each time.
 const FIRST_DELAY: Time = Duration::from_secs(1);
 /// The longest delay.
 const LONGEST_DELAY: Time = Duration::from_secs(60);
 
-/// As many interpreters are remembered. More have been configured only if the configuration has changed often.
+/// Upper bound of the remembered interpreters. At the bound all are forgotten and examined again when they are needed.
 const REMEMBERED: usize = 2048;
 
-/// All groups that wait for an examination.
+/// The groups that wait for an examination.
 #[derive(Default)]
 pub struct Examinations {
     all: Vec<Pending>,
-    /// What is known about interpreters, by the examination.
+    /// The facts of interpreters that were examined before, by the encoded examination.
     known: HashMap<Vec<u8>, Facts>,
 }
 
-/// A group that cannot run before its Python is known.
+/// A group that cannot be configured before its Python is known.
 struct Pending {
-    /// The group as the server wants it.
+    /// The group as httpd's parent has configured it.
     wanted: Group,
     examination: Examination,
     begun: Time,
     running: Option<Running>,
-    /// When the next examination begins, if none is running.
+    /// When the next examination begins, if none runs.
     next: Time,
     delay: Time,
-    /// Why requests get 503, as the group was told last.
-    told: Option<(u16, String)>,
+    /// Why requests get 503: the code and the text that the group has now.
+    reported: Option<(u16, String)>,
 }
 
-/// A process that examines. It ends when its output is closed.
+/// A `rustgi examine` process. It ends when the supervisor closes its output.
 struct Running {
     output: ChildStdout,
     received: Vec<u8>,
     deadline: Time,
 }
 
-/// What to do with a group that the server wants.
+/// What the supervisor must do with a configured group.
 pub enum Order {
     /// Configure it like this.
     Configure(Group),
-    /// Leave it as it is. If there is no such group yet, start it like this: without workers.
+    /// Leave its workers as they are until the examination has a result. If there is no such group yet, start it like this: without
+    /// workers.
     Wait(Group),
 }
 
 impl Examinations {
-    /// The server wants this group from now on.
+    /// The configuration has this group from now on.
     pub fn order(&mut self, now: Time, wanted: Group) -> Order {
         self.forget(&wanted.name);
         let Some(examination) = wanted.examination.clone() else { return Order::Configure(wanted) };
-        let told = wanted.unusable.clone();
-        let next = if told.is_some() { now + FIRST_DELAY } else { now };
+        let reported = wanted.unusable.clone();
+        let next = if reported.is_some() { now + FIRST_DELAY } else { now };
         let (running, delay) = (None, FIRST_DELAY);
-        let order = match &told {
+        let order = match &reported {
             Some(_) => Order::Configure(wanted.clone()),
             None => Order::Wait(Group { processes: 0, ..wanted.clone() }),
         };
-        self.all.push(Pending { wanted, examination, begun: now, running, next, delay, told });
+        self.all.push(Pending { wanted, examination, begun: now, running, next, delay, reported });
         order
     }
 
-    /// The group is no longer wanted, or wanted differently.
+    /// Cancels the examination for the group of this name.
     pub fn forget(&mut self, name: &[u8]) {
         self.all.retain(|pending| pending.wanted.name != name);
     }
 
-    /// Only groups of these names are wanted.
+    /// Cancels the examinations for groups of all other names.
     pub fn keep(&mut self, names: &[Vec<u8>]) {
         self.all.retain(|pending| names.contains(&pending.wanted.name));
     }
 
-    /// No group is wanted any more.
+    /// Cancels all examinations.
     pub fn stop(&mut self) {
         self.all.clear();
     }
 
-    /// An operator wants to know now.
-    pub fn hurry(&mut self, now: Time, name: Option<&[u8]>) {
+    /// `rustgi ctl reload`: begins the next examination of this group, or of all, at once.
+    pub fn retry_now(&mut self, now: Time, name: Option<&[u8]>) {
         let named = |pending: &&mut Pending| name.is_none_or(|name| pending.wanted.name == name);
         self.all.iter_mut().filter(named).for_each(|pending| pending.next = now);
     }
 
-    /// What is to be watched.
+    /// The descriptors to poll.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let running = self.all.iter().filter_map(|pending| pending.running.as_ref());
         running.map(|running| running.output.as_fd())
     }
 
-    /// When [`attend`](Examinations::attend) is to be called at the latest.
+    /// When [`attend`](Examinations::attend) must be called at the latest.
     pub fn next(&self) -> Option<Time> {
-        let of = |pending: &Pending| match (&pending.running, &pending.told) {
+        let of = |pending: &Pending| match (&pending.running, &pending.reported) {
             (Some(running), Some(_)) => running.deadline,
             (Some(running), None) => running.deadline.min(pending.begun + GRACE),
             (None, _) => pending.next,
@@ -118,7 +119,7 @@ impl Examinations {
         self.all.iter().map(of).min()
     }
 
-    /// Begins examinations, and reads what has come. The groups that are to be configured now.
+    /// Begins examinations and reads results. Returns the groups that must be configured now.
     pub fn attend(&mut self, now: Time) -> Vec<Group> {
         let mut changed = Vec::new();
         for at in (0..self.all.len()).rev() {
@@ -144,20 +145,20 @@ impl Examinations {
                 pending.running = None;
                 pending.next = now + pending.delay;
                 pending.delay = (pending.delay * 2).min(LONGEST_DELAY);
-                changed.extend(pending.tell(code_of(code), text));
-            } else if pending.told.is_none() && now >= pending.begun + GRACE {
+                changed.extend(pending.report(code_of(code), text));
+            } else if pending.reported.is_none() && now >= pending.begun + GRACE {
                 let text = format!(
                     "{} has not answered for {} s; requests get 503 until it does",
                     name_of(&pending.examination),
                     GRACE.as_secs()
                 );
-                changed.extend(pending.tell(Code::InterpreterSilent, text));
+                changed.extend(pending.report(Code::InterpreterSilent, text));
             }
         }
         changed
     }
 
-    /// What an operator is told about a group that waits.
+    /// The state of the examination of a group, for `rustgi ctl status`.
     pub fn about(&self, now: Time, name: &[u8]) -> Option<String> {
         let pending = self.all.iter().find(|pending| pending.wanted.name == name)?;
         let python = name_of(&pending.examination);
@@ -169,8 +170,11 @@ impl Examinations {
                 format!("is examined again in {wait} s")
             }
         };
-        let last = pending.told.as_ref().map(|(code, text)| format!("; WSGI{code:04}: {text}"));
-        Some(format!("{python} {state}, {since} s after it was wanted{}", last.unwrap_or_default()))
+        let last = pending.reported.as_ref().map(|(code, text)| format!("; WSGI{code:04}: {text}"));
+        Some(format!(
+            "{python} {state}, {since} s after it was configured{}",
+            last.unwrap_or_default()
+        ))
     }
 }
 
@@ -182,14 +186,14 @@ impl Pending {
         Ok(())
     }
 
-    /// The group as it is while its Python is unusable, unless it was told the same before.
-    fn tell(&mut self, code: Code, text: String) -> Option<Group> {
-        let told = Some((code as u16, text));
-        if self.told == told {
+    /// The group with the reason why its Python is unusable, unless it has the same reason already.
+    fn report(&mut self, code: Code, text: String) -> Option<Group> {
+        let reported = Some((code as u16, text));
+        if self.reported == reported {
             return None;
         }
-        self.told.clone_from(&told);
-        Some(Group { unusable: told, ..self.wanted.clone() })
+        self.reported.clone_from(&reported);
+        Some(Group { unusable: reported, ..self.wanted.clone() })
     }
 }
 
@@ -208,8 +212,8 @@ fn start(now: Time, examination: Examination) -> io::Result<Running> {
         .spawn()?;
     let time = DEADLINE.as_millis().try_into().unwrap_or(u32::MAX);
     let order = encode(&Examine { all: vec![examination], time });
-    // It reads all of it before it does anything else, and reads nothing that a user controls. It is reaped as every
-    // child of the supervisor is.
+    // This write cannot block for long: the process reads all of it before it does anything else. The supervisor reaps the process
+    // like its other children.
     process.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(&order))?;
     let output = process.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
     fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -217,12 +221,12 @@ fn start(now: Time, examination: Examination) -> io::Result<Running> {
 }
 
 impl Running {
-    /// The result, if there is one.
+    /// The result, if there is one or the deadline is reached.
     fn result(&mut self, now: Time, examination: &Examination) -> Option<Examined> {
         let has_ended = self.has_ended();
         let malformed = |why: &dyn std::fmt::Display| {
             let text =
-                format!("{} was examined without a usable answer: {why}", name_of(examination));
+                format!("the examination of {} had no valid result: {why}", name_of(examination));
             Examined::Unusable(Code::InterpreterRefused as u16, text)
         };
         match control::results(&self.received, 1) {
@@ -241,7 +245,7 @@ impl Running {
         })
     }
 
-    /// Reads what there is; whether there will be no more.
+    /// Reads the bytes that have arrived. `true` if no more will.
     fn has_ended(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];
         loop {
@@ -271,7 +275,7 @@ fn name_of(examination: &Examination) -> String {
     }
 }
 
-/// A code that an examination may give.
+/// The code with this number, if the result of an examination may have it.
 fn code_of(number: u16) -> Code {
     let known = Code::from_number(number);
     known.filter(|code| code.is_of_examination()).unwrap_or(Code::InterpreterRefused)

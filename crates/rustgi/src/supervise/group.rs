@@ -21,17 +21,17 @@ use wire::control::{self, FromWorker, GroupStatus, ToWorker, WorkerStatus};
 
 /// How long the board says how a worker ended.
 const REMEMBERED: Duration = Duration::from_secs(2);
-/// How long a group is left alone when an internal error has happened in it.
-const REST: Duration = Duration::from_secs(1);
-/// So many processes of a group may hang on their way to their program, unless it has more workers; then no other is
-/// started until one of them has ended.
+/// For how long the supervisor does nothing with a group after an internal error in it.
+const ERROR_PAUSE: Duration = Duration::from_secs(1);
+/// Upper bound of the processes of a group that hang before they execute their program; or the group's number of workers, if that is
+/// larger. At the bound no other process is started until one of them has ended.
 const HANGING: usize = 8;
 
 /// What all groups share.
 pub struct Surroundings {
     /// Where everybody reads which workers there are.
     pub board: &'static Board,
-    /// The requests that wait for a thread, once httpd's parent has handed over its memory.
+    /// The request queue, once httpd's parent has sent its memory.
     pub queue: Option<&'static Queue>,
     /// The directory of the sockets, if it could be made.
     pub sockets: Option<Sockets>,
@@ -47,7 +47,7 @@ pub struct Surroundings {
     pub numbers: Rc<Cell<u32>>,
     /// Workers that have ended, to be taken off the board then: the places of their groups and their own.
     pub ended: Vec<(Time, u32, u32)>,
-    /// When to look whether something of the directory of sockets has been removed.
+    /// When to check whether a file of the directory of sockets has been removed.
     pub sockets_due: Option<Time>,
 }
 
@@ -63,16 +63,16 @@ impl Surroundings {
         is_own.then_some(self.board)
     }
 
-    /// There is news of the group at this place: requests that wait for a thread are given those that are free now, and those that
-    /// watch the group look again.
-    fn announce(&self, place: u32) {
+    /// The workers or the trouble of the group at this place have changed: gives free threads to waiting requests, and wakes the
+    /// requests that watch the group.
+    fn notify_requests(&self, place: u32) {
         let (Some(board), Some(queue)) = (self.own_board(), self.queue) else { return };
-        queue.hand_over(None, place, || board.candidates(place));
+        queue.grant_free_threads(None, place, || board.candidates(place));
         let has_trouble = board.group(place).is_some_and(|group| group.trouble().is_some());
         queue.notify(place, has_trouble);
     }
 
-    /// A time as it stands on the board.
+    /// A time in milliseconds of the monotonic clock, as the board has it.
     fn date(&self, time: Time) -> u64 {
         let wait = time.saturating_sub(self.now()).as_millis();
         link::milliseconds().saturating_add(wait.try_into().unwrap_or(u64::MAX))
@@ -91,10 +91,10 @@ pub struct Group {
     log: Log,
     /// When something went wrong the last time, and what.
     failure: Option<(u64, String)>,
-    /// The number and the process of the worker that was reaped last.
+    /// The number and the pid of the worker that was reaped last.
     gone: Option<(u32, u32)>,
-    /// Until when it is left alone.
-    rests_until: Option<Time>,
+    /// Until when the supervisor does nothing with it after an internal error.
+    paused_until: Option<Time>,
 }
 
 impl Group {
@@ -105,40 +105,39 @@ impl Group {
         entry.iter().for_each(|entry| entry.set_trouble(None));
         let before = entry.map_or(0, link::Group::generation);
         let crew = Crew::new(around.now(), wanted, before, Rc::clone(&around.numbers));
-        let (workers, failure, rests_until) = (BTreeMap::new(), None, None);
+        let (workers, failure, paused_until) = (BTreeMap::new(), None, None);
         let gone = None;
-        let mut group = Group { place, crew, workers, name, log, failure, gone, rests_until };
+        let mut group = Group { place, crew, workers, name, log, failure, gone, paused_until };
         group.guarded(around, Group::act);
         group
     }
 
-    /// Does something with the group. An internal error is logged and stays within the group, which rests afterwards:
-    /// all others go on.
+    /// Calls `act` with the group. A panic is logged and pauses this group for 1 s; the other groups go on.
     pub fn guarded(
         &mut self,
         around: &mut Surroundings,
         act: impl FnOnce(&mut Group, &mut Surroundings),
     ) {
         let act = || act(&mut *self, &mut *around);
-        // What it has changed before the error may be half done. The worst that comes of it is another error.
+        // A change may be half done when the panic happens. The state is memory-safe; the worst consequence is another panic.
         if catch_unwind(AssertUnwindSafe(act)).is_err() {
-            self.rests_until = Some(around.now() + REST);
+            self.paused_until = Some(around.now() + ERROR_PAUSE);
             self.fail(
                 Level::Critical,
                 Code::Panic,
-                "an internal error; the group is left alone for 1 s",
+                "an internal error; the supervisor does nothing with the group for 1 s",
             );
         }
     }
 
-    /// Whether it is left alone now.
-    pub fn rests(&self, now: Time) -> bool {
-        self.rests_until.is_some_and(|until| until > now)
+    /// Whether it is paused after an internal error.
+    pub fn is_paused(&self, now: Time) -> bool {
+        self.paused_until.is_some_and(|until| until > now)
     }
 
-    /// What is to be watched, and whether for room to write as well.
+    /// The descriptors to poll, and for each whether for room to write, too.
     pub fn descriptors(&self, now: Time) -> impl Iterator<Item = (BorrowedFd<'_>, bool)> {
-        let workers = self.workers.values().filter(move |_| !self.rests(now));
+        let workers = self.workers.values().filter(move |_| !self.is_paused(now));
         workers.flat_map(Worker::descriptors)
     }
 
@@ -148,7 +147,7 @@ impl Group {
         self.reconfigure(wanted, around);
     }
 
-    /// It is wanted from now on, and has this log. How its workers are to be is not known yet.
+    /// The configuration has the group, with this log. The configuration of its workers is not known yet.
     pub fn set_log(&mut self, log_level: u8, log: Log) {
         self.crew.want();
         self.log = log;
@@ -158,7 +157,7 @@ impl Group {
         }
     }
 
-    /// It is wanted like this from now on.
+    /// The group has this configuration from now on.
     pub fn reconfigure(&mut self, wanted: control::Group, around: &mut Surroundings) {
         self.crew.configure(around.now(), Rc::new(wanted));
         self.act(around);
@@ -178,7 +177,7 @@ impl Group {
             }
         }
         if has_acted {
-            around.announce(self.place);
+            around.notify_requests(self.place);
         }
     }
 
@@ -241,14 +240,14 @@ impl Group {
         let now = around.now();
         let most = HANGING.max(beginning.group.processes as usize);
         let hanging = self.workers.values().filter(|worker| worker.has_failed).count();
-        // Their removal may not have been noticed yet.
+        // The directory may have been removed without the supervisor having noticed it yet.
         if let Some(sockets) = &mut around.sockets {
-            if !matches!(sockets.mend(&self.log), Ok(false)) {
+            if !matches!(sockets.restore(&self.log), Ok(false)) {
                 around.sockets_due = Some(now);
             }
         }
         let started = if hanging >= most {
-            let text = format!("{hanging} processes hang that were to become workers");
+            let text = format!("{hanging} processes hang before they execute their program");
             Err(NotStarted(Code::WorkerNotStarted, text))
         } else {
             Worker::start(now, beginning, self.place, around, &self.log)
@@ -269,7 +268,7 @@ impl Group {
         entry.iter().for_each(|entry| entry.set_state(state));
     }
 
-    /// The process of a worker has become its program, or has failed to.
+    /// The process of a worker has executed its program, or has failed to.
     fn note_start(&mut self, pid: u32, started: Started) {
         for warning in started.warnings {
             let text = format!("process group '{}': {warning}", show(&self.name));
@@ -284,7 +283,7 @@ impl Group {
         }
     }
 
-    /// Gives up those that hang on their way to their program.
+    /// Gives up the processes that hang before they execute their program.
     fn give_up_hanging(&mut self, now: Time) {
         let is_due = |worker: &Worker| worker.launched_by().is_some_and(|by| by <= now);
         let due = self.workers.iter().filter(|(_, worker)| is_due(worker));
@@ -292,7 +291,7 @@ impl Group {
         due.into_iter().for_each(|number| self.give_up(now, number));
     }
 
-    /// Gives up a worker that hangs on its way to its program.
+    /// Gives up a process that hangs before it executes its program.
     fn give_up(&mut self, now: Time, number: u32) {
         let Some(worker) = self.workers.get_mut(&number) else { return };
         let (pid, time, doing) = (worker.pid(), (now - worker.started).as_secs(), worker.give_up());
@@ -326,7 +325,7 @@ impl Group {
                 FromWorker::ThreadFree => {
                     if let (Some(worker), Some(queue)) = (self.workers.get(&number), around.queue) {
                         queue.release(WorkerRef { place: worker.place, number });
-                        around.announce(self.place);
+                        around.notify_requests(self.place);
                     }
                 }
                 FromWorker::Changed(version) => crew.changed(now, number, version),
@@ -356,8 +355,8 @@ impl Group {
 
     /// When [`tick`](Group::tick) is to be called at the latest.
     pub fn next(&self, now: Time) -> Option<Time> {
-        if self.rests(now) {
-            return self.rests_until;
+        if self.is_paused(now) {
+            return self.paused_until;
         }
         let due = |worker: &Worker| if worker.has_more { Some(Time::ZERO) } else { worker.lost };
         let lost = self.workers.values().filter_map(due).min();
@@ -365,14 +364,14 @@ impl Group {
         self.crew.next().into_iter().chain(lost).chain(launched).min()
     }
 
-    /// A worker was reaped: its process number may be that of another process from now on.
+    /// A worker was reaped: its pid may belong to another process from now on, so it must not be signalled.
     pub fn note_reaped(&mut self, number: u32) {
         if let Some(worker) = self.workers.get_mut(&number) {
             worker.note_reaped();
         }
     }
 
-    /// A worker that was reaped is none of the group's any more, even if an internal error has happened meanwhile.
+    /// Removes a worker that was reaped from the group, even if a panic has interrupted [`reaped`](Group::reaped).
     pub fn forget(&mut self, number: u32, around: &mut Surroundings) {
         self.workers.remove(&number);
         if self.crew.look_up(number).is_some() {
@@ -383,8 +382,8 @@ impl Group {
         }
     }
 
-    /// Makes the sockets of workers again that have been removed.
-    pub fn mend_sockets(&mut self, around: &mut Surroundings) {
+    /// Makes new sockets for the workers whose sockets have been removed.
+    pub fn restore_sockets(&mut self, around: &mut Surroundings) {
         let Some(sockets) = &around.sockets else { return };
         for (number, worker) in &mut self.workers {
             let accepts = worker.group.worker.threads > 0
@@ -392,13 +391,13 @@ impl Group {
             if accepts && !sockets.has_socket_of(*number) {
                 match sockets.listen(*number, &worker.group) {
                     Ok(socket) => worker.tell(&ToWorker::Listen, &[socket.as_fd()]),
-                    Err(_) => around.sockets_due = Some(around.began.elapsed() + REST),
+                    Err(_) => around.sockets_due = Some(around.began.elapsed() + ERROR_PAUSE),
                 }
             }
         }
     }
 
-    /// What a worker was reaped means for the group.
+    /// A worker has ended and was reaped.
     pub fn reaped(&mut self, number: u32, status: WaitStatus, around: &mut Surroundings) {
         // Its last words, if there are any.
         self.hear(number, around);
@@ -416,7 +415,7 @@ impl Group {
             entry.set_state(State::Ended);
         }
         worker.mourn();
-        around.announce(self.place);
+        around.notify_requests(self.place);
         if let Some(sockets) = &around.sockets {
             sockets.forget(number);
         }
@@ -426,7 +425,7 @@ impl Group {
         let told = phase == Phase::Leaving && cause == Cause::Signal(Signal::SIGTERM as u8);
         let is_well = cause == Cause::Exit(0) || told;
         self.gone = Some((number, worker.pid()));
-        // Why it did not begin is in the log already.
+        // If it has failed to execute its program, the reason is in the log already.
         if !worker.has_failed {
             self.report(&worker, cause, phase, reason.as_deref(), is_well, now);
         }
@@ -488,11 +487,11 @@ impl Group {
                     text += &format!("; it was still loading '{}'", show(script));
                 }
                 if let Some(timeout) = timeout {
-                    text += &format!("; startup-timeout={timeout} is over");
+                    text += &format!("; startup-timeout={timeout} has expired");
                 }
                 self.fail(level, Code::GenerationRefused, text);
             }
-            Refusal::Overtaken(loading) => {
+            Refusal::Superseded(loading) => {
                 let mut text = format!("generation {generation} was given up for a newer one");
                 if let Some(script) = loading {
                     text += &format!("; it was still loading '{}'", show(script));
@@ -551,7 +550,7 @@ impl Group {
     }
 }
 
-/// Limits of memory under which a worker of the group runs, as they stand in the log: they may be why it has ended.
+/// The memory limits of a worker of the group, for the log: they may be why it has ended.
 fn limits(group: &control::Group) -> String {
     let limits = [
         ("memory-limit", group.memory_limit),
@@ -588,19 +587,19 @@ mod tests {
     }
 
     #[test]
-    fn an_internal_error_in_one_group_is_logged_and_the_group_goes_on_after_a_rest() {
+    fn a_group_goes_on_one_second_after_a_logged_internal_error() {
         let mut around = surroundings();
         let mut file = tempfile::tempfile().unwrap();
         let log = |file: &File| Log::new(OwnedFd::from(file.try_clone().unwrap()), 7);
         let wanted = control::Group { name: b"site".to_vec(), ..control::Group::default() };
         let mut group = Group::start(wanted, 0, log(&file), &mut around);
         let now = around.now();
-        assert!(!group.rests(now));
+        assert!(!group.is_paused(now));
         group.guarded(&mut around, |_, _| panic!("on purpose"));
         let now = around.now();
-        assert!(group.rests(now) && group.descriptors(now).next().is_none());
+        assert!(group.is_paused(now) && group.descriptors(now).next().is_none());
         let next = group.next(now).unwrap();
-        assert!(next > now && !group.rests(next));
+        assert!(next > now && !group.is_paused(next));
         let mut is_called = false;
         group.guarded(&mut around, |_, _| is_called = true);
         assert!(is_called);

@@ -7,10 +7,10 @@
 //! | [`Group`] | a group that runs: does what its crew decides | `group.rs` |
 //! | [`Worker`](worker::Worker) | one process, its channel and its page | `worker.rs` |
 //! | the start of a process, and whom it runs as | | `spawn.rs` `identity.rs` `worker.py` |
-//! | [`Examinations`]: groups whose Python is not known yet | | `examine.rs` |
+//! | [`Examinations`] | groups whose Python is not known yet | `examine.rs` |
 //! | how a process ended | | `death.rs` |
 //! | [`Sockets`] | the directory in which workers are found | `sockets.rs` |
-//! | what is removed of it meanwhile | | `removals.rs` |
+//! | [`Removals`](removals::Removals) | notices when files of that directory are removed | `removals.rs` |
 //! | [`Operators`] | who asks with `rustgi ctl` | `operators.rs` |
 //! | [`Log`] | lines for the server's error log | `log.rs` |
 //!
@@ -53,14 +53,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wire::control::{Ask, Desired, FromSupervisor, ToSupervisor, Told, decode, encode};
 
-/// How long the supervisor pauses after an error of its own, so that one that lasts does not keep the machine busy.
-const PAUSE: Duration = Duration::from_millis(100);
-/// How often such errors are logged.
-const COMPLAINTS: Duration = Duration::from_secs(60);
-/// So long after something of the directory of sockets was removed the supervisor looks at it: more may be removed.
-const REMOVAL: Duration = Duration::from_millis(100);
-/// How often it looks where the kernel does not tell of removals, or where the directory cannot be made.
-const LOOK: Duration = Duration::from_secs(5);
+/// How long the supervisor sleeps after an internal error, so that a permanent error does not use a whole processor.
+const ERROR_SLEEP: Duration = Duration::from_millis(100);
+/// Least time between two log lines about such errors.
+const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// How long after a removal in the directory of sockets the supervisor restores it: the program that removes files may not be done.
+const RESTORE_DELAY: Duration = Duration::from_millis(100);
+/// How often it checks the directory if it has no inotify watch, or if the directory could not be made.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The supervisor.
 struct Supervisor {
@@ -74,8 +74,8 @@ struct Supervisor {
     examinations: Examinations,
     operators: Option<Operators>,
     stopping: bool,
-    /// When an error of its own was logged last.
-    complained: Option<Duration>,
+    /// When an internal error was logged last.
+    error_logged: Option<Duration>,
 }
 
 /// Runs until the server ends.
@@ -136,7 +136,7 @@ impl Supervisor {
         let log = Log::new(spawn::standard(2)?, Level::Warning as u8);
         let (groups, examinations, operators) = (Vec::new(), Examinations::default(), None);
         let (control, stopping) = (Some(control), false);
-        let complained = None;
+        let error_logged = None;
         let supervisor = Supervisor {
             control,
             signals,
@@ -147,38 +147,39 @@ impl Supervisor {
             examinations,
             operators,
             stopping,
-            complained,
+            error_logged,
         };
         Ok(supervisor)
     }
 
     fn is_done(&self) -> bool {
-        // Those that hang on their way to their program have been killed, and are not waited for.
+        // Processes that hang before they execute their program have been killed and are not waited for.
         let is_over = |group: &Group| group.workers.values().all(|worker| worker.has_failed);
         self.stopping && self.groups.iter().all(is_over)
     }
 
-    /// Waits until there is something to do, and does it. Whatever goes wrong, the supervisor goes on: without it no
-    /// group would have its workers replaced.
+    /// Waits for an event and handles it. Errors and panics are logged, and the supervisor goes on: without it no worker would be
+    /// replaced.
     fn turn(&mut self) {
         let mut failed = None;
         if let Err(error) = self.wait() {
-            failed = Some(format!("what is to be watched cannot be: {error}"));
+            failed = Some(format!("the supervisor cannot wait for events: {error}"));
         }
         if catch_unwind(AssertUnwindSafe(|| self.attend())).is_err() {
             failed = Some("an internal error".to_owned());
         }
         if let Some(failed) = failed {
             let now = self.around.now();
-            if self.complained.is_none_or(|at| now >= at + COMPLAINTS) {
-                self.complained = Some(now);
-                self.log.fail(Level::Critical, Code::Panic, format_args!("{failed}; it goes on"));
+            if self.error_logged.is_none_or(|at| now >= at + ERROR_LOG_INTERVAL) {
+                self.error_logged = Some(now);
+                let text = format_args!("{failed}; the supervisor goes on");
+                self.log.fail(Level::Critical, Code::Panic, text);
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(ERROR_SLEEP);
         }
     }
 
-    /// What is to be watched, and whether for room to write as well.
+    /// The descriptors to poll, and for each whether for room to write, too.
     fn watched(&self, now: Duration) -> Vec<(BorrowedFd<'_>, bool)> {
         let mut watched = vec![(self.signals.as_fd(), false)];
         let channels = self.control.iter().map(AsFd::as_fd);
@@ -223,7 +224,7 @@ impl Supervisor {
     fn attend(&mut self) {
         self.hear_signals();
         self.hear_server();
-        self.hear_examinations();
+        self.read_examinations();
         self.attend_groups(|group, around| {
             let numbers: Vec<u32> = group.workers.keys().copied().collect();
             numbers.into_iter().for_each(|number| group.hear(number, around));
@@ -231,7 +232,7 @@ impl Supervisor {
         self.reap();
         self.attend_groups(Group::tick);
         self.hear_operators();
-        self.look_after_sockets();
+        self.check_sockets();
         let now = self.around.now();
         let board = self.around.own_board();
         self.around.ended.retain(|(at, group, place)| {
@@ -250,10 +251,10 @@ impl Supervisor {
         }
     }
 
-    /// Does something with each group that does not rest.
+    /// Calls `act` with each group that is not paused.
     fn attend_groups(&mut self, act: impl Fn(&mut Group, &mut Surroundings)) {
         let now = self.around.now();
-        for group in self.groups.iter_mut().filter(|group| !group.rests(now)) {
+        for group in self.groups.iter_mut().filter(|group| !group.is_paused(now)) {
             group.guarded(&mut self.around, &act);
         }
     }
@@ -291,7 +292,7 @@ impl Supervisor {
                 }
             };
             match message {
-                // Of several states that came while this process could not run, only the last is wanted.
+                // Several states may have arrived while this process could not run; only the newest counts.
                 Ok((ToSupervisor::Run(desired), descriptors)) => {
                     newest = Some((desired, descriptors))
                 }
@@ -327,7 +328,7 @@ impl Supervisor {
             match queue {
                 Some(Ok(queue)) => self.around.queue = Some(queue),
                 Some(Err(error)) => {
-                    let text = format!("the memory of the request queue: {error}");
+                    let text = format!("the memory of the request queue cannot be mapped: {error}");
                     self.log.fail(Level::Error, Code::SupervisorConfused, text);
                 }
                 None => {}
@@ -338,7 +339,8 @@ impl Supervisor {
         let names: Vec<_> = desired.groups.iter().map(|group| group.name.clone()).collect();
         let places = self.places(&names);
         if let Some(control) = &self.control {
-            // The server may not read for a while, and reads the newest one then. That it has gone is noticed elsewhere.
+            // If the socket is full because httpd's parent does not read, it reads a later acknowledgement. Its death is noticed
+            // elsewhere.
             let _ = control.try_send(&encode(&FromSupervisor::Taken(desired.serial)), &[]);
         }
         let now = self.around.now();
@@ -366,7 +368,7 @@ impl Supervisor {
     }
 
     /// Configures groups whose Python has been examined.
-    fn hear_examinations(&mut self) {
+    fn read_examinations(&mut self) {
         for wanted in self.examinations.attend(self.around.now()) {
             if let Some(group) = self.groups.iter_mut().find(|group| group.name() == wanted.name) {
                 group.guarded(&mut self.around, |group, around| group.reconfigure(wanted, around));
@@ -379,7 +381,7 @@ impl Supervisor {
             if let Err(error) = sockets.also(prefix) {
                 sockets::complain(&self.log, prefix, &error);
             }
-            self.mend_sockets();
+            self.restore_sockets();
             return;
         }
         match Sockets::make(prefix, &self.log) {
@@ -391,42 +393,42 @@ impl Supervisor {
         }
     }
 
-    /// Looks at the directory of sockets when something has been removed.
-    fn look_after_sockets(&mut self) {
+    /// Restores the directory of sockets when that is due.
+    fn check_sockets(&mut self) {
         let now = self.around.now();
         let Some(sockets) = &self.around.sockets else { return };
         let is_told = sockets.removals().is_some();
         if self.around.sockets_due.is_none() {
             let wait = match sockets.removals() {
-                Some(removals) if removals.take() => Some(REMOVAL),
+                Some(removals) if removals.take() => Some(RESTORE_DELAY),
                 Some(_) => None,
-                None => Some(LOOK),
+                None => Some(CHECK_INTERVAL),
             };
             self.around.sockets_due = wait.map(|wait| now + wait);
         }
         if self.around.sockets_due.is_some_and(|due| due <= now) {
-            self.around.sockets_due = (!is_told).then_some(now + LOOK);
-            self.mend_sockets();
+            self.around.sockets_due = (!is_told).then_some(now + CHECK_INTERVAL);
+            self.restore_sockets();
         }
     }
 
-    /// Makes again what has been removed of the directory of sockets, and the sockets in it.
-    fn mend_sockets(&mut self) {
+    /// Makes the removed parts of the directory of sockets again, and the sockets in it.
+    fn restore_sockets(&mut self) {
         let now = self.around.now();
         let Some(sockets) = &mut self.around.sockets else { return };
-        if let Err(error) = sockets.mend(&self.log) {
+        if let Err(error) = sockets.restore(&self.log) {
             sockets::complain(&self.log, sockets.prefix().as_os_str().as_bytes(), &error);
-            self.around.sockets_due = Some(now + LOOK);
+            self.around.sockets_due = Some(now + CHECK_INTERVAL);
             return;
         }
         if !sockets.has_socket_for_operators() {
             match (sockets.listen_for_operators(), &mut self.operators) {
                 (Ok(listener), Some(operators)) => operators.listen(listener),
                 (Ok(listener), none) => *none = Some(Operators::new(listener)),
-                (Err(_), _) => self.around.sockets_due = Some(now + LOOK),
+                (Err(_), _) => self.around.sockets_due = Some(now + CHECK_INTERVAL),
             }
         }
-        self.attend_groups(Group::mend_sockets);
+        self.attend_groups(Group::restore_sockets);
     }
 
     /// The place of each group: the one it has or had, or one that nobody has had, or else one that is free. Children of
@@ -475,7 +477,7 @@ impl Supervisor {
     /// New workers for this group, or for all. How many groups that are.
     fn reload(&mut self, name: Option<&[u8]>, reason: &str) -> u32 {
         let now = self.around.now();
-        self.examinations.hurry(now, name);
+        self.examinations.retry_now(now, name);
         let mut count = 0;
         for group in &mut self.groups {
             if name.is_none_or(|name| name == group.name()) {
@@ -530,7 +532,7 @@ impl Supervisor {
             }
         };
         let attended = catch_unwind(AssertUnwindSafe(|| operators.attend(answer)));
-        // Put back even after an internal error: others may ask again.
+        // Put back even after a panic, so that further commands are served.
         self.operators = Some(operators);
         attended.unwrap_or_else(|panic| resume_unwind(panic));
     }

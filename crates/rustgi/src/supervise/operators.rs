@@ -21,12 +21,12 @@ impl Operators {
         Operators { listener: UnixListener::from(listener), channels: Vec::new() }
     }
 
-    /// The socket has been made anew.
+    /// The socket has been made again.
     pub fn listen(&mut self, listener: OwnedFd) {
         self.listener = UnixListener::from(listener);
     }
 
-    /// What is to be watched, and whether for room to write as well.
+    /// The descriptors to poll, and for each whether for room to write, too.
     pub fn descriptors(&self) -> impl Iterator<Item = (BorrowedFd<'_>, bool)> {
         let channels = self.channels.iter().map(|it| (it.as_fd(), it.has_unsent()));
         [(self.listener.as_fd(), false)].into_iter().chain(channels)
@@ -49,8 +49,8 @@ fn attend_one(channel: &mut Channel, answer: &mut impl FnMut(Ask) -> Told) -> io
     channel.flush()?;
     while let Some((message, _)) = channel.try_receive()? {
         let ask = decode(&message).map_err(io::Error::other)?;
-        // Nothing waits for an operator that does not read.
-        channel.post(&encode(&answer(ask)), &[])?;
+        // The supervisor does not wait for a client that does not read.
+        channel.send_buffered(&encode(&answer(ask)), &[])?;
     }
     Ok(())
 }

@@ -1,16 +1,16 @@
-//! Notices when the directory of sockets, or a file in it, has been removed: programs that clean temporary directories do
-//! that. Made with the directory; watches it and the directory above by inotify.
+//! Notices when the directory of sockets, or a file in it, has been removed, which programs that clean temporary directories do.
+//! Made with the directory; watches it and its parent directory with inotify.
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// A watch.
+/// The inotify descriptor.
 #[derive(Debug)]
 pub struct Removals(OwnedFd);
 
 impl Removals {
-    /// Watches a directory. `None` if the kernel has no more watches for this user.
+    /// Watches a directory. `None` if this user has no inotify watches left.
     pub fn of(directory: &Path) -> Option<Removals> {
         let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
         let flags = WatchFlags::DELETE | WatchFlags::MOVED_FROM | WatchFlags::ONLYDIR;
@@ -20,7 +20,7 @@ impl Removals {
         is_watched.then_some(Removals(watch))
     }
 
-    /// Whether something may have been removed since this was asked last.
+    /// Whether a file may have been removed since the last call.
     pub fn take(&self) -> bool {
         let mut buffer = [0; 4096];
         let mut any = false;

@@ -1,6 +1,6 @@
 //! The directory of a supervisor's sockets: `<prefix>.<pid>/`, where a child of the server finds each worker by its number,
 //! and `rustgi ctl` the supervisor. It is made when the supervisor begins and removed when it ends; one that a supervisor
-//! left behind is removed by the next. What is removed of it while the supervisor runs is made again.
+//! left behind is removed by the next. If it or a file in it is removed while the supervisor runs, the supervisor makes it again.
 
 use super::log::Log;
 use super::removals::Removals;
@@ -60,33 +60,36 @@ impl Sockets {
         Ok(Sockets { prefix, directory, place, aliases: Vec::new(), is_root, lock, removals })
     }
 
-    /// Makes again what has been removed of the directory itself, and says so; sockets are for the caller. Whether anything
-    /// was.
+    /// Makes the directory, its lock and its aliases again if they have been removed, and logs that; the caller makes the sockets.
+    /// `true` if anything had been removed.
     ///
     /// # Errors
-    /// It cannot be made, or something else is there now.
-    pub fn mend(&mut self, log: &Log) -> io::Result<bool> {
-        let is_mended = self.try_to_mend()?;
-        if is_mended {
-            let what = self.directory.display();
-            let text = format!("{what}, or something in it, had been removed; it was made again");
-            log.fail(Level::Warning, Code::SocketsRemoved, text);
+    /// The directory cannot be made, or something else has its path now.
+    pub fn restore(&mut self, log: &Log) -> io::Result<bool> {
+        let is_restored = self.try_to_restore()?;
+        if is_restored {
+            let (code, what) = (Code::SocketsRemoved, self.directory.display());
+            let text = format!(
+                "{}: {what}, or a file in it. The supervisor has made it again.",
+                code.text()
+            );
+            log.fail(Level::Warning, code, text);
         }
-        Ok(is_mended)
+        Ok(is_restored)
     }
 
-    fn try_to_mend(&mut self) -> io::Result<bool> {
-        let mut is_mended = false;
+    fn try_to_restore(&mut self) -> io::Result<bool> {
+        let mut is_restored = false;
         if !self.is_at_its_path() {
             if let Some(above) = self.directory.parent() {
                 DirBuilder::new().recursive(true).mode(0o755).create(above)?;
             }
             (self.place, self.lock) = make_directory(&self.directory, self.is_root)?;
             self.removals = Removals::of(&self.directory);
-            is_mended = true;
+            is_restored = true;
         } else if !self.has_file(LOCK) {
             self.lock = make_lock(&self.place)?;
-            is_mended = true;
+            is_restored = true;
         }
         let target = std::path::absolute(&self.directory)?;
         for alias in self.aliases.iter().filter(|alias| !alias.is_symlink()) {
@@ -94,12 +97,12 @@ impl Sockets {
                 DirBuilder::new().recursive(true).mode(0o755).create(above)?;
             }
             symlink(&target, alias)?;
-            is_mended = true;
+            is_restored = true;
         }
-        Ok(is_mended)
+        Ok(is_restored)
     }
 
-    /// Whether the directory's path leads to it.
+    /// Whether the path of the directory still names it.
     fn is_at_its_path(&self) -> bool {
         let (there, own) = (fs::symlink_metadata(&self.directory), fstat(&self.place));
         match (there, own) {
@@ -112,17 +115,17 @@ impl Sockets {
         statat(&self.place, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
-    /// Whether the socket of a worker is where children of the server look for it.
+    /// Whether the directory has the socket of a worker.
     pub fn has_socket_of(&self, number: u32) -> bool {
         self.has_file(&name(number))
     }
 
-    /// Whether the socket of the supervisor itself is there.
+    /// Whether the directory has the socket for `rustgi ctl`.
     pub fn has_socket_for_operators(&self) -> bool {
         self.has_file(CONTROL)
     }
 
-    /// What tells of removals, if the kernel does.
+    /// The watch on the directory, if there is one.
     pub fn removals(&self) -> Option<&Removals> {
         self.removals.as_ref()
     }
@@ -185,12 +188,12 @@ impl Drop for Sockets {
     }
 }
 
-/// Makes a directory of this process's own, and the lock that says so.
+/// Makes a directory for this process, and the lock that marks it as in use.
 fn make_directory(directory: &Path, is_root: bool) -> io::Result<(OwnedFd, Flock<File>)> {
     DirBuilder::new().mode(0o700).create(directory)?;
     let place = open(directory)?;
     let lock = make_lock(&place)?;
-    // The children of the server, which are not root, are to get through to the sockets in it.
+    // httpd's children, which are not root, must be able to reach the sockets in it.
     let mode = if is_root { 0o711 } else { 0o700 };
     fchmod(&place, Mode::from_raw_mode(mode))?;
     Ok((place, lock))
@@ -299,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_was_removed_is_made_again_and_so_is_the_other_way_to_it() {
+    fn a_removed_directory_and_its_alias_are_made_again() {
         let place = tempfile::tempdir().unwrap();
         let (prefix, other) = (place.path().join("run/wsgi"), place.path().join("other"));
         let log = Log::new(tempfile::tempfile().unwrap().into(), 4);
@@ -307,14 +310,14 @@ mod tests {
         sockets.also(other.as_os_str().as_bytes()).unwrap();
         let own = link::directory(&prefix, std::process::id());
         let alias = link::directory(&other, std::process::id());
-        assert!(!sockets.removals().unwrap().take() && !sockets.mend(&log).unwrap());
+        assert!(!sockets.removals().unwrap().take() && !sockets.restore(&log).unwrap());
         fs::remove_file(own.join(LOCK)).unwrap();
-        assert!(sockets.removals().unwrap().take() && sockets.mend(&log).unwrap());
+        assert!(sockets.removals().unwrap().take() && sockets.restore(&log).unwrap());
         assert!(own.join(LOCK).exists());
         fs::remove_dir_all(place.path().join("run")).unwrap();
         fs::remove_file(&alias).unwrap();
-        assert!(sockets.removals().unwrap().take() && sockets.mend(&log).unwrap());
-        assert!(alias.join(LOCK).exists() && !sockets.mend(&log).unwrap());
+        assert!(sockets.removals().unwrap().take() && sockets.restore(&log).unwrap());
+        assert!(alias.join(LOCK).exists() && !sockets.restore(&log).unwrap());
         let group = Group { listen_backlog: 5, ..Group::default() };
         let _socket = sockets.listen(7, &group).unwrap();
         assert!(sockets.has_socket_of(7) && !sockets.has_socket_for_operators());
@@ -336,7 +339,7 @@ mod tests {
         let group = Group { listen_backlog: 5, ..Group::default() };
         fs::write(victim.join("8.sock"), "").unwrap();
         assert!(sockets.listen(7, &group).is_err() && sockets.listen(8, &group).is_err());
-        assert!(sockets.mend(&log).is_err());
+        assert!(sockets.restore(&log).is_err());
         drop(sockets);
         assert!(!own.is_symlink());
         assert!(victim.join("file").exists() && victim.join("8.sock").exists());

@@ -1,6 +1,6 @@
-//! The start of a worker's process: what it inherits, what it may do, whom it runs as. Between fork and exec the new
-//! process does what only it can do, and reports through a pipe how far it is and what went wrong. The supervisor never
-//! waits for it: programs, working directories and the name service can be slow, or hang, at a tenant's wish.
+//! The start of a worker's process: what it inherits, its limits, and the user as which it runs. Between fork and exec the new process
+//! sets these itself, and reports its steps and errors through a pipe. The supervisor does not wait for it, because a tenant can make
+//! programs, working directories and the name service slow or hang.
 #![expect(unsafe_code, reason = "forks; acts between fork and exec; foreign descriptors")]
 
 use super::identity;
@@ -63,7 +63,7 @@ impl Step {
         (Step::Exec, "the program could not be started"),
     ];
 
-    /// What the process does in this step, if it is one that can take any time.
+    /// The text for a step that can take any time.
     fn doing(self) -> &'static str {
         match self {
             Step::Chroot => "changing the root directory",
@@ -74,7 +74,7 @@ impl Step {
         }
     }
 
-    /// What failed.
+    /// The text for a step that failed.
     pub fn text(self) -> &'static str {
         Step::ALL.iter().find(|(step, _)| *step == self).map_or("", |(_, text)| text)
     }
@@ -86,7 +86,7 @@ impl Step {
     }
 }
 
-/// What a process says until it has become the program of a worker.
+/// The reports of a process until it executes the program of a worker.
 #[derive(Debug)]
 pub struct Reports {
     pipe: File,
@@ -98,14 +98,14 @@ pub struct Reports {
 /// How the start of a process ended.
 #[derive(Debug, Default)]
 pub struct Started {
-    /// Why it did not become the program of a worker.
+    /// Why it could not execute the program of a worker.
     pub failed: Option<String>,
-    /// What it has to do without.
+    /// The limits that could not be set.
     pub warnings: Vec<String>,
 }
 
 impl Reports {
-    /// Reads what is there. `Some` when the process has become another program, or has ended.
+    /// Reads the reports that have arrived. `Some` when the process has executed its program or has ended.
     pub fn read(&mut self) -> Option<Started> {
         let mut buffer = [0; 512];
         loop {
@@ -122,7 +122,7 @@ impl Reports {
         }
     }
 
-    /// What the process was doing when it was last heard of.
+    /// The step that the process has reported last, for the log.
     pub fn doing(&self) -> String {
         let last = self.records().filter(|(_, error)| *error == 0).last();
         let (step, doing) =
@@ -168,8 +168,8 @@ impl AsFd for Reports {
     }
 }
 
-/// Starts a worker's process with one end of its channel; what it writes goes to `log`. Comes back at once, whatever the
-/// process has to wait for.
+/// Starts a worker's process with one end of its channel and with `log` as its standard output and error. Returns at once; the process
+/// may still have to wait for a file system.
 ///
 /// # Errors
 /// There are no more processes or descriptors.
@@ -196,7 +196,7 @@ pub fn spawn(
                 Before { group, mask, files, supervisor, report }.run()
             };
             let _failed = catch_unwind(AssertUnwindSafe(become_worker));
-            // SAFETY: ends the process at once. Whatever it holds is its parent's to look after.
+            // SAFETY: ends the process at once. Its memory is a copy, so the parent is not affected.
             unsafe { nix::libc::_exit(255) }
         }
     }
@@ -242,7 +242,7 @@ fn take_streams(channel: BorrowedFd<'_>, log: BorrowedFd<'_>, report: OwnedFd) -
         return Err(error.into());
     }
     if report.as_raw_fd() != REPORT {
-        // SAFETY: what had this number is not used in this process any more.
+        // SAFETY: nothing in this process uses the descriptor that had this number any more.
         if unsafe { nix::libc::dup3(report.as_raw_fd(), REPORT, nix::libc::O_CLOEXEC) } < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -272,7 +272,7 @@ fn arguments(group: &Group) -> Vec<Vec<u8>> {
     arguments
 }
 
-/// The environment of the program: that of this process, with the names of the user it runs as and the group's changes.
+/// The environment of the program: that of this process, with the names of the user as which it runs and the group's changes.
 fn environment(group: &Group, user: Option<(OsString, OsString)>) -> Vec<Vec<u8>> {
     let text = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
     let mut all: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
@@ -303,7 +303,7 @@ struct Before<'g> {
 }
 
 impl Before<'_> {
-    /// Becomes the program of the worker, or says why not.
+    /// Executes the program of the worker, or reports why it cannot.
     fn run(&self) -> io::Result<Infallible> {
         self.steps().map_err(|(step, error)| {
             self.tell(step, error);
@@ -315,7 +315,7 @@ impl Before<'_> {
         tell(&self.report, step, error);
     }
 
-    /// This step begins, which can take any time.
+    /// Reports that a step begins that can take any time.
     fn begin(&self, step: Step) {
         self.tell(step, Errno::from_raw(0));
     }
@@ -346,8 +346,8 @@ impl Before<'_> {
         self.enter_home(group, identity)?;
         umask(self.mask);
         self.limit(group);
-        // Only now: a change of the user undoes it. A worker that has begun to serve takes it back: it ends by itself when
-        // it has finished what it has.
+        // Set after the change of user, which resets it. A worker that is ready clears it again, because it must finish its requests
+        // when the supervisor dies; it then ends by itself.
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(|error| (Step::Parent, error))?;
         if nix::unistd::getppid() != self.supervisor {
             return Err((Step::Parent, Errno::ESRCH));
@@ -409,7 +409,7 @@ impl Before<'_> {
     }
 }
 
-/// Executes a program. Comes back only if that fails.
+/// Executes a program. Returns only if that fails.
 fn execute(arguments: &[Vec<u8>], environment: &[Vec<u8>]) -> nix::Result<Infallible> {
     let text = |all: &[Vec<u8>]| all.iter().map(|it| CString::new(it.as_slice())).collect();
     let text = |all: &[Vec<u8>]| -> nix::Result<Vec<CString>> {
@@ -442,7 +442,7 @@ pub fn close_inherited() {
 /// Closes all descriptors from this number on. Nothing in this process may use any of them afterwards.
 fn close_all_from(first: i32) {
     let from = first.unsigned_abs();
-    // SAFETY: the caller sees to it that nothing uses them.
+    // SAFETY: as documented above, nothing in this process uses them afterwards.
     let done = unsafe { nix::libc::syscall(nix::libc::SYS_close_range, from, u32::MAX, 0) };
     if done != 0 {
         for descriptor in first..4096 {

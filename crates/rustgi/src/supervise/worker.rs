@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use wire::control::{FromWorker, Group, Script, ToWorker, decode, encode};
 
-/// For how long a process may be on its way to the program of a worker: it can hang in a file system.
+/// How long a process may take to execute the program of a worker. A file system can make it hang.
 const LAUNCH: Duration = Duration::from_secs(15);
 /// For how long the process of a channel that has ended may still be there.
 const GRACE: Duration = Duration::from_secs(1);
@@ -42,13 +42,13 @@ pub struct Worker {
     pub is_confused: bool,
     /// It may have said more than was heard.
     pub has_more: bool,
-    /// It has said that it is ready.
+    /// It has reported that it is ready.
     pub has_been_ready: bool,
-    /// The script that it has been loading for long.
+    /// The script that it has been loading for 5 s or more.
     pub loading: Option<Vec<u8>>,
-    /// It could not become the program of a worker; that is in the log.
+    /// It could not execute the program of a worker, which the log says.
     pub has_failed: bool,
-    /// When it must have become that; nothing once it has.
+    /// When it must have executed its program; `None` once it has.
     launched_by: Option<Time>,
     reports: Option<Reports>,
     is_reaped: bool,
@@ -129,7 +129,7 @@ impl Worker {
         channel.accept_at_most(MESSAGE, 0);
         let begin = begin(&group, beginning.number, beginning.scripts, around.client_user);
         let descriptors: Vec<_> = socket.iter().map(AsFd::as_fd).chain([page.as_fd()]).collect();
-        channel.post(&encode(&begin), &descriptors).map_err(other)?;
+        channel.send_buffered(&encode(&begin), &descriptors).map_err(other)?;
         let memory_kills = death::memory_kills();
         let (pid, reports) =
             spawn::spawn(&group, theirs.into(), log.as_fd(), around.mask, around.files)
@@ -165,13 +165,13 @@ impl Worker {
         self.pid.as_raw().unsigned_abs()
     }
 
-    /// What is to be watched, and whether for room to write as well.
+    /// The descriptors to poll, and for each whether for room to write, too.
     pub fn descriptors(&self) -> impl Iterator<Item = (BorrowedFd<'_>, bool)> {
         let channel = self.channel.iter().map(|channel| (channel.as_fd(), channel.has_unsent()));
         channel.chain(self.reports.iter().map(|reports| (reports.as_fd(), false)))
     }
 
-    /// How its start ended, once it has.
+    /// The result of its start, once there is one.
     pub fn started(&mut self) -> Option<Started> {
         let started = self.reports.as_mut()?.read()?;
         (self.reports, self.launched_by) = (None, None);
@@ -179,22 +179,23 @@ impl Worker {
         Some(started)
     }
 
-    /// When it is given up as one that hangs on its way to its program.
+    /// When it is given up if it has not executed its program.
     pub fn launched_by(&self) -> Option<Time> {
         self.launched_by
     }
 
-    /// It hangs on its way to its program: what it hangs in. It is killed, which may take as long as what it hangs in.
+    /// Kills a process that hangs before it executes its program. Returns the step in which it hangs. The kernel may end it only when
+    /// the file system answers.
     pub fn give_up(&mut self) -> String {
         (self.launched_by, self.has_failed) = (None, true);
         self.signal(Signal::SIGKILL);
         self.reports.take().map(|reports| reports.doing()).unwrap_or_default()
     }
 
-    /// Says something to it. One that does not listen, so that too much waits for it, is killed.
+    /// Sends it a message without waiting. A worker that does not read, so that 8 MiB are waiting for it, is killed.
     pub fn tell(&mut self, message: &ToWorker, descriptors: &[BorrowedFd<'_>]) {
         let Some(channel) = &mut self.channel else { return };
-        match channel.post(&encode(message), descriptors) {
+        match channel.send_buffered(&encode(message), descriptors) {
             Ok(()) => {}
             // Its end is noticed otherwise.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
@@ -216,7 +217,7 @@ impl Worker {
     pub fn hear(&mut self, now: Time) -> Vec<FromWorker> {
         let mut heard = Vec::new();
         if let Some(channel) = &mut self.channel {
-            // Its end is noticed below.
+            // If the other end is closed, `try_receive` reports it below.
             let _ = channel.flush();
         }
         while let Some(channel) = &mut self.channel {
@@ -270,7 +271,7 @@ impl Worker {
         }
     }
 
-    /// It has been reaped: its number may be given to another process.
+    /// It has been reaped: its pid may belong to another process from now on.
     pub fn note_reaped(&mut self) {
         self.is_reaped = true;
     }

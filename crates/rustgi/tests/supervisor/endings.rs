@@ -122,17 +122,17 @@ fn who_does_not_end_in_time_is_killed_and_the_log_names_the_timer() {
 }
 
 #[test]
-fn a_supervisor_that_cannot_watch_its_workers_goes_on_and_looks_after_them() {
+fn a_supervisor_whose_poll_fails_goes_on_and_replaces_workers() {
     use rustix::process::{Pid, Resource, Rlimit, prlimit};
     let supervised = Supervised::of(group("g", 2), READY);
     let first = supervised.ready(2)[0];
     let supervisor = Pid::from_raw(supervised.process.id() as i32);
-    // poll fails when there is more to watch than files may be open.
+    // poll fails if it gets more descriptors than the process may open.
     let few = Rlimit { current: Some(2), maximum: Some(4096) };
     let before = prlimit(supervisor, Resource::Nofile, few).unwrap();
-    // Something to wake up for, which it does not care about.
+    // An event that wakes it and has no other effect.
     signal(supervised.process.id(), Signal::SIGHUP);
-    supervised.await_log("WSGI1010: what is to be watched cannot be");
+    supervised.await_log("WSGI1010: the supervisor cannot wait for events");
     let many = Rlimit { current: before.maximum.map(|most| most.min(4096)), maximum: Some(4096) };
     prlimit(supervisor, Resource::Nofile, many).unwrap();
     signal(first, Signal::SIGKILL);

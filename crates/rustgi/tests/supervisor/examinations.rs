@@ -1,4 +1,4 @@
-//! Groups whose Python is examined by the supervisor: what it waits for, what it believes, and what it does until it knows.
+//! Groups whose Python the supervisor examines: which groups wait, which results it accepts, and what it does until there is one.
 
 use crate::harness::{READY, Supervised, group, lives, until};
 use exchange::Code;
@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use wire::control::{Examination, Group, Python};
 
-/// Answers with the file `answer` when it is examined, unless there is a file `hang`; else it is a Python.
+/// In an examination it prints the file `answer`, or hangs while there is a file `hang`. Otherwise it runs Python.
 const PYTHON: &str = "#!/bin/sh
 if [ \"$1\" = -I ]; then
     echo $$ >> @place@/examined
@@ -46,7 +46,7 @@ fn trouble(supervised: &Supervised) -> Option<u16> {
 }
 
 #[test]
-fn a_group_without_a_known_python_runs_when_that_is_known_and_others_do_not_wait_for_it() {
+fn a_group_runs_when_its_python_has_been_examined_and_other_groups_do_not_wait_for_it() {
     let mut supervised = Supervised::new(READY);
     let wanted = examined(&supervised, "g");
     write(&supervised, "hang", "");
@@ -59,10 +59,10 @@ fn a_group_without_a_known_python_runs_when_that_is_known_and_others_do_not_wait
             .any(|(_, it)| it.state() == link::State::Ready)
             .then_some(())
     });
-    // Requests wait for a short time, as for a worker that starts, and are refused then.
+    // Requests wait for 3 s, as for a worker that starts, and are refused then.
     assert_eq!(until("trouble", || trouble(&supervised)), Code::InterpreterSilent as u16);
     supervised.await_log("WSGI1081: process group 'g': ");
-    // What is wanted anew waits as well, and is not asked twice at the same time.
+    // After another configuration the group waits again, and its Python is not examined twice at the same time.
     supervised.run_again();
     fs::remove_file(supervised.directory.path().join("hang")).unwrap();
     supervised.ready(1);
@@ -78,7 +78,7 @@ fn a_python_that_cannot_be_used_is_examined_again_until_it_can() {
     write(&supervised, "answer", "nonsense\n");
     supervised.run(vec![Group { unusable: known, examination: broken, ..wanted.clone() }]);
     assert_eq!(until("trouble", || trouble(&supervised)), Code::EngineMissing as u16);
-    // It is not what the server has found, so it is told.
+    // The reason differs from the one that httpd's parent had, so the supervisor logs it.
     until("another reason", || (trouble(&supervised) == Some(1005)).then_some(()));
     supervised.await_log("python3 cannot be run");
     examined(&supervised, "g");
@@ -94,7 +94,7 @@ fn workers_serve_on_while_the_python_of_the_next_ones_does_not_answer() {
     supervised.run(vec![wanted.clone()]);
     let old = supervised.ready(1)[0];
     write(&supervised, "hang", "");
-    // Another file: what is known of the first is of no use.
+    // Another file: the result of the first examination does not apply.
     let python = supervised.directory.path().join("python3");
     let text = fs::read_to_string(&python).unwrap();
     fs::write(&python, text + "# changed\n").unwrap();
@@ -107,7 +107,7 @@ fn workers_serve_on_while_the_python_of_the_next_ones_does_not_answer() {
 }
 
 #[test]
-fn what_an_interpreter_says_is_bounded_and_believed_in_nothing_but_its_own_group() {
+fn the_output_of_an_interpreter_is_bounded_and_affects_its_own_group_alone() {
     let mut supervised = Supervised::new(READY);
     let wanted = examined(&supervised, "g");
     for answer in [
@@ -132,7 +132,7 @@ fn what_an_interpreter_says_is_bounded_and_believed_in_nothing_but_its_own_group
 }
 
 #[test]
-fn nothing_is_left_of_an_examination_when_everything_ends() {
+fn no_process_of_an_examination_outlives_the_supervisor() {
     let mut supervised = Supervised::new(READY);
     let wanted = examined(&supervised, "g");
     write(&supervised, "hang", "");

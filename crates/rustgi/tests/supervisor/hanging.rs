@@ -1,4 +1,4 @@
-//! File systems and processes that hang: nothing but the group they belong to waits for them.
+//! File systems and processes that hang affect their own group alone.
 
 use crate::harness::{READY, Supervised, group, lives, until};
 use crate::operators::ctl;
@@ -64,7 +64,7 @@ impl Drop for Leased {
 fn workers_of(supervised: &Supervised, place: u32, state: State) -> Vec<u32> {
     let group = supervised.board.group(place).unwrap();
     let workers = supervised.board.workers(group).filter(|(_, it)| it.state() == state);
-    // A place is taken before there is a process.
+    // A place on the board is taken before its process is started.
     workers.map(|(_, it)| it.pid()).filter(|pid| *pid != 0).collect()
 }
 
@@ -82,20 +82,20 @@ fn a_program_that_hangs_holds_up_no_other_group_and_no_operator() {
     let socket = supervised.sockets().join("rustgi.control");
     let (text, done) = ctl(&[Path::new("--socket"), &socket], &["status"]);
     assert!(done && text.contains("quick") && text.contains("slow"), "{text}");
-    // The hanging one is still at it: nobody has waited for it. It holds nothing of the supervisor's meanwhile.
+    // The process still hangs, so the supervisor has not waited for it. It holds no descriptors of the supervisor.
     assert_eq!(workers_of(&supervised, 0, State::Starting), [hanging], "{:?}", begun.elapsed());
     let open = std::fs::read_dir(format!("/proc/{hanging}/fd")).unwrap().flatten();
     let mut open: Vec<String> =
         open.map(|entry| entry.file_name().into_string().unwrap()).collect();
     open.sort();
     assert_eq!(open, ["0", "1", "2", "3"]);
-    // When it can go on it becomes a worker as any other.
+    // When the lease is given up, it becomes a worker.
     drop(leased);
     until("the slow one is ready", || workers_of(&supervised, 0, State::Ready).pop());
 }
 
 #[test]
-fn a_start_that_hangs_too_long_is_given_up_and_the_log_says_in_what() {
+fn a_start_that_hangs_too_long_is_given_up_and_the_log_names_the_step() {
     let mut supervised = Supervised::new(READY);
     let Some(leased) = Leased::in_directory(supervised.directory.path()) else { return };
     supervised.run(vec![Group { startup_timeout: 3, ..leased.group("slow") }]);
@@ -128,20 +128,20 @@ fn a_start_that_hangs_ends_with_its_supervisor() {
 
 #[test]
 fn a_worker_that_reads_nothing_of_a_long_first_message_holds_up_no_other() {
-    // So much to load that it does not go into a socket at once.
+    // A list of scripts that is too long for the buffer of a socket.
     let mut supervised = Supervised::of(group("deaf", 1), READY);
     let first = supervised.ready(1)[0];
     supervised.order(first, "flood 64 12000");
     let program = supervised.directory.path().join("deaf");
     std::fs::write(&program, "#!/bin/sh\nexec sleep 1000\n").unwrap();
     std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
-    until("all are heard of", || {
+    until("all scripts are known", || {
         supervised.run_again();
         let newest = supervised.workers(State::Ready).pop().map(|(_, _, pid)| pid)?;
         supervised.heard(newest).contains("/nowhere/63/").then_some(())
     });
     let program: Vec<u8> = program.to_str().unwrap().into();
-    // Each of them would be waited for two seconds.
+    // With a blocking send, each of them would delay the supervisor by 2 s.
     supervised.run(vec![Group { program, ..group("deaf", 10) }, group("quick", 1)]);
     until("a worker of the other group", || workers_of(&supervised, 1, State::Ready).pop());
 }

@@ -125,7 +125,7 @@ impl Supervised {
         fs::rename(path.with_extension("new"), path).unwrap();
     }
 
-    /// Tells it what to run, and waits until it knows. The places of the groups on the board.
+    /// Sends a configuration, and waits until the supervisor has acknowledged it. Returns the places of the groups on the board.
     pub fn run(&mut self, groups: Vec<Group>) -> Vec<u32> {
         let place = self.directory.path();
         let script = place.join("stand_in.py");

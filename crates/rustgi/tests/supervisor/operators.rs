@@ -1,4 +1,4 @@
-//! `rustgi ctl`: whom it asks, and what it shows of what others say.
+//! `rustgi ctl`: which processes it talks to, and how it prints names and messages.
 
 use crate::harness::{READY, Supervised, group, until};
 use std::io::{BufRead, BufReader};
@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// What it writes, and whether it has done what it was to do.
+/// Its output, and whether its exit status is 0.
 pub fn ctl(place: &[&Path], words: &[&str]) -> (String, bool) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rustgi"));
     let output = command.arg("ctl").args(place).args(words).output().unwrap();
@@ -14,7 +14,7 @@ pub fn ctl(place: &[&Path], words: &[&str]) -> (String, bool) {
     (text, output.status.success())
 }
 
-/// A process of another user that listens at a path, and says so when it does.
+/// A process of another user that listens on a socket with this path.
 struct Impostor(Child);
 
 impl Impostor {
@@ -54,7 +54,7 @@ impl Drop for Impostor {
 }
 
 #[test]
-fn a_socket_of_another_user_is_not_talked_to() {
+fn nothing_is_sent_to_a_socket_of_another_user() {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("skipped: this is not root");
         return;
@@ -65,14 +65,14 @@ fn a_socket_of_another_user_is_not_talked_to() {
     let mut impostor = Impostor::at(&socket);
     let (text, done) = ctl(&[Path::new("--socket"), &socket], &["status"]);
     assert!(!done && text.contains("user 65534 listens there, not root or you"), "{text}");
-    // Nor is it found, whatever the name of its directory.
+    // The search does not find it either, although its directory has the name of a supervisor's.
     let own = directory.path().join(format!("wsgi.{}", std::process::id()));
     let other = Impostor::at(&own.join("rustgi.control"));
     let place = [Path::new("--directory"), directory.path()];
     let (text, done) = ctl(&place, &["status"]);
     assert!(!done && text.contains("no supervisor is running in "), "{text}");
     drop(other);
-    // It has been told nothing: the connection was closed.
+    // It has received nothing: the connection was closed.
     assert_eq!(impostor.line(), "said b''\n");
 }
 
@@ -83,7 +83,7 @@ fn the_supervisor_is_found_in_the_directory_that_is_named() {
     let place = [Path::new("--directory"), supervised.directory.path()];
     let (text, done) = ctl(&place, &["status"]);
     assert!(done && text.contains(&format!("site   1           {pid}")), "{text}");
-    // One of another process, which was killed.
+    // The directory of another supervisor, which was killed.
     let left = supervised.directory.path().join("wsgi.1");
     std::fs::create_dir(&left).unwrap();
     drop(std::os::unix::net::UnixListener::bind(left.join("rustgi.control")).unwrap());
@@ -92,7 +92,7 @@ fn the_supervisor_is_found_in_the_directory_that_is_named() {
 }
 
 #[test]
-fn what_a_worker_says_is_shown_and_not_obeyed() {
+fn control_characters_in_messages_of_a_worker_are_escaped() {
     let supervised = Supervised::of(group("site", 1), READY);
     let old = supervised.ready(1)[0];
     let script = supervised.directory.path().join("a\u{1b}[2J\u{202e}.wsgi");

@@ -29,7 +29,7 @@ def text(value):
 
 
 def version(path):
-    # A script, and when it was last modified, if it is there.
+    # A script, and its modification time if it exists.
     try:
         modified = os.stat(path).st_mtime_ns // 1000
     except OSError:
@@ -71,7 +71,7 @@ def hear():
 def order(words):
     verb, *rest = words
     if verb == 'ready':
-        # Scripts that it could not load, and with a minus those that are not there.
+        # Scripts that it could not load; with a minus: scripts that do not exist.
         failed = [path for path in rest if path[0] != '-']
         tried = [path.lstrip('-') for path in rest]
         failures = several(lambda path: text(path) + text('SyntaxError'), failed)

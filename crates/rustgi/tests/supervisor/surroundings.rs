@@ -131,7 +131,7 @@ fn sockets_belong_to_whom_they_are_for_and_nobody_else_gets_through() {
 }
 
 #[test]
-fn sockets_that_are_removed_are_made_again_and_their_workers_are_told() {
+fn removed_sockets_are_made_again_and_sent_to_their_workers() {
     let supervised = Supervised::of(group("g", 2), READY);
     let ready = supervised.ready(2);
     let sockets = supervised.sockets();
@@ -151,7 +151,7 @@ fn sockets_that_are_removed_are_made_again_and_their_workers_are_told() {
     supervised.await_log("WSGI1060");
     let mode = fs::metadata(&sockets).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode, if nix::unistd::geteuid().is_root() { 0o711 } else { 0o700 });
-    // One alone, and the lock.
+    // A single socket, and the lock.
     for name in [&before[0], &before[2]] {
         fs::remove_file(sockets.join(name)).unwrap();
         until("it is there again", || (names() == before).then_some(()));

@@ -19,9 +19,9 @@ pub mod reason {
     pub const SCRIPT: &str = "script_reload";
     /// It is old enough.
     pub const INTERVAL: &str = "restart_interval";
-    /// Its scripts take longer to load than they may.
+    /// Its scripts have taken longer to load than `startup-timeout`.
     pub const STARTUP_TIMEOUT: &str = "startup_timeout";
-    /// A request takes longer than it may.
+    /// A request has taken longer than `request-timeout`.
     pub const REQUEST_TIMEOUT: &str = "request_timeout";
 }
 
@@ -30,7 +30,7 @@ pub mod reason {
 pub struct Wish {
     /// What it is started with, if that is not what the serving one was started with.
     pub group: Option<Rc<Group>>,
-    /// The scripts that have changed, each as it was when that was noticed last.
+    /// The scripts that have changed, each in the state that was reported last.
     pub changed: Vec<Version>,
     /// Why.
     pub reason: String,
@@ -54,7 +54,7 @@ impl Wish {
         }
     }
 
-    /// Whether nothing but changed scripts is the reason.
+    /// Whether changed scripts are the only reason.
     pub fn is_for_scripts(&self) -> bool {
         self.group.is_none() && self.reason == reason::SCRIPT
     }
@@ -69,11 +69,12 @@ pub enum Refusal {
         number: u32,
         /// The script that it was still loading.
         loading: Option<Vec<u8>>,
-        /// `startup-timeout`, if it has ended because that was over.
+        /// `startup-timeout` in seconds, if it has ended because that had expired.
         timeout: Option<u32>,
     },
-    /// It was not ready for long, perhaps because it was still loading this script, and a newer generation is wanted.
-    Overtaken(Option<Vec<u8>>),
+    /// It had been starting for [`SLOW`](super::SLOW) when a newer generation was requested. The script that one of its workers was
+    /// still loading, if that is known.
+    Superseded(Option<Vec<u8>>),
     /// Scripts cannot be loaded: their paths, and what went wrong.
     Scripts(Vec<(Vec<u8>, String)>),
     /// The group cannot run.
@@ -122,7 +123,7 @@ pub enum Action {
     Expect {
         /// Its number.
         number: u32,
-        /// The script as it is.
+        /// The present state of the script.
         version: Version,
     },
     /// Tell a worker to serve a script as it has loaded it.

@@ -29,9 +29,9 @@ pub struct Member {
     pub(super) restart: Option<Time>,
     /// Another one is to take its place, for this reason.
     pub(super) retiring: Option<String>,
-    /// The script that it has been loading for long while it is starting.
+    /// The script that it has been loading for 5 s or more while it is starting.
     pub(super) loading: Option<Vec<u8>>,
-    /// The timer because of which it is killed.
+    /// The timeout because of which it is killed.
     pub(super) killed_by: Option<u8>,
 }
 

@@ -11,7 +11,7 @@ use wire::control::Worker;
 struct Stage {
     crew: Crew,
     now: Time,
-    /// When each script was last modified; those that are not there are left out.
+    /// The modification time of each script that exists.
     files: HashMap<Vec<u8>, i64>,
     done: Vec<Action>,
 }
@@ -83,13 +83,13 @@ impl Stage {
         self.act(|crew, now| crew.ready(now, number, Vec::new(), tried));
     }
 
-    /// A worker is ready that could not load this script.
+    /// A worker becomes ready but could not load this script.
     fn fails(&mut self, number: u32, path: &str) {
         let tried = self.tried();
         self.act(|crew, now| crew.ready(now, number, failed(path), tried));
     }
 
-    /// All scripts that are known, as a worker finds them.
+    /// All known scripts, with the states of their files.
     fn tried(&self) -> Vec<Version> {
         let known = self.crew.scripts.iter().map(|script| script.path.clone());
         let all: std::collections::BTreeSet<_> = known.chain(self.files.keys().cloned()).collect();

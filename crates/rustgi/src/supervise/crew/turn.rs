@@ -29,7 +29,7 @@ impl Crew {
             let is_slow = |m: &Member| Some(m.generation) == generation && !m.is_ready();
             let mut slow = self.members.iter().filter(|member| is_slow(member));
             let loading = slow.find_map(|member| member.loading.clone());
-            self.give_up(now, Refusal::Overtaken(loading));
+            self.give_up(now, Refusal::Superseded(loading));
         }
         let mut wish = wish;
         if let Some(mut wanted) = self.wanted.take() {
@@ -37,7 +37,7 @@ impl Crew {
             wish = wanted;
         }
         if let Some(upcoming) = self.upcoming.take() {
-            // What has been noticed since is newer.
+            // Changes that were reported since are newer.
             let newer = std::mem::replace(&mut wish.changed, upcoming.wish.changed);
             newer.into_iter().for_each(|version| wish.add_changed(version));
             self.dismiss_all(now, upcoming.generation, &wish.reason);
@@ -113,8 +113,8 @@ impl Crew {
         }
     }
 
-    /// These have been tried: no other generation is wanted because of them. Comes back with those of them that one was
-    /// wanted for.
+    /// A generation has tried to load these versions, so no further generation is requested because of them. Returns those of them for
+    /// which one had been requested.
     pub(super) fn forget_changes(&mut self, tried: &HashSet<Version>) -> Vec<Version> {
         let Some(wanted) = &mut self.wanted else { return Vec::new() };
         let all = std::mem::take(&mut wanted.changed);
@@ -195,7 +195,7 @@ impl Crew {
             return;
         }
         match member.phase {
-            // That it has served requests says nothing: an application can die of each first one.
+            // Served requests do not count: an application can die of the first request of each worker.
             Phase::Ready(since) if now >= since + SETTLED || member.retiring.is_some() => {
                 (self.failures, self.retry) = (0, None);
             }
@@ -214,7 +214,7 @@ impl Crew {
         self.retry = Some(now + self.delay());
     }
 
-    /// How long the next start waits after the failures so far. Not at all after the first, which may have been an accident.
+    /// How long the next start waits after the failures so far; no time after the first one.
     fn delay(&self) -> Time {
         let doublings = self.failures.checked_sub(2).map(|doublings| doublings.min(10));
         doublings

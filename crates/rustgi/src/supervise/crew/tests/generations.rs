@@ -43,7 +43,7 @@ fn a_generation_loads_what_was_loaded_and_is_still_there() {
     stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
     let Some(Action::Start { scripts, .. }) = stage.done.last() else { panic!("none started") };
     assert!(scripts.contains(&script("gone")));
-    // The supervisor does not look at files; the worker that was to load it has found that it is not there.
+    // The supervisor examines no files; the worker that tried to load it reports that it does not exist.
     stage.is_ready(2);
     stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
     let Some(Action::Start { scripts, .. }) = stage.done.last() else { panic!("none started") };
@@ -214,7 +214,7 @@ fn a_generation_that_is_slow_gives_way_to_a_newer_request_at_once() {
         stage.pass(6.0);
         assert!(stage.done.is_empty());
         request(&mut stage);
-        let refusal = Refusal::Overtaken(Some(b"/a.wsgi".to_vec()));
+        let refusal = Refusal::Superseded(Some(b"/a.wsgi".to_vec()));
         let overtaken = Action::Refuse { generation: 2, refusal };
         assert!(stage.done.contains(&overtaken), "{:?}", stage.done);
         let done = stage.done();
@@ -245,7 +245,7 @@ fn a_generation_that_is_given_up_names_the_script_that_it_was_loading_and_the_ti
 }
 
 #[test]
-fn a_configuration_that_could_not_take_over_is_that_of_the_next_generation() {
+fn the_next_generation_uses_the_newest_configuration_even_if_that_could_not_take_over_before() {
     let mut stage = Stage::ready(group(1));
     stage.act(|crew, now| crew.configure(now, Rc::new(group(3))));
     stage.fails(2, "a");
@@ -256,7 +256,7 @@ fn a_configuration_that_could_not_take_over_is_that_of_the_next_generation() {
 }
 
 #[test]
-fn a_request_that_is_too_old_is_why_its_worker_is_cut_off_whatever_the_worker_was_to_leave_for() {
+fn request_timeout_is_the_cause_of_death_of_a_worker_that_was_leaving_for_another_reason() {
     let mut stage = Stage::ready(group(1));
     stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
     stage.is_ready(2);
@@ -305,11 +305,11 @@ fn a_worker_that_tells_of_changes_without_end_is_not_remembered_without_end() {
 }
 
 #[test]
-fn a_change_that_the_new_generation_has_loaded_asks_for_no_other() {
+fn a_change_that_the_new_generation_has_loaded_starts_no_further_generation() {
     let mut stage = Stage::ready(group(1));
     stage.files.insert(b"a".to_vec(), 1);
     stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
-    // Noticed while new workers are loading it.
+    // Reported while new workers are loading it.
     stage.changed(1, "a", 2);
     assert_eq!(stage.done(), ["start 2 of 2"]);
     stage.is_ready(2);
@@ -318,7 +318,7 @@ fn a_change_that_the_new_generation_has_loaded_asks_for_no_other() {
 }
 
 #[test]
-fn a_change_after_the_new_generation_has_loaded_the_script_asks_for_another() {
+fn a_change_after_the_new_generation_has_loaded_the_script_starts_another_generation() {
     let mut stage = Stage::ready(group(2));
     stage.changed(1, "a", 1);
     stage.is_ready(3);
@@ -333,7 +333,7 @@ fn a_change_after_the_new_generation_has_loaded_the_script_asks_for_another() {
 }
 
 #[test]
-fn a_change_that_the_new_generation_could_not_load_is_kept_from_being_tried_again() {
+fn a_change_that_the_new_generation_could_not_load_is_not_tried_again() {
     let mut stage = Stage::ready(group(1));
     stage.act(|crew, now| crew.reload(now, reason::GRACEFUL));
     stage.changed(1, "a", 2);
@@ -345,20 +345,20 @@ fn a_change_that_the_new_generation_could_not_load_is_kept_from_being_tried_agai
 }
 
 #[test]
-fn one_worker_has_a_request_wait_for_a_change_and_the_others_are_told() {
+fn the_other_workers_are_told_of_a_change_so_that_one_request_alone_waits_for_it() {
     let mut stage = Stage::ready(group(3));
     stage.changed(2, "a", 1);
     assert_eq!(stage.done()[..2], ["expect 1 a", "expect 3 a"]);
 }
 
 #[test]
-fn changes_that_a_slow_generation_is_loading_already_are_no_reason_for_another_one() {
+fn changes_that_a_slow_generation_is_loading_already_start_no_further_generation() {
     let mut stage = Stage::ready(group(1));
     stage.files.insert(b"b".to_vec(), 1);
     stage.act(|crew, _| crew.loaded(script("b")));
     stage.changed(1, "a", 1);
     stage.done();
-    // Noticed before and after the new worker has said what it loads.
+    // Reported before and after the new worker has reported what it loads.
     stage.changed(1, "b", 1);
     let tried = stage.tried();
     stage.act(|crew, _| crew.trying(2, tried));

@@ -30,7 +30,7 @@ fn early_deaths_make_the_next_start_wait_ever_longer() {
         stage.pass(0.01);
         stage.done();
         stage.dies(number);
-        // As long as the next one follows soon, requests wait for it.
+        // As long as the next worker is started within 0.4 s, requests wait for it.
         let is_told = number >= TROUBLED;
         assert_eq!(stage.done(), ["trouble 1017"][..usize::from(is_told)]);
         let before = stage.now;
@@ -76,12 +76,12 @@ fn those_that_die_together_have_failed_once() {
 }
 
 #[test]
-fn workers_that_die_soon_after_they_were_ready_are_started_ever_more_seldom() {
+fn the_delay_between_starts_grows_while_workers_die_within_a_second_of_being_ready() {
     let mut stage = Stage::new(group(1));
     let mut delays = Vec::new();
     for number in 1..7 {
         stage.is_ready(number);
-        // Long enough for the one request that each of them dies of.
+        // Long enough for one request, which ends the worker.
         stage.pass(0.1);
         stage.dies(number);
         let next = stage.crew.next().map_or(stage.now, |next| next.max(stage.now));
@@ -89,7 +89,7 @@ fn workers_that_die_soon_after_they_were_ready_are_started_ever_more_seldom() {
         stage.pass((next - stage.now).as_secs_f64());
     }
     assert_eq!(delays, [0, 100, 200, 400, 800, 1600]);
-    // Those that stay up for a while are replaced at once.
+    // Workers that stay up for a second or longer are replaced at once.
     for number in 7..12 {
         stage.is_ready(number);
         stage.pass(1.0);
@@ -188,7 +188,7 @@ fn eviction_has_a_patience_of_its_own() {
 fn who_is_not_ready_in_time_is_cut_off() {
     let mut stage = Stage::new(Group { startup_timeout: 30, ..group(1) });
     stage.done();
-    // It ends itself after 30 s; what cannot is killed a little later.
+    // It ends itself after 30 s; if it cannot, the supervisor kills it 3 s later.
     stage.pass(32.9);
     assert!(stage.done().is_empty());
     stage.pass(0.2);
