@@ -269,7 +269,7 @@ fn a_worker_that_is_stopped_and_whose_socket_is_full_delays_no_request_while_ano
     let stopped = wait_for("both workers", || {
         let is_answered = server.get("/first?0").status == 200;
         let workers = server.workers();
-        (is_answered && workers.len() == 2).then(|| Pid::from_raw(workers[0] as i32))
+        (is_answered && workers.len() == 2).then(|| Pid::from_raw(workers[0]))
     });
     kill(stopped, Signal::SIGSTOP).unwrap();
     let statuses: Vec<u16> =
