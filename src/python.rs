@@ -162,7 +162,8 @@ pub fn examine(
         results(Run::start(with_facts, begun + BOUND), &is_slow)
     };
     let ours = results(ours, &[false]).pop().flatten();
-    let of_children = installation(home, ours.clone(), &embedded, &memory);
+    let ours = memory.answer_if_silent(&embedded, ours);
+    let of_children = installation(home, ours.clone());
     memory.replace(&embedded, &ours);
     for (examination, result) in all.iter().zip(&theirs) {
         memory.replace(examination, result);
@@ -190,15 +191,9 @@ fn results(run: io::Result<Run>, is_slow: &[bool]) -> Vec<Found> {
 }
 
 /// The Python of the children.
-fn installation(
-    home: Option<&[u8]>,
-    found: Found,
-    examination: &Examination,
-    memory: &Memory,
-) -> Result<Installation, Unusable> {
+fn installation(home: Option<&[u8]>, found: Found) -> Result<Installation, Unusable> {
     let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
-    // The examination has no result now, but had one when the configuration was read last; with that the children can start.
-    let found = found.unwrap_or_else(|| memory.answer(examination).ok_or_else(silent))?;
+    let found = found.unwrap_or_else(|| Err(silent()))?;
     let program = if found.own_name.is_empty() { &found.facts.program } else { &found.own_name };
     // A virtual environment finds its base installation by itself, from the place of its executable.
     let own_home = home.filter(|_| !found.is_venv).unwrap_or_default();
@@ -301,16 +296,19 @@ impl Run {
 
 /// Decodes a result. The group's user controls it, so it is untrusted.
 fn read(examination: &Examination, bytes: &[u8]) -> Result<Interpreter, Unusable> {
-    let refused = |text: String| Unusable { code: Code::InterpreterRefused, text };
     match control::Examined::read(examination, bytes) {
         Ok(control::Examined::Usable(found)) => Ok(found),
         Ok(control::Examined::Unusable(code, text)) => {
             let code = Code::from_number(code).filter(|code| code.is_of_examination());
             Err(Unusable { code: code.unwrap_or(Code::InterpreterRefused), text })
         }
+        // Any process of its user can end the process that examines it, before it has answered or in the middle.
         Err(error) => {
             let name = name(examination);
-            Err(refused(format!("the examination of {name} had no valid result: {error}")))
+            let text = format!("{name} was examined without a usable answer: {error}");
+            let is_silent = examination.is_embedded;
+            let code = if is_silent { Code::InterpreterSilent } else { Code::InterpreterRefused };
+            Err(Unusable { code, text })
         }
     }
 }
@@ -380,6 +378,18 @@ impl Memory {
         Examination { known: self.facts(examination), ..examination.clone() }
     }
 
+    /// What was found, or what was known before if a Python has not answered, or a process that could have was ended. httpd's parent
+    /// must not end at a graceful restart because another process of its children's user has ended that one.
+    fn answer_if_silent(&self, examination: &Examination, found: Found) -> Found {
+        let is_silent = match &found {
+            None => true,
+            Some(Err(unusable)) => unusable.code == Code::InterpreterSilent,
+            Some(Ok(_)) => false,
+        };
+        let known = self.answer(examination).filter(|_| is_silent);
+        known.map_or(found, |known| Some(Ok(known)))
+    }
+
     /// Whether the Python did not answer in time when the configuration was read last.
     fn is_slow(&self, examination: &Examination) -> bool {
         self.find(examination).is_some_and(Option::is_none)
@@ -401,7 +411,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slow_pythons_are_remembered_as_slow_and_unusable_ones_are_examined_again() {
+    fn the_python_of_children_is_the_known_one_however_often_it_does_not_answer() {
+        let examination = Examination { is_embedded: true, ..Examination::default() };
+        let known = Interpreter { library: b"/lib/libpython".to_vec(), ..Interpreter::default() };
+        let mut memory = Memory::default();
+        memory.replace(&examination, &Some(Ok(known.clone())));
+        let killed = read(&examination, b"").unwrap_err();
+        for found in [None, Some(Err(killed.clone())), None] {
+            memory = Memory { before: memory.now, now: Vec::new() };
+            let found = memory.answer_if_silent(&examination, found);
+            assert_eq!(found, Some(Ok(known.clone())));
+            assert!(installation(None, found.clone()).is_ok());
+            memory.replace(&examination, &found);
+        }
+        let nothing = Memory::default();
+        assert!(installation(None, nothing.answer_if_silent(&examination, None)).is_err());
+        let refused = Unusable { code: Code::InterpreterRefused, ..killed };
+        let found = memory.answer_if_silent(&examination, Some(Err(refused)));
+        assert!(installation(None, found).is_err());
+    }
+
+    #[test]
+    fn what_did_not_answer_is_not_waited_for_again_and_what_cannot_be_used_is_examined_anew() {
         let of = |name: &str| Examination {
             python: Python::Program(name.into()),
             ..Examination::default()

@@ -12,6 +12,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use wire::control::{Examination, Examined, Facts, Identity, Interpreter, Python, decode, encode};
@@ -251,7 +252,13 @@ fn ask(
         None => {
             let status = child.wait().map_err(|error| failed(error.to_string()))?;
             let last = errors.and_then(|errors| errors.join().ok()).flatten().unwrap_or_default();
-            Err(failed(format!("it ended with {status} {last}").trim_end().to_owned()))
+            let mut unusable =
+                failed(format!("it ended with {status} {last}").trim_end().to_owned());
+            // Any process of its user can send it one, so it says nothing about the interpreter.
+            if examination.is_embedded && status.signal().is_some() {
+                unusable.0 = Code::InterpreterSilent;
+            }
+            Err(unusable)
         }
     }
 }

@@ -74,6 +74,8 @@ struct Supervisor {
     examinations: Examinations,
     operators: Option<Operators>,
     stopping: bool,
+    /// The prefix of the directory of sockets that could not be made.
+    without_sockets: Option<Vec<u8>>,
     /// When an internal error was logged last.
     error_logged: Option<Duration>,
 }
@@ -136,7 +138,7 @@ impl Supervisor {
         let log = Log::new(spawn::standard(2)?, Level::Warning as u8);
         let (groups, examinations, operators) = (Vec::new(), Examinations::default(), None);
         let (control, stopping) = (Some(control), false);
-        let error_logged = None;
+        let (error_logged, without_sockets) = (None, None);
         let supervisor = Supervisor {
             control,
             signals,
@@ -147,6 +149,7 @@ impl Supervisor {
             examinations,
             operators,
             stopping,
+            without_sockets,
             error_logged,
         };
         Ok(supervisor)
@@ -388,15 +391,28 @@ impl Supervisor {
             Ok(sockets) => {
                 self.operators = sockets.listen_for_operators().ok().map(Operators::new);
                 self.around.sockets = Some(sockets);
+                self.without_sockets = None;
             }
-            Err(error) => sockets::complain(&self.log, prefix, &error),
+            Err(error) => {
+                sockets::complain(&self.log, prefix, &error);
+                self.without_sockets = Some(prefix.to_vec());
+                self.around.sockets_due = Some(self.around.now() + CHECK_INTERVAL);
+            }
         }
     }
 
     /// Restores the directory of sockets when that is due.
     fn check_sockets(&mut self) {
         let now = self.around.now();
-        let Some(sockets) = &self.around.sockets else { return };
+        let Some(sockets) = &self.around.sockets else {
+            // It could not be made, so no worker can be started: perhaps it can be made now.
+            let prefix = self.without_sockets.take_if(|_| self.around.sockets_due <= Some(now));
+            if let Some(prefix) = prefix {
+                self.around.sockets_due = None;
+                self.make_sockets(&prefix);
+            }
+            return;
+        };
         let is_told = sockets.removals().is_some();
         if self.around.sockets_due.is_none() {
             let wait = match sockets.removals() {

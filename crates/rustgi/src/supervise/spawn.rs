@@ -18,6 +18,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 use wire::control::{Group, Identity};
 
 /// What runs in the process before the engine does.
@@ -202,8 +203,12 @@ pub fn spawn(
     }
 }
 
+/// For how long a process keeps a socket that [`close_elsewhere`] has given it. Processes that were started shortly before have it, too,
+/// until they have closed what they inherited, and must not be the last to close it.
+const KEPT: Duration = Duration::from_secs(20);
+
 /// Closes a socket in which a worker has left something: a process of its own does, because closing descriptors that are on
-/// their way can take as long as their sender likes.
+/// their way can take as long as their sender likes. (The end of a process does not wait for sockets that linger.)
 pub fn close_elsewhere(socket: OwnedFd) {
     let Ok((gate, held)) = nix::unistd::pipe2(OFlag::O_CLOEXEC) else {
         return std::mem::forget(socket);
@@ -220,7 +225,9 @@ pub fn close_elsewhere(socket: OwnedFd) {
             let taken = taken.and_then(|()| nix::unistd::dup2_stdout(&socket));
             if taken.is_ok() {
                 close_all_from(2);
+                let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
                 let _ = io::stdin().read(&mut [0]);
+                std::thread::sleep(KEPT);
             }
             // SAFETY: ends the process at once, and with it its descriptors.
             unsafe { nix::libc::_exit(0) }

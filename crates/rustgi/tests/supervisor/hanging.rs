@@ -151,7 +151,8 @@ fn a_descriptor_of_a_workers_whose_closing_takes_long_keeps_no_other_group_waiti
     let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = peer.local_addr().unwrap().port();
     // The first is received as all messages are; the second is still in the channel when its worker has ended.
-    for (messages, then) in [(0, "sleep 60"), (200, "exit 0")] {
+    // Several times, because other processes are being started meanwhile, or are not.
+    for (messages, then) in [(0, "stay"), (200, "end")].repeat(5) {
         let mut supervised = Supervised::new(READY);
         let [hostile, other] = supervised.run(vec![group("a", 1), group("b", 1)])[..] else {
             panic!("two groups have two places")
@@ -160,8 +161,7 @@ fn a_descriptor_of_a_workers_whose_closing_takes_long_keeps_no_other_group_waiti
         let worker = until("a worker is ready", || first(hostile));
         let before = until("a worker is ready", || first(other));
         let begun = Instant::now();
-        supervised.order(worker, &format!("lingering {port} {messages}"));
-        supervised.order(worker, then);
+        supervised.order(worker, &format!("lingering {port} {messages} {then}"));
         kill(Pid::from_raw(before as i32), Signal::SIGKILL).unwrap();
         until("another one is ready", || first(other).filter(|pid| *pid != before));
         until("the hostile one is replaced", || first(hostile).filter(|pid| *pid != worker));

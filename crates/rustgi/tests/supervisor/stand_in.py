@@ -110,6 +110,9 @@ def order(words):
             say(b'\1' + text(f'/nowhere/{_}') + text('') + b'\1' + number(0))
         socket.send_fds(channel, [b'x'], [stuck.fileno()])
         stuck.close()
+        if rest[2] == 'end':
+            os._exit(0)
+        time.sleep(60)
     elif verb == 'deaf':
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         while True:

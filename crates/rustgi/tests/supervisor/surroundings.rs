@@ -171,3 +171,15 @@ fn a_group_with_a_log_of_its_own_writes_there_and_follows_it_when_it_is_opened_a
     until("it is told", || supervised.heard(pid).contains("(3, 1,").then_some(()));
     until("a new line", || fs::read_to_string(&path).unwrap().contains("serves").then_some(()));
 }
+
+#[test]
+fn a_directory_of_sockets_that_cannot_be_made_is_tried_again() {
+    let mut supervised = Supervised::new(READY);
+    let in_its_place = supervised.sockets();
+    fs::write(&in_its_place, "").unwrap();
+    supervised.run(vec![group("site", 1)]);
+    supervised.await_log("no directory for sockets could be made");
+    fs::remove_file(&in_its_place).unwrap();
+    supervised.ready(1);
+    assert!(in_its_place.is_dir());
+}
