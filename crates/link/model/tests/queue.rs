@@ -202,3 +202,38 @@ fn one_side_alone_gives_back_the_thread_of_a_request_that_is_given_up() {
         group.assert_at_rest();
     });
 }
+
+/// A request waits for a thread of another worker while its own worker does not take it. `moves` says what it does with a thread that it
+/// is given: it moves there, or its own worker has taken it meanwhile.
+fn an_untaken_request_waits(moves: bool) {
+    in_every_order(2, move || {
+        let group = Group::with_threads(2);
+        let slots = [1, 2, 3].map(|owner| group.queue.claim_slot(owner).unwrap());
+        group.reserve(slots[0]);
+        group.reserve(slots[1]);
+        let [busy, waits] = [0, 1].map(|_| Arc::clone(&group));
+        let busy = thread::spawn(move || busy.give_back(slots[1]));
+        let waits = thread::spawn(move || waits.serve(slots[2]));
+        let candidates = || group.candidates();
+        group.queue.start_waiting(slots[0], GROUP, group.queue.ticket(), candidates);
+        match group.queue.stop_waiting_for_another(slots[0]) {
+            Some(given) if moves => group.queue.move_to(slots[0], GROUP, given, candidates),
+            Some(given) => group.queue.cancel_move(slots[0], GROUP, given, candidates),
+            None => {}
+        }
+        group.give_back(slots[0]);
+        busy.join().unwrap();
+        waits.join().unwrap();
+        group.assert_at_rest();
+    });
+}
+
+#[test]
+fn a_request_that_moves_to_another_worker_leaves_no_thread_reserved() {
+    an_untaken_request_waits(true);
+}
+
+#[test]
+fn a_request_that_is_taken_while_it_waits_for_another_worker_leaves_no_thread_reserved() {
+    an_untaken_request_waits(false);
+}
