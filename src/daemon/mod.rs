@@ -5,6 +5,7 @@
 //! | parent | `WSGIDaemonProcess` and all that concerns it, as the supervisor is told | `desired.rs` |
 //! | | starts the supervisor, tells it at each reading of the configuration, ends it | `supervisor.rs` |
 //! | child | [`Remote`]: the groups, their workers, and which of them is to answer | `remote.rs` |
+//! | | a request in the queue: it reserves a thread of a worker, or waits for one | `queued_request.rs` |
 //! | | a connection to a worker: a line, frames and offers | `connection.rs` |
 //! | | the body of a request, gathered before a worker is asked | `body.rs` |
 //! | | one request of httpd: what is checked and made ready before, and what httpd is told after | `serve.rs` |
@@ -18,6 +19,7 @@ mod body;
 mod connection;
 mod desired;
 mod owner;
+mod queued_request;
 mod relay;
 mod remote;
 mod serve;

@@ -4,7 +4,8 @@
 use super::backlog::Backlog;
 use super::body::Gathered;
 use super::connection::Connection;
-use super::remote::{Group, QueuedRequest, Remote, Worker};
+use super::queued_request::QueuedRequest;
+use super::remote::{Group, Remote, Worker};
 use exchange::{Code, Exchange, Known, Outcome, WriteError};
 use link::WorkerRef;
 use std::io;

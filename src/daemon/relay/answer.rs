@@ -2,7 +2,8 @@
 
 use super::{Client, Connection, Relay, Turn, of_worker};
 use crate::daemon::connection::{LARGE, Lost, emptied};
-use crate::daemon::remote::{QueuedRequest, Worker};
+use crate::daemon::queued_request::QueuedRequest;
+use crate::daemon::remote::Worker;
 use exchange::{Code, Failure, Outcome, Part, Push, WriteError};
 use std::io;
 use std::ops::Range;

@@ -3,7 +3,8 @@
 
 use super::{Client, Relay, Turn, of_worker};
 use crate::daemon::connection::{Connection, Knock, Lost};
-use crate::daemon::remote::{QueuedRequest, Worker};
+use crate::daemon::queued_request::QueuedRequest;
+use crate::daemon::remote::Worker;
 use exchange::{Code, Outcome};
 use std::io;
 use std::sync::Arc;
