@@ -188,29 +188,31 @@ impl Script {
         callables: &[Vec<u8>],
     ) -> Result<(), Code> {
         let find = |name: &Vec<u8>| names.dict_get(&attached.interned_latin1(name)?);
-        let mut lines = Vec::new();
+        let (mut missing, mut uncallable) = (None, None);
         for name in callables {
-            lines.push(match find(name) {
+            match find(name) {
                 Ok(Some(found)) if found.is_callable() => {
                     self.file.has_callable.store(true, Ordering::Relaxed);
                     return Ok(());
                 }
-                Ok(Some(found)) => format!(
-                    "WSGI application '{}' of WSGI script '{}' cannot be called: it is of type {}.",
-                    String::from_utf8_lossy(name),
-                    String::from_utf8_lossy(&self.file.path),
-                    found.type_name(),
-                ),
-                Ok(None) => self.missing_callable(name),
+                Ok(Some(found)) => {
+                    uncallable = Some(format!(
+                        "WSGI application '{}' of WSGI script '{}' cannot be called: it is of type {}.",
+                        String::from_utf8_lossy(name),
+                        String::from_utf8_lossy(&self.file.path),
+                        found.type_name(),
+                    ));
+                }
+                Ok(None) => missing = Some(self.missing_callable(name)),
                 Err(raised) => {
                     raised.forget();
-                    self.missing_callable(name)
+                    missing = Some(self.missing_callable(name));
                 }
-            });
+            }
         }
-        // The one that requests have used says most; the others are those that the configuration names.
-        if let Some(line) = lines.first() {
-            report::set_last(line);
+        // The last name is the one that requests have used last.
+        if let Some(line) = uncallable.or(missing) {
+            report::set_last(&line);
             let line = format!("{}: {line}", Code::CallableMissing);
             request.note_line(attached, Level::Error, &line);
         }

@@ -214,13 +214,12 @@ fn load(post: &Post, host: &'static Host, scripts: &[control::Script]) -> Loaded
             None => all.push(script.clone()),
         }
     }
-    let all = all.into_iter().map(|mut script| {
-        if !script.callables.is_empty() {
-            script.callables.extend(post.options.callables.iter().cloned());
-        }
+    let all = all.into_iter().map(|script| {
+        let is_used = !script.callables.is_empty();
+        let configured = post.options.callables.iter().filter(|_| is_used).cloned();
+        let callables = configured.chain(script.callables).collect();
         let (path, application_group, main) = (script.path, script.group, script.main);
-        let script_to_load = Preload { path, application_group, main };
-        Loading { script: script_to_load, callables: script.callables }
+        Loading { script: Preload { path, application_group, main }, callables }
     });
     let all: Vec<Loading> = all.collect();
     if !tried.is_empty() {
