@@ -12,7 +12,8 @@ const APPLICATION: &str = "
 import os
 
 def application(environ, start_response):
-    body = environ['wsgi.input'].read()
+    # The file of a body is closed when all of it has been read.
+    environ['wsgi.input'].read(1)
     names = ['/proc/self/fd/' + name for name in os.listdir('/proc/self/fd')]
     modes = []
     for name in names:
@@ -21,6 +22,7 @@ def application(environ, start_response):
                 modes.append('%s %o' % (os.readlink(name).split()[0], os.stat(name).st_mode & 0o7777))
         except OSError:
             pass
+    environ['wsgi.input'].read()
     start_response('200 OK', [('Content-Type', 'text/plain')])
     return [('process %d end\\n' % os.getpid()).encode(), '\\n'.join(modes).encode()]
 ";
